@@ -1,0 +1,32 @@
+//! Generates the wire types from `proto/` with protox, so that no `protoc` is needed.
+
+use std::error::Error;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let files = ["etcd/rpc.proto", "berth/log.proto", "berth/wire.proto"];
+    let descriptors = protox::compile(files, ["proto"])?;
+    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    encoded_watch_service();
+    Ok(())
+}
+
+/// The Watch service once more, for the server alone: it answers with events that are already
+/// encoded and shared between watchers.
+fn encoded_watch_service() {
+    let watch = tonic_build::manual::Method::builder()
+        .name("watch")
+        .route_name("Watch")
+        .input_type("crate::etcdserverpb::WatchRequest")
+        .output_type("crate::berthpb::EncodedWatchResponse")
+        .codec_path("tonic_prost::ProstCodec")
+        .client_streaming()
+        .server_streaming()
+        .build();
+    let service = tonic_build::manual::Service::builder()
+        .name("EncodedWatch")
+        .package("etcdserverpb")
+        .method(watch)
+        .build();
+    tonic_build::manual::Builder::new().build_client(false).compile(&[service]);
+}

@@ -1,0 +1,24 @@
+//! Wire types: what crosses a socket or enters the log, and nothing else.
+//!
+//! Generated at build time from `proto/`. The etcd packages keep etcd's field numbers for ever.
+//! This room holds no behaviour: a decision about a message belongs to the room that makes it.
+
+/// Keys, values and events.
+pub mod mvccpb {
+    tonic::include_proto!("mvccpb");
+}
+
+/// Users, roles and permissions.
+pub mod authpb {
+    tonic::include_proto!("authpb");
+}
+
+/// The etcd v3 services and their messages.
+pub mod etcdserverpb {
+    tonic::include_proto!("etcdserverpb");
+}
+
+/// Berth's own: log commands, and etcd messages in half-encoded form.
+pub mod berthpb {
+    tonic::include_proto!("berthpb");
+}

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
+use tonic::{Status, Streaming};
 
 /// Much longer than any server takes to deliver what it has.
 const DELIVERY_S_MAX: u64 = 30;
@@ -65,7 +66,9 @@ impl WatchStream {
 
     async fn send(&self, union: RequestUnion) {
         let request = WatchRequest { request_union: Some(union) };
-        self.requests.send(request).await.expect("the watch stream is open");
+        if self.requests.send(request).await.is_err() {
+            panic!("the watch stream is closed: {:?}", self.violations());
+        }
     }
 
     /// The next answer that carries no events: created, canceled or progress. `None` after a
@@ -109,17 +112,42 @@ async fn sort_answers(
     control: mpsc::UnboundedSender<WatchResponse>,
     seen: Arc<Seen>,
 ) {
-    let Ok(answers) = client.watch(requests).await else { return };
-    let mut answers = answers.into_inner();
-    while let Ok(Some(answer)) = answers.message().await {
-        if answer.events.is_empty() {
-            if control.send(answer).is_err() {
-                return;
-            }
-        } else {
-            seen.state.lock().expect("no holder panics").accept(answer);
-            seen.arrived.notify_waiters();
+    let end = match client.watch(requests).await {
+        Ok(answers) => sort_until_end(answers.into_inner(), &control, &seen).await,
+        Err(refusal) => Some(refusal),
+    };
+    let mut state = seen.state.lock().expect("no holder panics");
+    state.violations.push(format!("the stream ended: {end:?}"));
+}
+
+async fn sort_until_end(
+    mut answers: Streaming<WatchResponse>,
+    control: &mpsc::UnboundedSender<WatchResponse>,
+    seen: &Seen,
+) -> Option<Status> {
+    loop {
+        match answers.message().await {
+            Ok(Some(answer)) => seen.sort(answer, control),
+            Ok(None) => return None,
+            Err(refusal) => return Some(refusal),
         }
+    }
+}
+
+impl Seen {
+    fn sort(&self, answer: WatchResponse, control: &mpsc::UnboundedSender<WatchResponse>) {
+        let mut state = self.state.lock().expect("no holder panics");
+        if !answer.events.is_empty() {
+            state.accept(answer);
+            drop(state);
+            return self.arrived.notify_waiters();
+        }
+        if answer.created && !answer.canceled {
+            // The id may have belonged to a watcher that is gone.
+            state.last_revision.remove(&answer.watch_id);
+        }
+        // Nobody listens any more when the test has ended.
+        let _ = control.send(answer);
     }
 }
 

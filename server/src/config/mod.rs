@@ -1,0 +1,1 @@
+//! What the operator asked for: etcd's flags, `ETCD_*` environment and config file.

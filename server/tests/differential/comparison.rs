@@ -1,12 +1,13 @@
 //! Two servers in lockstep: one step to both, both answers compared.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use api::etcdserverpb::{LeaseLeasesRequest, RangeRequest, WatchCreateRequest, WatchResponse};
 use api::mvccpb::Event;
 use testkit::{Program, bounded};
 
-use crate::call::{Action, Answer, Call, Caller, Step};
+use crate::call::{Action, Answer, Call, Caller, Refusal, Step};
 use crate::differences::{self, Verdict};
 use crate::generate::Generator;
 use crate::side::Side;
@@ -93,7 +94,10 @@ impl Comparison {
         )
     }
 
+    /// What the servers themselves say, if one of them is gone.
     fn context(&mut self) -> String {
+        // A dying server closes its connections before it is gone.
+        std::thread::sleep(Duration::from_secs(1));
         let mut text = String::new();
         for side in [&mut self.reference, &mut self.subject] {
             if !side.server.is_running() {
@@ -101,6 +105,10 @@ impl Comparison {
             }
         }
         text
+    }
+
+    fn server_is_gone(&mut self) -> bool {
+        !self.reference.server.is_running() || !self.subject.server.is_running()
     }
 
     async fn call(&mut self, step: &Step, call: &Call) -> Result<(), String> {
@@ -135,8 +143,11 @@ impl Comparison {
                 return Err(format!("reference: {reference:#?}\nsubject: {subject:#?}"));
             }
         }
-        match reference {
+        match &*reference {
             Ok(_) => self.answered += 1,
+            Err(refusal) if broken(refusal) || self.server_is_gone() => {
+                return Err(refusal.text.clone());
+            }
             Err(_) => self.refused += 1,
         }
         self.generator.world.observe(step, reference);
@@ -293,9 +304,9 @@ fn same_control(
             }
             Err(format!("reference: {reference:#?}\nsubject: {subject:#?}"))
         }
-        (reference, subject) => {
-            Err(format!("no answer from one side:\n{reference:#?}\nsubject: {subject:#?}"))
-        }
+        (reference, subject) => Err(format!(
+            "no answer from one side:\nreference: {reference:#?}\nsubject: {subject:#?}"
+        )),
     }
 }
 
@@ -312,4 +323,11 @@ fn same_events(who: &str, expected: &[Event], seen: &[Event]) -> Result<(), Stri
         expected.get(at),
         seen.get(at)
     ))
+}
+
+/// Whether the connection broke, which no server may do to a caller in these runs.
+fn broken(refusal: &Refusal) -> bool {
+    ["transport error", "connect error", "h2 protocol error"]
+        .iter()
+        .any(|text| refusal.text.contains(text))
 }

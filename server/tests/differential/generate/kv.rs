@@ -127,7 +127,34 @@ pub(super) fn txn(dice: &mut Dice, world: &World) -> TxnRequest {
     if dice.one_in(120) {
         return too_large_txn(dice, world);
     }
-    txn_of_depth(dice, world, 0)
+    let mut request = txn_of_depth(dice, world, 0);
+    if has_delete(&request) {
+        require_nothing_of_puts(&mut request);
+    }
+    request
+}
+
+/// A put that needs its key, after a delete of that key in another level of the transaction,
+/// makes etcd 3.4 crash ("unexpected error during txn"): it checks all such puts beforehand.
+fn require_nothing_of_puts(txn: &mut TxnRequest) {
+    for op in txn.success.iter_mut().chain(&mut txn.failure) {
+        match &mut op.request {
+            Some(Request::RequestPut(put)) => {
+                put.ignore_value = false;
+                put.ignore_lease = false;
+            }
+            Some(Request::RequestTxn(inner)) => require_nothing_of_puts(inner),
+            _ => {}
+        }
+    }
+}
+
+fn has_delete(txn: &TxnRequest) -> bool {
+    txn.success.iter().chain(&txn.failure).any(|op| match &op.request {
+        Some(Request::RequestDeleteRange(_)) => true,
+        Some(Request::RequestTxn(inner)) => has_delete(inner),
+        _ => false,
+    })
 }
 
 fn txn_of_depth(dice: &mut Dice, world: &World, depth: u32) -> TxnRequest {

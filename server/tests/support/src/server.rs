@@ -17,6 +17,9 @@ const START_S_MAX: u64 = 60;
 /// Another process may take a port between our look and the server's bind.
 const START_TRIES_MAX: usize = 3;
 
+/// How much of a log a failure message shows.
+const LOG_LINES: usize = 20;
+
 /// A running (or killed) server. Dropping it kills the process and removes its data.
 #[derive(Debug)]
 pub struct Server {
@@ -111,7 +114,10 @@ impl Server {
         let log = std::fs::read(self.log_path()).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
         let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(60)..].join("\n")
+        let tail = &lines[lines.len().saturating_sub(LOG_LINES)..];
+        // A crash ends with a long trace; what the program died of stands before it.
+        let deaths = lines.iter().filter(|line| line.contains("panic"));
+        deaths.chain(tail).map(|line| format!("{line}\n")).collect()
     }
 
     fn log_path(&self) -> std::path::PathBuf {

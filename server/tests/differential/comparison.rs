@@ -23,6 +23,8 @@ pub(crate) struct Comparison {
     watchers: Vec<Watcher>,
     refused: u64,
     answered: u64,
+    /// Whether some watcher may still be reading history.
+    catching_up: bool,
     /// How often each row of the table of differences was used.
     excused: BTreeMap<&'static str, u64>,
 }
@@ -40,16 +42,11 @@ impl Comparison {
             watchers: Vec::new(),
             refused: 0,
             answered: 0,
+            catching_up: false,
             excused: BTreeMap::new(),
         };
-        let everything = WatchCreateRequest {
-            key: vec![0].into(),
-            range_end: vec![0].into(),
-            start_revision: 1,
-            prev_kv: true,
-            ..Default::default()
-        };
-        comparison.watch(everything).await.expect("a fresh server watches");
+        let request = WatchCreateRequest { start_revision: 1, prev_kv: true, ..everything() };
+        comparison.watch(request).await.expect("a fresh server watches");
         comparison
     }
 
@@ -112,8 +109,14 @@ impl Comparison {
     }
 
     async fn call(&mut self, step: &Step, call: &Call) -> Result<(), String> {
+        if matches!(call, Call::AuthEnable(_)) {
+            // As long as watchers of ours are still welcome.
+            self.prove_caught_up().await?;
+        }
         if matches!(call, Call::Compact(_)) {
-            // What a watcher sees with prev_kv depends on whether it was faster.
+            // What a watcher sees with prev_kv depends on whether it was faster, and one that
+            // still reads history would be cancelled.
+            self.prove_caught_up().await?;
             self.settle().await?;
         }
         let (mut a, mut b) =
@@ -157,6 +160,7 @@ impl Comparison {
     /// Creates a watcher on the common stream of each side.
     async fn watch(&mut self, request: WatchCreateRequest) -> Result<(), String> {
         let world = &self.generator.world;
+        let world_revision = world.revision;
         let next_revision =
             if request.start_revision == 0 { world.revision + 1 } else { request.start_revision };
         let compacted = request.start_revision != 0 && request.start_revision < world.compacted;
@@ -171,6 +175,7 @@ impl Comparison {
             return Ok(());
         }
         let id = created.watch_id;
+        self.catching_up |= next_revision <= world_revision;
         self.watchers.push(Watcher { id, request, next_revision });
         if id != WITNESS {
             self.generator.world.watchers.push(id);
@@ -197,6 +202,10 @@ impl Comparison {
         self.settle().await?;
         self.watchers.retain(|watcher| watcher.id != id);
         self.generator.world.watchers.retain(|watcher| *watcher != id);
+        self.end_watcher(id).await
+    }
+
+    async fn end_watcher(&mut self, id: i64) -> Result<(), String> {
         self.reference.watches.cancel(id).await;
         self.subject.watches.cancel(id).await;
         self.next_control().await.map(drop)
@@ -262,6 +271,26 @@ impl Comparison {
         Ok(())
     }
 
+    /// Waits until no watcher reads history any more. A new watcher that starts at the current
+    /// revision reads history too, and no server serves it before those that came earlier.
+    async fn prove_caught_up(&mut self) -> Result<(), String> {
+        let revision = self.generator.world.revision;
+        if !self.catching_up || revision <= self.generator.world.compacted.max(1) {
+            return Ok(());
+        }
+        let request = WatchCreateRequest { start_revision: revision, ..everything() };
+        self.reference.watches.create(request.clone()).await;
+        self.subject.watches.create(request).await;
+        let id = self.next_control().await?.watch_id;
+        for side in [&self.reference, &self.subject] {
+            if side.watches.take(id, 1, revision).await.is_empty() {
+                return Err(format!("{}: no event from revision {revision}", side.name));
+            }
+        }
+        self.catching_up = false;
+        self.end_watcher(id).await
+    }
+
     async fn progress(&mut self, revision: i64) -> Result<(), String> {
         self.reference.watches.request_progress().await;
         self.subject.watches.request_progress().await;
@@ -280,16 +309,19 @@ impl Comparison {
             let step = Step { caller: Caller::User("root"), action: Action::Call(disable.clone()) };
             self.call(&step, &disable).await?;
         }
-        let everything = WatchCreateRequest {
-            key: vec![0].into(),
-            range_end: vec![0].into(),
+        let request = WatchCreateRequest {
             start_revision: self.generator.world.compacted + 1,
             prev_kv: true,
-            ..Default::default()
+            ..everything()
         };
-        bounded(self.watch(everything)).await?;
+        bounded(self.watch(request)).await?;
         self.settle().await
     }
+}
+
+/// A watcher of all keys.
+fn everything() -> WatchCreateRequest {
+    WatchCreateRequest { key: vec![0].into(), range_end: vec![0].into(), ..Default::default() }
 }
 
 fn same_control(

@@ -14,9 +14,6 @@ const ROLES: &[&str] = &["root", "reader", "writer", "other"];
 const PASSWORDS: &[&str] = &["one", "two"];
 
 pub(super) fn administration(dice: &mut Dice, world: &World) -> Call {
-    if world.auth_enabled && dice.one_in(12) {
-        return Call::AuthDisable(AuthDisableRequest {});
-    }
     match dice.below(100) {
         0..12 => Call::UserAdd(user_add(dice)),
         12..20 => Call::RoleAdd(AuthRoleAddRequest { name: role(dice) }),

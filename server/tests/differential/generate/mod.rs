@@ -45,6 +45,9 @@ impl Generator {
 
     fn draw(&mut self) -> Action {
         let Self { dice, world, .. } = self;
+        if let Some(call) = way_back(dice, world) {
+            return Action::Call(call);
+        }
         match dice.below(1_000) {
             0..260 => Action::Call(Call::Range(kv::range(dice, world))),
             260..530 => Action::Call(Call::Put(kv::put(dice, world))),
@@ -89,6 +92,7 @@ impl Generator {
         }
         match self.dice.below(100) {
             0..50 => self.administrator(),
+            _ if matches!(action, Action::Call(Call::AuthDisable(_))) => self.administrator(),
             50..90 => Caller::User(self.dice.pick(auth::USERS)),
             90..96 => Caller::Nobody,
             _ => Caller::Forger,
@@ -122,10 +126,20 @@ fn is_protected(action: &Action) -> bool {
     }
 }
 
-fn maintenance(dice: &mut Dice, world: &World) -> Call {
-    if world.alarm && dice.one_in(2) {
-        return alarm(2, dice);
+/// Now and then the end of an alarm or of authentication: under either most calls are refused.
+fn way_back(dice: &mut Dice, world: &World) -> Option<Call> {
+    if !world.alarms.is_empty() && dice.one_in(25) {
+        let alarm = world.alarms[dice.index(world.alarms.len())];
+        let (action, member_id) = (2, OWN_MEMBER);
+        return Some(Call::Alarm(AlarmRequest { action, member_id, alarm }));
     }
+    if world.auth_enabled && dice.one_in(150) {
+        return Some(Call::AuthDisable(AuthDisableRequest {}));
+    }
+    None
+}
+
+fn maintenance(dice: &mut Dice, world: &World) -> Call {
     match dice.below(16) {
         0..3 => Call::Status(StatusRequest {}),
         3..5 => Call::MemberList(MemberListRequest { linearizable: dice.one_in(2) }),

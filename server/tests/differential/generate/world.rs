@@ -19,8 +19,8 @@ pub(crate) struct World {
     /// Watchers that exist on both sides.
     pub watchers: Vec<i64>,
     pub auth_enabled: bool,
-    /// Whether the last Alarm call raised one.
-    pub alarm: bool,
+    /// The alarms that are raised.
+    pub alarms: Vec<i32>,
     /// The password of each user that has one.
     pub passwords: BTreeMap<String, String>,
     needs_login: bool,
@@ -52,7 +52,12 @@ impl World {
             (Call::Compact(request), _) => self.compacted = request.revision,
             (_, Reply::LeaseGrant(reply)) => self.leases.push(reply.id),
             (Call::LeaseRevoke(request), _) => self.leases.retain(|lease| *lease != request.id),
-            (Call::Alarm(request), _) if request.action != 0 => self.alarm = request.action == 1,
+            (Call::Alarm(request), _) if request.action != 0 => {
+                self.alarms.retain(|alarm| *alarm != request.alarm);
+                if request.action == 1 {
+                    self.alarms.push(request.alarm);
+                }
+            }
             (Call::AuthEnable(_), _) => {
                 self.auth_enabled = true;
                 self.needs_login = true;

@@ -62,6 +62,10 @@ fn reconcile(reference: &mut Reply, subject: &mut Reply) {
             subject.db_size_quota = reference.db_size_quota;
             subject.downgrade_info.clone_from(&reference.downgrade_info);
         }
+        // 3.4 leaves the header of this answer out; 3.5 fills it.
+        (Reply::Alarm(reference), Reply::Alarm(subject)) if reference.header.is_none() => {
+            subject.header = None;
+        }
         (Reply::HashKv(reference), Reply::HashKv(subject)) => {
             // A field of 3.6.
             subject.hash_revision = reference.hash_revision;

@@ -112,8 +112,10 @@ async fn read_until(child: &mut Child, text: &str) -> String {
     let mut output = child.stdout.take().expect("stdout is piped");
     let mut bytes = Vec::new();
     while output.read_buf(&mut bytes).await.expect("a pipe can be read") > 0 {
-        if String::from_utf8_lossy(&bytes).contains(text) {
-            break;
+        let output = String::from_utf8_lossy(&bytes);
+        if let Some(at) = output.find(text) {
+            // What follows may or may not have come yet.
+            return output[..at + text.len()].to_owned();
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()

@@ -14,6 +14,8 @@ mod entry;
 mod error;
 mod event;
 mod flusher;
+mod index;
+mod key_range;
 mod options;
 mod range_plan;
 mod reader;

@@ -78,7 +78,7 @@ fn keys(engine: &dyn Engine, from: &[u8], to: &[u8]) -> Vec<Vec<u8>> {
 
 /// A value that differs in every piece, so that a mixed-up one is noticed.
 fn patterned(len: usize, seed: u8) -> Vec<u8> {
-    (0..len).map(|at| ((at / 251 + at) % 256) as u8 ^ seed).collect()
+    (0..=250).cycle().zip((seed..=u8::MAX).cycle()).map(|(a, b)| a ^ b).take(len).collect()
 }
 
 /// Single operations do what their names say, and deleting what is absent is no error.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::ops::{Bound, ControlFlow};
+use std::ops::Bound;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use super::{Batch, Engine};
+use super::{Batch, Engine, Visit};
 
 /// Entries that one hold of the lock hands to a scan.
 const SLICE_ENTRIES_MAX: usize = 512;
@@ -37,12 +37,7 @@ impl Engine for MemEngine {
         Ok(self.entries.read().get(key).cloned())
     }
 
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> io::Result<()> {
+    fn scan(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> io::Result<()> {
         if from >= to {
             return Ok(());
         }

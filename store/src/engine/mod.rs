@@ -35,12 +35,7 @@ pub trait Engine: Send + Sync + 'static {
     /// Not a snapshot: an entry that is there from beginning to end is visited exactly once with
     /// a value that it had meanwhile; one that comes or goes during the scan may be missed or
     /// seen. The visitor may call the engine, and may be slow.
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> io::Result<()>;
+    fn scan(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> io::Result<()>;
 
     /// Applies all operations of `batch`, or, on an error, possibly none.
     fn apply(&self, batch: Batch) -> io::Result<()>;
@@ -54,6 +49,9 @@ pub trait Engine: Send + Sync + 'static {
     /// Bytes that the engine occupies, on disk if it has one.
     fn size_bytes(&self) -> io::Result<u64>;
 }
+
+/// What a scan calls with each key and value.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
 /// Changes that become visible together. Of two operations on one key the later counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

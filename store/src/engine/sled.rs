@@ -17,7 +17,6 @@ mod values;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -25,7 +24,7 @@ use parking_lot::{Mutex, RwLock};
 
 use self::fence::Fence;
 use self::handles::Handles;
-use super::{Batch, Engine};
+use super::{Batch, Engine, Visit};
 
 /// Entries in one leaf of the tree, the unit of sled's reads and writes. With values cut at
 /// [`values::INLINE_BYTES_MAX`] it bounds a leaf at 4 MiB.
@@ -154,12 +153,7 @@ impl Engine for SledEngine {
         self.with_tree(|tree| values::get(tree, key))
     }
 
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> io::Result<()> {
+    fn scan(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> io::Result<()> {
         let mut from = from.to_vec();
         while *from < *to {
             let (entries, more) = self.slice(&from, to)?;

@@ -1,1 +1,2 @@
-
+pub mod vfs;
+pub mod wal;

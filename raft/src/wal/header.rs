@@ -8,6 +8,8 @@ pub(super) const VERSION: u32 = 1;
 /// Header bytes before the metadata.
 const FIXED_BYTES: usize = 64;
 const CRC_AT: usize = 60;
+/// More segments than any log will ever have.
+const SEQUENCE_MAX: u64 = 1 << 48;
 /// Records and the end of the header lie at multiples of this.
 pub(super) const ALIGN_BYTES: usize = 8;
 
@@ -82,8 +84,12 @@ impl Header {
         if checksum(&bytes[..header_len]) != u32_at(bytes, CRC_AT) {
             return Err(HeaderError::Invalid("the CRC of its header is wrong"));
         }
+        let sequence = u64_at(bytes, 16);
+        if sequence == 0 || sequence > SEQUENCE_MAX {
+            return Err(HeaderError::Invalid("its sequence is impossible"));
+        }
         Ok(Header {
-            sequence: u64_at(bytes, 16),
+            sequence,
             first: u64_at(bytes, 24),
             next: u64_at(bytes, 32),
             previous_end: u64_at(bytes, 40),

@@ -15,6 +15,7 @@
 //! ```
 
 mod error;
+mod fuzz;
 mod handle;
 mod header;
 mod index;
@@ -30,6 +31,7 @@ mod tests;
 mod writer;
 
 pub use error::{Error, ErrorKind};
+pub use fuzz::recover_arbitrary;
 pub use handle::Wal;
 pub use options::*;
 pub use writer::Writer;

@@ -2,5 +2,7 @@
 
 mod basics;
 mod crash;
+mod damage;
+mod format;
 mod harness;
 mod model;

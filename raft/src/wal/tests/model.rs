@@ -2,6 +2,7 @@
 
 use super::harness::{Op, Rig, read_all, small_options};
 use crate::vfs::{CrashFs, CrashRule};
+use crate::wal::recover_arbitrary;
 use proptest::prelude::*;
 
 fn op() -> impl Strategy<Value = Op> {
@@ -31,8 +32,6 @@ fn life() -> impl Strategy<Value = (Vec<Op>, Option<u64>, CrashRule)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
-
     #[test]
     fn any_life_with_power_failures_matches_the_model(
         lives in prop::collection::vec(life(), 1..6),
@@ -66,5 +65,27 @@ proptest! {
             prop_assert!(recovered.is_ok(), "{}", recovered.err().unwrap_or_default());
             (rig, fs) = (recovered.unwrap(), after);
         }
+    }
+
+    #[test]
+    fn recovery_from_arbitrary_bytes_answers_or_refuses(
+        data in prop::collection::vec(any::<u8>(), 0..400),
+    ) {
+        // Proves: no bytes make recovery panic, and what it answers stays so.
+        recover_arbitrary(&data);
+    }
+
+    #[test]
+    fn recovery_from_damaged_scripts_answers_or_refuses(
+        records in prop::collection::vec((0..8_u8, any::<bool>(), 0..12_u8, any::<u8>()), 0..30),
+        damage in prop::collection::vec(any::<[u8; 3]>(), 0..3),
+    ) {
+        // Proves: the same for records whose checks are right, in an order no log would write.
+        let mut data = vec![1, u8::try_from(records.len()).unwrap()];
+        for (kind, begins_write, index, len) in records {
+            data.extend([kind | u8::from(begins_write) << 7, index, len % 9, len]);
+        }
+        data.extend(damage.concat());
+        recover_arbitrary(&data);
     }
 }

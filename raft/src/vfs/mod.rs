@@ -9,8 +9,10 @@
 //! Start at the traits below; [`RealFs`] is the production side, [`CrashFs`] the one that loses
 //! power on purpose.
 
+mod crash;
 mod real;
 
+pub use crash::{CrashFs, CrashRule};
 pub use real::RealFs;
 
 use std::io;

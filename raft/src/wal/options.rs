@@ -21,10 +21,13 @@ pub const METADATA_BYTES_MAX: usize = 4096;
 /// The largest `segment_bytes` that may be asked for: offsets are 32 bits wide.
 pub const SEGMENT_BYTES_MAX: u64 = 2 << 30;
 
-// A segment that is just short of its limit still takes one batch, whose last record may be the
-// largest: the offsets must fit in 32 bits.
+/// The largest `allocate_bytes` that may be asked for.
+pub const ALLOCATE_BYTES_MAX: u64 = 256 << 20;
+
+// A segment that is just short of its limit still takes one batch, or one record that is larger
+// than a batch, and the zeros behind it: the offsets must fit in 32 bits.
 const _: () = assert!(
-    SEGMENT_BYTES_MAX + (BATCH_BYTES_MAX + RECORD_BYTES_MAX) as u64 + ALLOCATE_BYTES_DEFAULT
+    SEGMENT_BYTES_MAX + (BATCH_BYTES_MAX + RECORD_BYTES_MAX) as u64 + ALLOCATE_BYTES_MAX
         < u32::MAX as u64
 );
 

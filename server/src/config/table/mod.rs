@@ -55,13 +55,6 @@ pub(super) fn all() -> impl Iterator<Item = &'static Flag> {
     GROUPS.iter().flat_map(|group| group.flags)
 }
 
-impl Flag {
-    /// `ETCD_DATA_DIR` for `data-dir`.
-    pub fn environment_name(&self) -> String {
-        format!("ETCD_{}", self.name.to_uppercase().replace('-', "_"))
-    }
-}
-
 const fn supported(
     name: &'static str,
     kind: Kind,

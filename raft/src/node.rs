@@ -379,3 +379,6 @@ impl<R: AsyncRuntime> Clone for Node<R> {
         Node { inner: self.inner.clone() }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::Options;
 use crate::event::Batch;
 
 /// Invariant: it holds every batch from revision `first` up to the newest one pushed.
@@ -38,16 +39,16 @@ impl Ring {
         revision >= self.first
     }
 
-    /// Batches from revision `from` on: at least one if there is one, then about `bytes_max` bytes
-    /// and at most `count_max` of them.
-    pub(crate) fn slice(&self, from: i64, bytes_max: usize, count_max: usize) -> Vec<Arc<Batch>> {
+    /// One slice of batches from revision `from` on, with at least one if there is one.
+    pub(crate) fn slice(&self, from: i64, options: &Options) -> Vec<Arc<Batch>> {
         let start = self.batches.partition_point(|batch| batch.revision < from);
+        let count_max = usize::try_from(options.slice_revisions).unwrap_or(usize::MAX);
         let mut slice = Vec::new();
         let mut bytes = 0;
-        for batch in self.batches.range(start..).take(count_max) {
+        for batch in self.batches.range(start..).take(count_max.max(1)) {
             slice.push(Arc::clone(batch));
             bytes += batch.events.iter().map(|event| event.cost(false)).sum::<usize>();
-            if bytes >= bytes_max {
+            if bytes >= options.slice_bytes {
                 break;
             }
         }

@@ -12,10 +12,11 @@ use store::Error;
 
 use super::dispatch::{PAIRS_MAX, Pairs};
 use super::{Core, StreamKey, WatcherKey};
+use crate::Options;
 use crate::Source;
 use crate::event::{Batch, SharedEvent};
 use crate::index::Index;
-use crate::options::{SLICE_BYTES, SLICE_REVISIONS, SLICE_WATCHERS};
+use crate::options::SLICE_WATCHERS;
 use crate::target::Target;
 
 /// What to read, and for whom.
@@ -28,6 +29,7 @@ pub(crate) struct Slice {
     /// Everything up to here was dispatched when the slice was planned.
     dispatched: i64,
     source: Arc<dyn Source>,
+    options: Options,
 }
 
 struct Member {
@@ -70,18 +72,18 @@ impl Core {
                 self.give_turn(stream_key);
                 continue;
             }
-            let count_max = usize::try_from(SLICE_REVISIONS).unwrap_or(usize::MAX);
-            let recent = in_ring.then(|| self.ring.slice(from, SLICE_BYTES, count_max));
+            let recent = in_ring.then(|| self.ring.slice(from, &self.options));
             let members = self.members(head, from);
             let (dispatched, stream) = (self.revision, stream_key);
-            return Some(Slice { stream, from, members, recent, dispatched, source });
+            let options = self.options;
+            return Some(Slice { stream, from, members, recent, dispatched, source, options });
         }
         None
     }
 
     /// `head` and whoever stands less than a slice further, and has room.
     fn members(&self, head: WatcherKey, from: i64) -> Vec<Member> {
-        let end = from.saturating_add(SLICE_REVISIONS);
+        let end = from.saturating_add(i64::from(self.options.slice_revisions));
         let near = self.cursors.range((from, 0)..(end, 0)).map(|(_, key)| *key);
         let near = near.take(SLICE_WATCHERS).filter(|key| *key != head);
         let near = near.filter_map(|key| Some((key, self.watchers.get(&key)?)));
@@ -190,8 +192,9 @@ impl Slice {
     fn read_history(&self) -> Result<(Vec<Arc<SharedEvent>>, i64), Error> {
         let index = self.index(self.members.len());
         let filter = |key: &[u8]| index.contains(key);
-        let to = (self.from + SLICE_REVISIONS - 1).min(self.source.revision());
-        let chunk = self.source.history(self.from, to, &filter, SLICE_BYTES)?;
+        let to = self.from.saturating_add(i64::from(self.options.slice_revisions.max(1)) - 1);
+        let to = to.min(self.source.revision());
+        let chunk = self.source.history(self.from, to, &filter, self.options.slice_bytes)?;
         let events = chunk.events.into_iter().map(|event| Arc::new(SharedEvent::new(event)));
         Ok((events.collect(), chunk.next))
     }

@@ -21,6 +21,8 @@ struct State {
     live: BTreeMap<Bytes, Entry>,
     values: BTreeMap<Revision, KeyValue>,
     history_reads: usize,
+    /// What happens while history is read the next time.
+    meanwhile: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl Fake {
@@ -33,6 +35,7 @@ impl Fake {
             live: BTreeMap::new(),
             values: BTreeMap::new(),
             history_reads: 0,
+            meanwhile: None,
         })))
     }
 
@@ -61,6 +64,11 @@ impl Fake {
     /// From now on the engine answers with errors.
     pub(super) fn break_down(&self) {
         self.0.lock().broken = true;
+    }
+
+    /// Does this as soon as history is asked for, before it is read.
+    pub(super) fn meanwhile(&self, what: impl FnOnce() + Send + 'static) {
+        self.0.lock().meanwhile = Some(Box::new(what));
     }
 
     pub(super) fn history_reads(&self) -> usize {
@@ -122,6 +130,9 @@ impl Source for Fake {
         filter: &dyn Fn(&[u8]) -> bool,
         bytes_max: usize,
     ) -> Result<HistoryChunk, Error> {
+        if let Some(what) = { self.0.lock().meanwhile.take() } {
+            what();
+        }
         let mut state = self.0.lock();
         state.history_reads += 1;
         if state.broken {

@@ -23,6 +23,8 @@ enum Step {
     Reset(Vec<(usize, Option<usize>)>),
     /// So many revisions below the current one.
     Compact(i64),
+    /// The same, while history is read the next time.
+    CompactMeanwhile(i64),
     Create(usize, Wish),
     Cancel(usize, i64),
     Progress(usize),
@@ -74,6 +76,7 @@ fn step() -> impl Strategy<Value = Step> {
         12 => changes().prop_map(Step::Write),
         1 => changes().prop_map(Step::Reset),
         2 => (0i64..20).prop_map(Step::Compact),
+        1 => (0i64..20).prop_map(Step::CompactMeanwhile),
         4 => (0..STREAMS, wish()).prop_map(|(stream, wish)| Step::Create(stream, wish)),
         1 => (0..STREAMS, 0i64..4).prop_map(|(stream, id)| Step::Cancel(stream, id)),
         2 => (0..STREAMS).prop_map(Step::Progress),
@@ -118,6 +121,8 @@ impl World {
             buffer_bytes_per_stream: 2000,
             ring_bytes: 12_000,
             inbox_bytes: 8000,
+            slice_bytes: 1000,
+            slice_revisions: 5,
             max_response_bytes: 400,
             progress_interval_ms: 1000,
         });
@@ -132,11 +137,10 @@ impl World {
                 self.write(&changes, false);
                 self.bench.publisher.reset(self.bench.store.clone());
             }
-            Step::Compact(below) => {
-                let revision = self.bench.store.revision() - below;
-                if revision > self.bench.store.compact_revision() {
-                    self.bench.store.compact(revision);
-                }
+            Step::Compact(below) => compact(&self.bench.store, below),
+            Step::CompactMeanwhile(below) => {
+                let store = self.bench.store.clone();
+                self.bench.store.meanwhile(move || compact(&store, below));
             }
             Step::Create(client, wish) => self.create(client, wish),
             Step::Cancel(client, id) => self.clients[client].cancel(id),
@@ -236,6 +240,13 @@ impl World {
                 return;
             }
         }
+    }
+}
+
+fn compact(store: &Fake, below: i64) {
+    let revision = store.revision() - below;
+    if revision > store.compact_revision() {
+        store.compact(revision);
     }
 }
 

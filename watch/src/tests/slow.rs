@@ -129,6 +129,64 @@ fn a_herd_is_one_scan() {
     assert_eq!(bench.store.history_reads(), 1);
 }
 
+/// Proves that a compaction between planning a slice and reading it is told as any other.
+#[test]
+fn compacted_while_reading() {
+    let mut bench = Bench::new(Options { ring_bytes: 0, ..Options::default() });
+    bench.put("a", "1");
+    bench.put("a", "2");
+    bench.settle();
+    let mut stream = bench.hub.open();
+    stream.create(&WatchCreateRequest { start_revision: 2, ..on("a") }).unwrap();
+    stream.create(&WatchCreateRequest { start_revision: 3, ..on("a") }).unwrap();
+    let store = bench.store.clone();
+    bench.store.meanwhile(move || store.compact(3));
+    let all = lines(&bench.take_all(&mut stream));
+    assert_eq!(all[2..], ["#0 @0 canceled compacted=3", "#1 @3 a=2@3"]);
+}
+
+/// Proves that a watch cancelled while its slice is read gets nothing of it, and that the others
+/// of that slice do.
+#[test]
+fn cancelled_while_reading() {
+    let mut bench = Bench::new(Options { ring_bytes: 0, ..Options::default() });
+    bench.put("a", "1");
+    bench.settle();
+    let (mut gone, mut stays) = (bench.hub.open(), bench.hub.open());
+    for stream in [&mut gone, &mut stays] {
+        stream.create(&WatchCreateRequest { start_revision: 2, ..on("a") }).unwrap();
+    }
+    bench.store.meanwhile(move || drop(gone));
+    assert_eq!(lines(&bench.take_all(&mut stays)), ["#0 @2 created", "#0 @2 a=1@2"]);
+    assert_eq!(bench.store.history_reads(), 1);
+    assert_eq!(bench.hub.stats().watchers, 1);
+}
+
+/// Proves that slices end where they should: whole revisions, nothing lost at the seams.
+#[test]
+fn many_small_slices() {
+    for (slice_bytes, slice_revisions) in [(1, 1000), (1 << 20, 1), (1000, 3)] {
+        for ring_bytes in [0, 1 << 20] {
+            let options =
+                Options { slice_bytes, slice_revisions, ring_bytes, ..Options::default() };
+            let mut bench = Bench::new(options);
+            for i in 0..50 {
+                bench.write(&[("a", Some(&i.to_string())), ("b", Some("1"))]);
+            }
+            bench.settle();
+            let mut stream = bench.hub.open();
+            for start_revision in [2, 20] {
+                let request = WatchCreateRequest { start_revision, ..on("a") };
+                stream.create(&request).unwrap();
+            }
+            let taken = bench.take_all(&mut stream);
+            let (zero, one): (Vec<_>, Vec<_>) = taken.into_iter().partition(|r| r.watch_id == 0);
+            assert_eq!(values(&zero), (2..52).collect::<Vec<_>>());
+            assert_eq!(values(&one), (20..52).collect::<Vec<_>>());
+        }
+    }
+}
+
 /// Proves that answers to requests are bounded too: the owner is told to stop asking.
 #[test]
 fn too_many_unread_answers_are_congestion() {

@@ -6,7 +6,9 @@
 //!
 //! Start reading at [`Store::apply`]; reads are in [`Reader`].
 
+pub mod auth;
 pub mod engine;
+pub mod snapshot;
 
 mod auth_view;
 mod compactor;
@@ -14,15 +16,17 @@ mod entry;
 mod error;
 mod event;
 mod flusher;
+mod index;
+mod key_range;
 mod options;
 mod range_plan;
 mod reader;
 mod response;
 mod revision;
-mod snapshot;
 mod store;
 
-pub use auth_view::{Access, AuthView};
+pub use auth::Access;
+pub use auth_view::AuthView;
 pub use compactor::Compactor;
 pub use entry::Entry;
 pub use error::Error;

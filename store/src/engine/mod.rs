@@ -1,50 +1,79 @@
-//! Where the applied state is written down: an ordered map of byte strings.
+//! Where applied state is kept: an ordered map of bytes with atomic batches.
 //!
-//! The engine holds nothing that the snapshot and the log could not rebuild. It must never be
-//! asked to make an acknowledged write durable, and nothing outside this folder knows which one
-//! it is. Start at [`Engine`].
+//! An engine never holds the truth: what it lost is rebuilt from snapshot and log. So it owes its
+//! caller honesty (an error rather than a wrong answer) and order, not durability at once. It must
+//! never interpret a key, keep a lock while a visitor runs, or hold a whole scan in memory.
+//!
+//! Start with [`Engine`]; [`MemEngine`] is the reference, [`SledEngine`] the one on disk, and
+//! `conformance.rs` is what both must pass.
+
+#[cfg(test)]
+mod conformance;
+mod mem;
+mod sled;
 
 use std::io;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-/// Changes that become visible, and survive, together or not at all.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Batch {
-    /// Key and new value; `None` deletes. A later change of a key wins over an earlier one.
-    pub ops: Vec<(Bytes, Option<Bytes>)>,
-}
+pub use self::mem::MemEngine;
+pub use self::sled::SledEngine;
 
-/// An ordered map of byte strings with atomic batches.
+/// An ordered map from keys to values, both any bytes, also empty.
 ///
-/// To ensure correctness:
-/// - [`Engine::apply`] is atomic, also across a crash: after one, either all of a batch is there
-///   or nothing of it, and no batch without every earlier one.
-/// - What [`Engine::flush`] returned for survives a crash.
-/// - After an error nothing may be assumed: the owner stops and rebuilds.
+/// To ensure correctness, an implementation must:
+/// - make a [`Batch`] visible as a whole to `get`, and after a crash keep all of it or nothing;
+/// - keep batches in order: one that survives a crash survives with all that were applied before;
+/// - after the first error that may have broken its state, answer errors only.
 pub trait Engine: Send + Sync + 'static {
-    /// The value of `key`, if it has one.
+    /// The value of `key`, or `None`.
     fn get(&self, key: &[u8]) -> io::Result<Option<Bytes>>;
 
-    /// Visits the pairs with `from <= key < to` in order, until `visit` breaks. It need not be a
-    /// snapshot: a batch applied meanwhile may be seen in part.
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> io::Result<()>;
+    /// Visits the entries with `from <= key < to` in ascending order until the visitor breaks.
+    ///
+    /// Not a snapshot: an entry that is there from beginning to end is visited exactly once with
+    /// a value that it had meanwhile; one that comes or goes during the scan may be missed or
+    /// seen. The visitor may call the engine, and may be slow.
+    fn scan(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> io::Result<()>;
 
-    /// Applies all of `batch`.
+    /// Applies all operations of `batch`, or, on an error, possibly none.
     fn apply(&self, batch: Batch) -> io::Result<()>;
 
-    /// Makes everything applied so far durable.
+    /// Returns when everything applied before the call would survive a crash of the machine.
     fn flush(&self) -> io::Result<()>;
 
     /// Removes everything, durably.
     fn clear(&self) -> io::Result<()>;
 
-    /// Space taken, in bytes.
+    /// Bytes that the engine occupies, on disk if it has one.
     fn size_bytes(&self) -> io::Result<u64>;
+}
+
+/// What a scan calls with each key and value.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
+/// Changes that become visible together. Of two operations on one key the later counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Key and new value; `None` deletes.
+    pub ops: Vec<(Bytes, Option<Bytes>)>,
+}
+
+impl Batch {
+    /// Adds a write.
+    pub fn put(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) {
+        self.ops.push((key.into(), Some(value.into())));
+    }
+
+    /// Adds a removal; removing what is not there is no error.
+    pub fn delete(&mut self, key: impl Into<Bytes>) {
+        self.ops.push((key.into(), None));
+    }
+
+    /// Whether applying it would change nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
 }

@@ -1,5 +1,7 @@
 //! The whole state as a stream.
 
+pub mod codec;
+
 use std::io::Write;
 
 use crate::{Error, Position};

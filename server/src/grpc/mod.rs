@@ -1,0 +1,1 @@
+//! etcd's gRPC services over one raft node.

@@ -1,7 +1,7 @@
 //! `/health`, `/livez`, `/readyz`: is this member able to serve, and if not, why.
 
-use axum::extract::{Path, Request, State};
-use axum::http::{Method, StatusCode};
+use axum::extract::State;
+use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 
 use api::etcdserverpb::AlarmType;
@@ -30,12 +30,13 @@ impl<P: Probe> Checks<P> {
 /// `/health`: one answer, with the first reason why not.
 pub(super) async fn health<P: Probe>(
     State(checks): State<Checks<P>>,
-    request: Request,
+    method: Method,
+    uri: Uri,
 ) -> Response {
-    if request.method() != Method::GET {
+    if method != Method::GET {
         return reply::method_not_allowed();
     }
-    let query = request.uri().query();
+    let query = uri.query();
     let serializable = query::values(query, "serializable").first() == Some(&"true");
     let outcome = judge(&checks.probe, &query::values(query, "exclude"), serializable).await;
     checks.metrics.count_health(outcome.is_ok());
@@ -95,18 +96,18 @@ impl Check {
 
 pub(super) async fn livez<P: Probe>(
     State(checks): State<Checks<P>>,
-    check: Option<Path<String>>,
-    request: Request,
+    method: Method,
+    uri: Uri,
 ) -> Response {
-    answer(&checks, "livez", LIVE, check, &request).await
+    answer(&checks, "livez", LIVE, &method, &uri).await
 }
 
 pub(super) async fn readyz<P: Probe>(
     State(checks): State<Checks<P>>,
-    check: Option<Path<String>>,
-    request: Request,
+    method: Method,
+    uri: Uri,
 ) -> Response {
-    answer(&checks, "readyz", READY, check, &request).await
+    answer(&checks, "readyz", READY, &method, &uri).await
 }
 
 /// All checks but the excluded ones, or the one that the path names.
@@ -114,19 +115,20 @@ async fn answer<P: Probe>(
     checks: &Checks<P>,
     kind: &'static str,
     all: &[Check],
-    one: Option<Path<String>>,
-    request: &Request,
+    method: &Method,
+    uri: &Uri,
 ) -> Response {
-    let query = request.uri().query();
+    let query = uri.query();
     let excluded = query::values(query, "exclude");
-    let chosen: Vec<Check> = match &one {
-        Some(Path(name)) => all.iter().copied().filter(|check| check.name() == name).collect(),
+    let one = uri.path().split('/').nth(2);
+    let chosen: Vec<Check> = match one {
+        Some(name) => all.iter().copied().filter(|check| check.name() == name).collect(),
         None => all.iter().copied().filter(|c| !excluded.contains(&c.name())).collect(),
     };
     if one.is_some() && chosen.is_empty() {
         return reply::error(StatusCode::NOT_FOUND, "404 page not found");
     }
-    if request.method() != Method::GET {
+    if *method != Method::GET {
         return reply::method_not_allowed();
     }
     match run(checks, kind, &chosen).await {

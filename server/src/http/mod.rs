@@ -50,8 +50,6 @@ pub fn peer_routes() -> Router {
 async fn serve_metrics(State(metrics): State<Metrics>, _: Request) -> Response {
     match metrics.render() {
         Ok(text) => reply::with_type(metrics::CONTENT_TYPE, text),
-        Err(error) => {
-            reply::error(axum::http::StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())
-        }
+        Err(error) => reply::error(http::StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
 }

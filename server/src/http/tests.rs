@@ -143,7 +143,7 @@ async fn an_unknown_grpc_service_is_unimplemented() {
 /// A service that answers every call with one message of three bytes.
 async fn three_bytes(request: Request) -> Response {
     to_bytes(request.into_body(), 1 << 20).await.unwrap();
-    let mut trailers = axum::http::HeaderMap::new();
+    let mut trailers = http::HeaderMap::new();
     trailers.insert("grpc-status", "0".parse().unwrap());
     let frames = [
         Ok::<_, std::convert::Infallible>(http_body::Frame::data(bytes::Bytes::from_static(&[
@@ -192,12 +192,12 @@ async fn calls_are_counted_to_their_status() {
 fn readings_become_families_of_their_kind() {
     // Shows gauges, counters and labels as Prometheus reads them, beside the process's own.
     struct Fixed;
-    impl metrics::Source for Fixed {
-        fn read(&self) -> Vec<metrics::Reading> {
+    impl Source for Fixed {
+        fn read(&self) -> Vec<Reading> {
             vec![
-                metrics::Reading::gauge("etcd_server_has_leader", "h", 1.0),
-                metrics::Reading::counter("etcd_x_total", "h", 2.0),
-                metrics::Reading::gauge("etcd_server_id", "h", 1.0).labelled("server_id", "ab"),
+                Reading::gauge("etcd_server_has_leader", "h", 1.0),
+                Reading::counter("etcd_x_total", "h", 2.0),
+                Reading::gauge("etcd_server_id", "h", 1.0).labelled("server_id", "ab"),
             ]
         }
     }

@@ -12,9 +12,9 @@ pub(super) enum Shape {
 impl Shape {
     pub(super) fn label(self) -> &'static str {
         match self {
-            Shape::Unary => "unary",
-            Shape::ServerStream => "server_stream",
-            Shape::BidiStream => "bidi_stream",
+            Unary => "unary",
+            ServerStream => "server_stream",
+            BidiStream => "bidi_stream",
         }
     }
 }

@@ -4,13 +4,74 @@
 //! translates: what a request means is `store`'s business, what is durable `raft`'s. It must never
 //! answer a write before the node has, nor read ahead of the barrier that a read asked for.
 //!
-//! Start at [`Context`], which every service holds, then `kv.rs`; errors are in [`errors`].
+//! Start at [`routes`] and [`Context`], which every service holds; then `kv.rs`. Errors are in
+//! [`errors`].
 
+mod auth;
 mod caller;
+mod cluster;
 mod context;
 pub mod errors;
+mod frame;
+mod gate;
 mod header;
+mod health;
+mod kv;
+mod large_range;
+mod lease;
+mod maintenance;
 mod passwords;
+mod proposal;
+mod quota;
+mod range_stream;
+mod reads;
+mod snapshot_stream;
 mod tokens;
 
+use api::etcdserverpb::auth_server::AuthServer;
+use api::etcdserverpb::cluster_server::ClusterServer;
+use api::etcdserverpb::kv_server::KvServer;
+use api::etcdserverpb::lease_server::LeaseServer;
+use api::etcdserverpb::maintenance_server::MaintenanceServer;
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::any;
+
 pub use context::{Context, Options};
+
+/// All services that are served, by their full names.
+const SERVICES: [&str; 7] = [
+    "etcdserverpb.KV",
+    "etcdserverpb.Watch",
+    "etcdserverpb.Lease",
+    "etcdserverpb.Cluster",
+    "etcdserverpb.Maintenance",
+    "etcdserverpb.Auth",
+    "grpc.health.v1.Health",
+];
+
+/// The services, by path. Everything else is for the caller: [`unknown`] answers gRPC calls.
+pub fn routes(context: &Context) -> Router {
+    let len_max = context.message_bytes_max();
+    let kv = kv::Kv { context: context.clone() };
+    let lease = lease::Lease { context: context.clone() };
+    let cluster = cluster::Cluster { context: context.clone() };
+    let maintenance = maintenance::Maintenance { context: context.clone() };
+    let auth = auth::Auth { context: context.clone() };
+    let range = {
+        let kv = kv.clone();
+        move |request| large_range::serve(kv.clone(), request)
+    };
+    tonic::service::Routes::default()
+        .add_service(KvServer::new(kv).max_decoding_message_size(len_max))
+        .add_service(LeaseServer::new(lease).max_decoding_message_size(len_max))
+        .add_service(ClusterServer::new(cluster).max_decoding_message_size(len_max))
+        .add_service(MaintenanceServer::new(maintenance).max_decoding_message_size(len_max))
+        .add_service(AuthServer::new(auth).max_decoding_message_size(len_max))
+        .add_service(health::service())
+        .into_axum_router()
+        .route(large_range::PATH, any(range))
+        .layer(from_fn_with_state(context.clone(), gate::pass))
+}
+
+pub use gate::unknown;

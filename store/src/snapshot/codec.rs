@@ -268,5 +268,7 @@ fn cut_short(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), "damaged snapshot: it ends before its trailer")
 }
 
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,12 @@
+use std::sync::Arc;
+
 use crate::Error;
+use crate::shared::Shared;
 
 /// Writes applied state behind to the engine, on a thread of the caller.
-pub struct Flusher {}
+pub struct Flusher {
+    pub(crate) shared: Arc<Shared>,
+}
 
 impl Flusher {
     /// Writes what is pending (a bounded part of it) as one batch together with the mark of how
@@ -14,11 +19,6 @@ impl Flusher {
 
     /// Bytes that wait for the engine.
     pub fn pending_bytes(&self) -> usize {
-        unimplemented!()
-    }
-
-    /// The index of the newest log entry whose effects are all in the engine.
-    pub fn flushed_index(&self) -> u64 {
-        unimplemented!()
+        self.shared.state.read().pending.bytes()
     }
 }

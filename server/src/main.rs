@@ -1,1 +1,60 @@
-fn main() {}
+//! Chooses between the server and the command-line client by the name and the first argument.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::ExitCode;
+
+use berth::{ETCD_VERSION, VERSION, ctl, serve};
+
+const USAGE: &str = "\
+berth: an etcd-compatible store
+
+Usage:
+  berth [flags]          run the server (as `berth serve`)
+  berth serve [flags]    run the server; `berth serve --help` lists the flags
+  berth ctl <command>    talk to a server; `berth ctl --help` lists the commands
+  berth --version        print versions
+
+Called through a link named `etcd` it is `berth serve`, through `etcdctl` it is `berth ctl`.
+";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os();
+    let called_as = args.next().unwrap_or_default();
+    let args: Vec<OsString> = args.collect();
+    match Path::new(&called_as).file_name().and_then(OsStr::to_str) {
+        Some("etcd") => server(args),
+        Some("etcdctl") => ctl::run(args),
+        _ => berth(args),
+    }
+}
+
+/// Called by its own name: the first argument chooses, flags alone mean the server.
+fn berth(mut args: Vec<OsString>) -> ExitCode {
+    match args.first().and_then(|arg| arg.to_str()) {
+        Some("serve") => server(args.split_off(1)),
+        Some("ctl") => ctl::run(args.split_off(1)),
+        Some("help" | "-h" | "-help" | "--help") => {
+            print!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        Some("version") => version(),
+        Some(word) if !word.starts_with('-') => {
+            eprint!("berth: unknown command \"{word}\"\n\n{USAGE}");
+            ExitCode::from(2)
+        }
+        _ => server(args),
+    }
+}
+
+fn server(args: Vec<OsString>) -> ExitCode {
+    let asks = |arg: &OsString| arg == "--version" || arg == "-version";
+    if args.iter().any(asks) { version() } else { serve::run(args) }
+}
+
+/// The first line is the one that etcd's test harness parses.
+fn version() -> ExitCode {
+    println!("etcd Version: {ETCD_VERSION}");
+    println!("berth Version: {VERSION}");
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,211 @@
+//! Connections: from the global flags to ready service clients that carry the token.
+
+use std::future::Future;
+use std::time::Duration;
+
+use api::etcdserverpb::auth_client::AuthClient;
+use api::etcdserverpb::cluster_client::ClusterClient;
+use api::etcdserverpb::kv_client::KvClient;
+use api::etcdserverpb::lease_client::LeaseClient;
+use api::etcdserverpb::maintenance_client::MaintenanceClient;
+use api::etcdserverpb::watch_client::WatchClient;
+use api::etcdserverpb::{AuthenticateRequest, MemberListRequest};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+
+use super::args::Global;
+use super::failure::{EXIT_BAD_CONNECTION, Failure};
+use super::output::Printer;
+
+/// A channel that sends the session's token with every call.
+pub(super) type Connection = InterceptedService<Channel, Token>;
+
+/// One run of the command line: where to connect, as whom, and how to print.
+pub(super) struct Session {
+    endpoints: Vec<String>,
+    credentials: Option<(String, String)>,
+    command_timeout: Duration,
+    dial_timeout: Duration,
+    keepalive_time: Duration,
+    keepalive_timeout: Duration,
+    pub(super) out: Printer,
+}
+
+/// Adds the token, if there is one, to each request's metadata.
+#[derive(Clone)]
+pub(super) struct Token(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Token {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("token", token.clone());
+        }
+        Ok(request)
+    }
+}
+
+impl Session {
+    pub(super) fn new(global: Global) -> Result<Self, Failure> {
+        if !global.insecure_transport {
+            return Err(Failure::bad_feature(
+                "--insecure-transport=false: this build of berth ctl has no TLS client yet",
+            ));
+        }
+        let credentials = global.user.map(|user| credentials(user, global.password)).transpose()?;
+        Ok(Self {
+            endpoints: global.endpoints,
+            credentials,
+            command_timeout: global.command_timeout,
+            dial_timeout: global.dial_timeout,
+            keepalive_time: global.keepalive_time,
+            keepalive_timeout: global.keepalive_timeout,
+            out: Printer::new(global.write_out, global.hex),
+        })
+    }
+
+    pub(super) async fn kv(&self) -> Result<KvClient<Connection>, Failure> {
+        Ok(KvClient::new(self.connect().await?).max_decoding_message_size(usize::MAX))
+    }
+
+    pub(super) async fn watch(&self) -> Result<WatchClient<Connection>, Failure> {
+        Ok(WatchClient::new(self.connect().await?).max_decoding_message_size(usize::MAX))
+    }
+
+    pub(super) async fn lease(&self) -> Result<LeaseClient<Connection>, Failure> {
+        Ok(LeaseClient::new(self.connect().await?).max_decoding_message_size(usize::MAX))
+    }
+
+    pub(super) async fn cluster(&self) -> Result<ClusterClient<Connection>, Failure> {
+        Ok(ClusterClient::new(self.connect().await?))
+    }
+
+    pub(super) async fn auth(&self) -> Result<AuthClient<Connection>, Failure> {
+        Ok(AuthClient::new(self.connect().await?))
+    }
+
+    pub(super) async fn maintenance(&self) -> Result<MaintenanceClient<Connection>, Failure> {
+        Ok(MaintenanceClient::new(self.connect().await?))
+    }
+
+    /// The maintenance service of one endpoint: what it says is about that member alone.
+    pub(super) async fn maintenance_of(
+        &self,
+        endpoint: &str,
+    ) -> Result<MaintenanceClient<Connection>, Failure> {
+        Ok(MaintenanceClient::new(self.connect_to(endpoint).await?))
+    }
+
+    /// The key-value service of one endpoint.
+    pub(super) async fn kv_of(&self, endpoint: &str) -> Result<KvClient<Connection>, Failure> {
+        Ok(KvClient::new(self.connect_to(endpoint).await?))
+    }
+
+    /// The endpoints to ask one by one: those given, or with `cluster` those of all members.
+    pub(super) async fn each_endpoint(&self, cluster: bool) -> Result<Vec<String>, Failure> {
+        if !cluster {
+            return Ok(self.endpoints.clone());
+        }
+        let mut client = self.cluster().await?;
+        let request = MemberListRequest { linearizable: true };
+        let members = self.call(client.member_list(request)).await?.members;
+        Ok(members.into_iter().flat_map(|member| member.client_urls).collect())
+    }
+
+    /// Waits for `answer` for at most `--command-timeout`.
+    pub(super) async fn call<T>(
+        &self,
+        answer: impl Future<Output = Result<tonic::Response<T>, Status>>,
+    ) -> Result<T, Failure> {
+        match tokio::time::timeout(self.command_timeout, answer).await {
+            Ok(answer) => Ok(answer?.into_inner()),
+            Err(_) => Err(Failure::error("context deadline exceeded")),
+        }
+    }
+
+    /// Connects to the first endpoint that answers.
+    async fn connect(&self) -> Result<Connection, Failure> {
+        let mut last = Failure::bad_args("no endpoint is given: set --endpoints");
+        for endpoint in &self.endpoints {
+            match self.connect_to(endpoint).await {
+                Ok(connection) => return Ok(connection),
+                Err(failure) => last = failure,
+            }
+        }
+        Err(last)
+    }
+
+    async fn connect_to(&self, endpoint: &str) -> Result<Connection, Failure> {
+        let channel = self.dial(endpoint).await?;
+        let token = self.authenticate(channel.clone()).await?;
+        Ok(InterceptedService::new(channel, token))
+    }
+
+    async fn dial(&self, endpoint: &str) -> Result<Channel, Failure> {
+        if endpoint.starts_with("https://") {
+            return Err(Failure::bad_feature(format!(
+                "{endpoint}: this build of berth ctl has no TLS client yet"
+            )));
+        }
+        let uri = match endpoint.split_once("://") {
+            Some(_) => endpoint.to_owned(),
+            None => format!("http://{endpoint}"),
+        };
+        Endpoint::from_shared(uri)
+            .map_err(|error| Failure::bad_args(format!("bad endpoint {endpoint:?}: {error}")))?
+            .connect_timeout(self.dial_timeout)
+            .http2_keep_alive_interval(self.keepalive_time)
+            .keep_alive_timeout(self.keepalive_timeout)
+            .connect()
+            .await
+            .map_err(|error| Failure::error(format!("cannot reach {endpoint}: {}", root(&error))))
+    }
+
+    async fn authenticate(&self, channel: Channel) -> Result<Token, Failure> {
+        let Some((name, password)) = self.credentials.clone() else { return Ok(Token(None)) };
+        let mut client = AuthClient::new(channel);
+        let request = AuthenticateRequest { name, password };
+        let answer = match self.call(client.authenticate(request)).await {
+            // With auth off, etcdctl goes on without a token.
+            Err(failure) if failure.message.ends_with("authentication is not enabled") => {
+                return Ok(Token(None));
+            }
+            answer => {
+                answer.map_err(|failure| Failure::new(EXIT_BAD_CONNECTION, failure.message))?
+            }
+        };
+        let token = answer
+            .token
+            .parse()
+            .map_err(|_| Failure::error("the server sent a token that no header can carry"))?;
+        Ok(Token(Some(token)))
+    }
+}
+
+fn credentials(user: String, password: Option<String>) -> Result<(String, String), Failure> {
+    if let Some(password) = password {
+        return Ok((user, password));
+    }
+    match user.split_once(':') {
+        Some((name, password)) => Ok((name.to_owned(), password.to_owned())),
+        None => Ok((user, read_password("Password: ")?)),
+    }
+}
+
+/// Asks for a password on the terminal, without echo.
+pub(super) fn read_password(prompt: &str) -> Result<String, Failure> {
+    rpassword::prompt_password(prompt).map_err(|error| {
+        Failure::bad_args(format!("cannot ask for the password ({error}): use --password"))
+    })
+}
+
+/// The innermost cause: what a person can act on.
+fn root(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

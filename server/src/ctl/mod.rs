@@ -1,0 +1,99 @@
+//! `berth ctl`: a command line client with etcdctl's verbs, flags, environment and output.
+//!
+//! It is a client like any other: it speaks gRPC to the endpoints it is given and never touches
+//! a data directory. What it prints is compared with Debian's etcdctl by the tests, so a change
+//! of a word here is a change of behaviour.
+//!
+//! Start at [`args::Ctl`], then [`run`]; one file holds one family of verbs, `output/` prints.
+
+mod alarm;
+mod args;
+mod auth;
+mod connect;
+mod endpoint;
+mod failure;
+mod kv;
+mod lease;
+mod maintenance;
+mod member;
+mod output;
+mod quote;
+mod range;
+mod role;
+mod txn;
+mod txn_syntax;
+mod user;
+mod watch;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use self::args::{Ctl, Verb};
+use self::connect::Session;
+use self::failure::{EXIT_BAD_ARGS, Failure, Outcome};
+
+/// Runs `berth ctl ARGS` and returns the exit status that etcdctl would: 0, 1 for a refusal by
+/// the server, 128 for wrong arguments, and the others of [`failure`].
+///
+/// `args` are those after `ctl`.
+pub fn run(args: Vec<OsString>) -> ExitCode {
+    let name = std::iter::once(OsString::from("berth ctl"));
+    match Ctl::try_parse_from(name.chain(args)) {
+        Ok(ctl) => finish(block_on(ctl)),
+        Err(error) => report_usage(&error),
+    }
+}
+
+fn report_usage(error: &clap::Error) -> ExitCode {
+    // Printing help can only fail when nobody reads it.
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+        ErrorKind::MissingRequiredArgument | ErrorKind::WrongNumberOfValues => {
+            ExitCode::from(EXIT_BAD_ARGS)
+        }
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn block_on(ctl: Ctl) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::error(format!("cannot start the client's runtime: {error}")))?;
+    runtime.block_on(execute(ctl))
+}
+
+async fn execute(ctl: Ctl) -> Outcome {
+    let mut session = Session::new(ctl.global)?;
+    match ctl.verb {
+        Verb::Get(get) => kv::get(get, &mut session).await,
+        Verb::Put(put) => kv::put(put, &mut session).await,
+        Verb::Del(del) => kv::del(del, &mut session).await,
+        Verb::Txn(txn) => txn::txn(&txn, &mut session).await,
+        Verb::Watch(watch) => watch::watch(watch, &mut session).await,
+        Verb::Compaction(compaction) => kv::compaction(&compaction, &mut session).await,
+        Verb::Lease { verb } => lease::lease(verb, &mut session).await,
+        Verb::Endpoint { verb, cluster } => endpoint::endpoint(verb, cluster, &mut session).await,
+        Verb::Alarm { verb } => alarm::alarm(&verb, &mut session).await,
+        Verb::Defrag { cluster } => maintenance::defrag(cluster, &mut session).await,
+        Verb::Snapshot { verb } => maintenance::snapshot(verb, &mut session).await,
+        Verb::User { verb } => user::user(verb, &mut session).await,
+        Verb::Role { verb } => role::role(verb, &mut session).await,
+        Verb::Auth { verb } => auth::auth(&verb, &mut session).await,
+        Verb::Member { verb } => member::member(&verb, &mut session).await,
+    }
+}
+
+fn finish(outcome: Outcome) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("Error: {}", failure.message);
+            ExitCode::from(failure.exit_code)
+        }
+    }
+}

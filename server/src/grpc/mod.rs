@@ -1,0 +1,3 @@
+//! etcd's gRPC services over one raft node.
+
+pub mod watch;

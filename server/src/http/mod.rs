@@ -1,0 +1,1 @@
+//! The plain HTTP endpoints beside gRPC: version, health, liveness, readiness, metrics.

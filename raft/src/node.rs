@@ -30,7 +30,7 @@ use crate::leadership;
 use crate::lessor::{self, Lessor};
 use crate::log_store::LogStore;
 use crate::network::NoNetwork;
-use crate::open::{self, Ended, Opened, Surroundings};
+use crate::open::{self, Ended, Opened, RunWriter, Surroundings};
 use crate::snapshot::SnapshotHeader;
 use crate::snapshotter::Snapshotter;
 use crate::state_machine::{self, StateMachine};
@@ -132,11 +132,12 @@ impl<R: AsyncRuntime> Node<R> {
     pub async fn start_in(config: Config, surroundings: Surroundings) -> Result<Node<R>, Error> {
         config.check()?;
         let raft_config = Arc::new(config.openraft()?);
+        let Surroundings { vfs, engines, run_writer } = surroundings;
         let opening = config.clone();
-        let opened = R::spawn_blocking(move || open::open(&opening, surroundings)).await;
+        let opened = R::spawn_blocking(move || open::open(&opening, vfs, engines)).await;
         let opened = opened.map_err(|error| Error::Fatal(format!("opening failed: {error}")))??;
 
-        let node = Node::assemble(&config, raft_config, opened).await?;
+        let node = Node::assemble(&config, raft_config, opened, run_writer).await?;
         if let Err(error) = node.lead(&config).await {
             node.shutdown().await;
             return Err(match node.inner.behind.failure.get() {
@@ -282,8 +283,11 @@ impl<R: AsyncRuntime> Node<R> {
         config: &Config,
         raft_config: Arc<openraft::Config>,
         opened: Opened,
+        run_writer: RunWriter,
     ) -> Result<Node<R>, Error> {
         let Opened { wal, writer, vote, store, engine, snapshots, lock } = opened;
+        let writer = run_writer(writer)
+            .map_err(|error| Error::Fatal(format!("the log's writer does not run: {error}")))?;
         let behind = Arc::new(Behind::new(&store));
         let lessor = Lessor::new(config.lease_ttl_s_min());
         let (hub, publisher) = Hub::new(store.reader(), config.watch);

@@ -33,8 +33,11 @@ pub struct Surroundings {
     pub vfs: Arc<dyn Vfs>,
     pub engines: Box<dyn EngineSource>,
     /// Starts the log's writer, whose file calls block: on a thread of its own.
-    pub run_writer: Box<dyn FnOnce(Writer) -> io::Result<Ended> + Send>,
+    pub run_writer: RunWriter,
 }
+
+/// Starts the log's writer, in the runtime's context.
+pub type RunWriter = Box<dyn FnOnce(Writer) -> io::Result<Ended> + Send>;
 
 /// Resolves, as cancelled, when the log's writer has ended and released its files.
 pub type Ended = oneshot::Receiver<()>;
@@ -42,7 +45,8 @@ pub type Ended = oneshot::Receiver<()>;
 /// All that a node starts from.
 pub(crate) struct Opened {
     pub(crate) wal: Wal,
-    pub(crate) writer: Ended,
+    /// To be run before anything waits for the log.
+    pub(crate) writer: Writer,
     pub(crate) vote: Option<Vote>,
     pub(crate) store: Store,
     pub(crate) engine: Arc<dyn Engine>,
@@ -93,8 +97,11 @@ fn run_on_thread(writer: Writer) -> io::Result<Ended> {
 }
 
 /// Opens everything. Blocks, for as long as a rebuild takes.
-pub(crate) fn open(config: &Config, surroundings: Surroundings) -> Result<Opened, Error> {
-    let Surroundings { vfs, mut engines, run_writer } = surroundings;
+pub(crate) fn open(
+    config: &Config,
+    vfs: Arc<dyn Vfs>,
+    mut engines: Box<dyn EngineSource>,
+) -> Result<Opened, Error> {
     let lock = lock(&*vfs, &config.data_dir)?;
     let snap_dir = config.data_dir.join("snap");
     let snapshots = SnapshotDir::open(vfs.clone(), snap_dir, config.snapshot_bytes_per_s_max)
@@ -110,9 +117,6 @@ pub(crate) fn open(config: &Config, surroundings: Surroundings) -> Result<Opened
             config.wal_dir.display()
         )));
     }
-    let writer = run_writer(writer)
-        .map_err(|error| Error::Fatal(format!("no thread for the log: {error}")))?;
-
     let vote = recovered.vote.as_deref().map(codec::decode_vote).transpose();
     let vote = vote.map_err(|error| damaged_log(config, &error))?;
     let sources = state::Sources { config, wal: &wal, snapshots: &snapshots };

@@ -56,10 +56,6 @@ struct Apply<'a> {
 }
 
 impl<'a> Apply<'a> {
-    fn caller(&self, state: &'a State) -> Caller<'a> {
-        Caller { state, principal: self.principal }
-    }
-
     fn begin(&self) -> Write<'a> {
         Write::begin(self.shared.state.write())
     }

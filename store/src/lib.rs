@@ -19,6 +19,8 @@ mod entry;
 mod error;
 mod event;
 mod flusher;
+mod hash;
+mod history;
 mod index;
 mod key_range;
 mod options;

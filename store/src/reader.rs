@@ -10,12 +10,11 @@ use api::mvccpb::KeyValue;
 use bytes::Bytes;
 
 use crate::authorize::Caller;
-use crate::check;
 use crate::shared::Shared;
 use crate::txn::{self, Plan};
 use crate::view::{View, range_response};
 use crate::write::key_value;
-use crate::{AuthView, Entry, Error, Event, Position, RangePlan};
+use crate::{AuthView, Entry, Error, Event, Position, RangePlan, check, hash, history};
 
 /// A view of the newest state. Cheap to clone, safe to call from many threads.
 #[derive(Clone)]
@@ -144,6 +143,37 @@ impl Reader {
         let mut outcome = txn::read(&view, Plan::new(&view, request)?)?;
         outcome.revision = view.revision;
         outcome.response(&self.shared)
+    }
+
+    /// Hash of the logical state at `revision` (0: now): equal on all replicas that have applied
+    /// the same, however far each has come with physical compaction.
+    ///
+    /// # Errors
+    /// [`Error::Compacted`], [`Error::FutureRevision`], [`Error::Engine`].
+    pub fn hash_kv(&self, revision: i64) -> Result<HashKv, Error> {
+        hash::hash_kv(&self.shared, revision)
+    }
+
+    /// Hash of everything replicated at this moment: keys, leases, auth, alarms, members.
+    pub fn hash(&self) -> Result<u32, Error> {
+        hash::hash(&self.shared)
+    }
+
+    /// Events with a main revision in `from..=to` whose key passes `filter`, in order. At least
+    /// one whole revision is looked at; then it stops near `bytes_max` bytes of keys and values,
+    /// or when it has looked at many versions that do not pass. `next` says where to go on; it is
+    /// behind `to`, or behind the store's revision, when there is nothing more.
+    ///
+    /// # Errors
+    /// [`Error::Compacted`] if `from` is below the compacted revision; [`Error::Engine`].
+    pub fn history(
+        &self,
+        from: i64,
+        to: i64,
+        filter: &dyn Fn(&[u8]) -> bool,
+        bytes_max: usize,
+    ) -> Result<HistoryChunk, Error> {
+        history::history(&self.shared, from, to, filter, bytes_max)
     }
 
     pub fn lease(&self, id: i64) -> Option<LeaseInfo> {

@@ -118,7 +118,7 @@ impl<'r> Selector<'r> {
         let Some(range) = self.rest.take() else { return false };
         if let Some(key) = range.single() {
             if let Some(history) = index.get(key) {
-                self.see(key, history);
+                let _ = self.see(key, history);
             }
             return false;
         }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
+use crate::compactor::Walk;
 use crate::engine::Engine;
 use crate::state::{Pending, State};
 use crate::values::Values;
@@ -21,6 +22,7 @@ pub(crate) struct Shared {
     pub(crate) values: Values,
     pub(crate) state: RwLock<State>,
     pub(crate) flushed: Flushed,
+    pub(crate) walk: Mutex<Walk>,
     pins: Mutex<BTreeMap<i64, usize>>,
 }
 
@@ -44,6 +46,7 @@ impl Shared {
                 compact_revision: AtomicI64::new(state.compact_revision),
                 turn: Mutex::new(()),
             },
+            walk: Mutex::default(),
             state: RwLock::new(state),
             pins: Mutex::default(),
         })

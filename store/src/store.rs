@@ -8,9 +8,9 @@ use bytes::Bytes;
 
 use crate::apply;
 use crate::engine::Engine;
-use crate::persist::records;
+use crate::persist::{load, records};
 use crate::shared::Shared;
-use crate::state::State;
+use crate::snapshot;
 use crate::write::Write;
 use crate::{Applied, Compactor, Error, Flusher, Options, Position, Reader, Snapshot};
 
@@ -25,7 +25,8 @@ impl Store {
     /// # Errors
     /// The engine failed or what it holds does not fit together: wipe it and rebuild.
     pub fn open(engine: Arc<dyn Engine>, options: Options) -> Result<Store, Error> {
-        Ok(Store { shared: Shared::new(engine, options, State::default()) })
+        let state = load::load(&*engine)?;
+        Ok(Store { shared: Shared::new(engine, options, state) })
     }
 
     /// Replaces everything in the engine by a snapshot, then behaves as freshly opened.
@@ -33,11 +34,12 @@ impl Store {
     /// # Errors
     /// The snapshot is damaged or the engine failed: the engine's content is then worthless.
     pub fn restore(
-        _engine: Arc<dyn Engine>,
-        _options: Options,
-        _source: &mut dyn Read,
+        engine: Arc<dyn Engine>,
+        options: Options,
+        source: &mut dyn Read,
     ) -> Result<Store, Error> {
-        unimplemented!()
+        snapshot::restore(&*engine, source)?;
+        Store::open(engine, options)
     }
 
     /// Applies one command; `position` becomes the applied mark. It never fails as a whole: a
@@ -87,10 +89,11 @@ impl Store {
 
     /// The physical compaction; there should be one at a time.
     pub fn compactor(&self) -> Compactor {
-        unimplemented!()
+        Compactor { shared: Arc::clone(&self.shared) }
     }
 
+    /// The whole state as it is now, to be read from any thread at leisure.
     pub fn snapshot(&self) -> Snapshot {
-        unimplemented!()
+        Snapshot::new(&self.shared)
     }
 }

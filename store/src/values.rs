@@ -9,7 +9,6 @@ use parking_lot::RwLock;
 
 use crate::engine::Engine;
 use crate::persist::records;
-use crate::state::Pending;
 use crate::{Entry, Error, Revision};
 
 /// Parts of the cache that are locked one by one; a power of two.
@@ -41,20 +40,6 @@ impl Values {
     pub(crate) fn new(engine: Arc<dyn Engine>, cache_bytes: usize) -> Self {
         let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
         Values { engine, shards, shard_bytes_max: cache_bytes / SHARDS }
-    }
-
-    /// The value of a version; `None` for a tombstone, or if it has been compacted away.
-    pub(crate) fn get(&self, pending: &Pending, entry: &Entry) -> Result<Option<Bytes>, Error> {
-        if entry.tombstone {
-            return Ok(None);
-        }
-        if entry.value_len == 0 {
-            return Ok(Some(Bytes::new()));
-        }
-        match pending.find(entry.revision) {
-            Some(written) => Ok(Some(written.value.clone())),
-            None => self.settled(entry),
-        }
     }
 
     /// The value of a version that has a value and is no longer pending.

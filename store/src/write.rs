@@ -62,7 +62,8 @@ impl<'a> Write<'a> {
         let (mut before, mut event_before, mut made) = (None, None, None);
         self.state.index.push(&key, |history| {
             before = history.current();
-            event_before = history.at(revision.main - 1);
+            // A creation has nothing before it, though a deletion in the same command would.
+            event_before = before.and_then(|_| history.at(revision.main - 1));
             let entry = Entry {
                 revision,
                 tombstone: false,

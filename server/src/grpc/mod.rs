@@ -27,9 +27,12 @@ mod range_stream;
 mod reads;
 mod snapshot_stream;
 mod tokens;
+mod watch;
+mod watch_gate;
 
 use api::etcdserverpb::auth_server::AuthServer;
 use api::etcdserverpb::cluster_server::ClusterServer;
+use api::etcdserverpb::encoded_watch_server::EncodedWatchServer;
 use api::etcdserverpb::kv_server::KvServer;
 use api::etcdserverpb::lease_server::LeaseServer;
 use api::etcdserverpb::maintenance_server::MaintenanceServer;

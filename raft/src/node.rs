@@ -55,7 +55,7 @@ struct Inner<R: AsyncRuntime> {
     behind: Arc<Behind>,
     hub: Hub,
     lessor: Lessor<R>,
-    barrier: Barrier<R>,
+    barrier: Barrier,
     admission: Admission,
     member_id: u64,
     request_timeout: Duration,
@@ -165,7 +165,7 @@ impl<R: AsyncRuntime> Node<R> {
     /// [`Error::NoLeader`], [`Error::Timeout`], [`Error::Stopped`], [`Error::Fatal`].
     pub async fn linearizable(&self) -> Result<(), Error> {
         self.check_alive()?;
-        match R::timeout(self.inner.request_timeout, self.inner.barrier.pass()).await {
+        match R::timeout(self.inner.request_timeout, self.inner.barrier.pass::<R>()).await {
             Ok(outcome) => outcome.map_err(|error| self.known(error)),
             Err(_) => Err(Error::Timeout),
         }
@@ -379,3 +379,6 @@ impl<R: AsyncRuntime> Clone for Node<R> {
         Node { inner: self.inner.clone() }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,10 +8,23 @@
 //!
 //! Start reading at [`Hub`]; the states of a watcher are drawn in `docs/internals/watch.md`.
 
+mod core;
+mod event;
+mod fragment;
 mod hub;
+mod inbox;
+mod index;
+mod interval;
 mod options;
+mod ring;
+mod signal;
+mod sink;
 mod source;
 mod stream;
+mod target;
+
+#[cfg(test)]
+mod tests;
 
 pub use hub::{Hub, Publisher, Stats};
 pub use options::Options;

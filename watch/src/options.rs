@@ -7,9 +7,9 @@ const RING_BYTES: usize = 32 << 20;
 /// Bytes of events published and not yet taken by the hub's task.
 const INBOX_BYTES: usize = 32 << 20;
 /// Bytes of events that one catch-up slice reads.
-pub(crate) const SLICE_BYTES: usize = 512 << 10;
+const SLICE_BYTES: usize = 512 << 10;
 /// Revisions that one catch-up slice looks at (etcd: `watchBatchMaxRevs`).
-pub(crate) const SLICE_REVISIONS: i64 = 1000;
+const SLICE_REVISIONS: u32 = 1000;
 /// Watchers that one catch-up slice serves.
 pub(crate) const SLICE_WATCHERS: usize = 4096;
 /// Answers to requests that may wait in one stream before it should not take another request.
@@ -32,6 +32,10 @@ pub struct Options {
     /// Bytes of published events that may wait for the hub; past it they are dropped and read
     /// back from the store.
     pub inbox_bytes: usize,
+    /// Bytes of events that one slice of catching up reads; one revision is always read whole.
+    pub slice_bytes: usize,
+    /// Revisions that one slice of catching up looks at; at least one.
+    pub slice_revisions: u32,
     /// Responses of watchers with `fragment` are split at this size.
     pub max_response_bytes: usize,
     /// How often an idle watcher with `progress_notify` hears of it, plus up to a tenth.
@@ -44,6 +48,8 @@ impl Default for Options {
             buffer_bytes_per_stream: BUFFER_BYTES,
             ring_bytes: RING_BYTES,
             inbox_bytes: INBOX_BYTES,
+            slice_bytes: SLICE_BYTES,
+            slice_revisions: SLICE_REVISIONS,
             max_response_bytes: RESPONSE_BYTES,
             progress_interval_ms: PROGRESS_INTERVAL_MS,
         }

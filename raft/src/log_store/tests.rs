@@ -1,93 +1,54 @@
-use super::*;
-use crate::snapshot::*;
-use crate::types::*;
-use crate::vfs::CrashFs;
-use futures::TryStreamExt;
-use openraft::storage::{EntryResponder, RaftStateMachine, Snapshot};
-use openraft::testing::log::{StoreBuilder, Suite};
-use openraft::{RaftSnapshotBuilder, StorageError};
-use openraft_rt_tokio::TokioRuntime;
+//! Openraft's own storage suite, on the real log and the real state machine.
+
 use std::path::Path;
 
-type C = Types<TokioRuntime>;
-#[derive(Clone, Default)]
-struct Sm {
-    applied: Option<LogId>,
-    mem: StoredMembership,
-    snap: Option<Snapshot<CommittedLeaderId, u64, Peer, SnapshotMeta>>,
-}
-impl RaftSnapshotBuilder<C> for Arc<Mutex<Sm>> {
-    type SnapshotData = SnapshotMeta;
-    async fn build_snapshot(
-        &mut self,
-    ) -> Result<Snapshot<CommittedLeaderId, u64, Peer, SnapshotMeta>, io::Error> {
-        let mut s = self.lock();
-        let m = SnapshotMeta { last_log_id: s.applied, last_membership: s.mem.clone() };
-        s.snap = Some(Snapshot { meta: m.clone(), snapshot: m });
-        Ok(s.snap.clone().unwrap())
-    }
-}
-impl RaftStateMachine<C> for Arc<Mutex<Sm>> {
-    type SnapshotData = SnapshotMeta;
-    type SnapshotBuilder = Self;
-    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
-        let s = self.lock();
-        Ok((s.applied, s.mem.clone()))
-    }
-    async fn apply<S>(&mut self, mut e: S) -> Result<(), io::Error>
-    where
-        S: Stream<Item = Result<EntryResponder<C>, io::Error>> + Unpin + OptionalSend,
-    {
-        while let Some((e, _)) = e.try_next().await? {
-            let mut s = self.lock();
-            s.applied = Some(e.log_id);
-            if let openraft::EntryPayload::Membership(m) = e.payload {
-                s.mem = StoredMembership::new(Some(e.log_id), m);
-            }
-        }
-        Ok(())
-    }
-    async fn get_snapshot_builder(&mut self) -> Self {
-        self.clone()
-    }
-    async fn install_snapshot(
-        &mut self,
-        meta: &SnapshotMeta,
-        d: SnapshotMeta,
-    ) -> Result<(), io::Error> {
-        let mut s = self.lock();
-        s.applied = meta.last_log_id;
-        s.mem = meta.last_membership.clone();
-        s.snap = Some(Snapshot { meta: meta.clone(), snapshot: d });
-        Ok(())
-    }
-    async fn get_current_snapshot(
-        &mut self,
-    ) -> Result<Option<Snapshot<CommittedLeaderId, u64, Peer, SnapshotMeta>>, io::Error> {
-        Ok(self.lock().snap.clone())
-    }
-}
-struct B;
-impl StoreBuilder<C, LogStore, Arc<Mutex<Sm>>, ()> for B {
-    async fn build(&self) -> Result<((), LogStore, Arc<Mutex<Sm>>), StorageError<C>> {
-        let (wal, _, writer) = Wal::create_or_open(
-            Arc::new(CrashFs::new()),
-            Path::new("w"),
-            bytes::Bytes::new(),
-            wal::Options::default(),
-        )
-        .unwrap();
+use openraft::StorageError;
+use openraft::testing::log::{StoreBuilder, Suite};
+use openraft_rt_tokio::TokioRuntime;
+use store::Store;
+use store::engine::MemEngine;
+
+use super::*;
+use crate::behind::Behind;
+use crate::lessor::Lessor;
+use crate::snapshot::SnapshotDir;
+use crate::state_machine::{Parts, StateMachine};
+use crate::vfs::CrashFs;
+
+type Config = Types<TokioRuntime>;
+type Machine = StateMachine<TokioRuntime>;
+
+/// Every case gets a new disk.
+struct Fresh;
+
+impl StoreBuilder<Config, LogStore, Machine> for Fresh {
+    async fn build(&self) -> Result<((), LogStore, Machine), StorageError<Config>> {
+        let vfs = Arc::new(CrashFs::new());
+        let options = wal::Options::default();
+        let opened = Wal::create_or_open(vfs.clone(), Path::new("wal"), "m".into(), options);
+        let (wal, _, writer) = opened.unwrap();
         std::thread::spawn(move || futures::executor::block_on(writer.run()));
-        Ok(((), LogStore::new(wal, None), Arc::default()))
+
+        let engine = Arc::new(MemEngine::new());
+        let options = store::Options::default();
+        let store = Store::open(engine.clone(), options.clone()).unwrap();
+        let (_, publisher) = watch::Hub::new(store.reader(), watch::Options::default());
+        let machine = StateMachine::new(Parts {
+            behind: Arc::new(Behind::new(&store)),
+            store,
+            engine,
+            options,
+            cluster_id: 1,
+            publisher,
+            lessor: Lessor::new(2),
+            snapshots: SnapshotDir::open(vfs, "snap".into(), None).unwrap(),
+        });
+        Ok(((), LogStore::new(wal, None), machine))
     }
 }
-#[test]
-fn suite() {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap()
-        .block_on(Suite::test_all(B))
-        .unwrap();
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openrafts_storage_suite_passes() {
+    // Proves what openraft asks of a log and a state machine.
+    Suite::test_all(Fresh).await.unwrap();
 }

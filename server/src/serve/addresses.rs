@@ -1,12 +1,11 @@
 //! What each address serves, put together from the gRPC services and the HTTP endpoints.
 
 use axum::Router;
-use raft::ServerNode;
-use tokio_util::sync::CancellationToken;
 
 use super::listen::Roles;
 use super::member::NodeProbe;
 use crate::config::Settings;
+use crate::grpc;
 use crate::http::{self, GrpcLayer, Metrics};
 
 pub(super) struct Services {
@@ -16,13 +15,8 @@ pub(super) struct Services {
 }
 
 impl Services {
-    pub(super) fn new(
-        settings: &Settings,
-        node: &ServerNode,
-        metrics: &Metrics,
-        _stopping: &CancellationToken,
-    ) -> Self {
-        let probe = NodeProbe::new(node.clone());
+    pub(super) fn new(settings: &Settings, context: &grpc::Context, metrics: &Metrics) -> Self {
+        let probe = NodeProbe::new(context.node().clone());
         let counted = GrpcLayer::new(metrics, settings.slow_request);
         Self {
             grpc: Router::new().layer(counted),

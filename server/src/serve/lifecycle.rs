@@ -8,10 +8,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connections::Connections;
-use super::{
-    addresses, auto_compaction, data_dir, greeting, listen, member, publish, quota, signals,
-};
+use super::{addresses, auto_compaction, data_dir, greeting, listen, member, publish, signals};
 use crate::config::Settings;
+use crate::grpc;
 use crate::http::Metrics;
 
 /// How long requests under way may take to end after the signal.
@@ -32,10 +31,11 @@ pub(super) async fn serve(settings: Settings, bare: bool) -> Result<(), String> 
     let stopping = CancellationToken::new();
     let tasks = TaskTracker::new();
     let connections = Connections::new(&settings, stopping.clone());
-    let services = addresses::Services::new(&settings, &node, &metrics, &stopping);
+    let context = grpc::Context::new(node.clone(), grpc_options(&settings));
+    let services = addresses::Services::new(&settings, &context, &metrics);
     let outcome = tokio::select! {
         () = publish::publish(&node, &settings) => {
-            spawn_background(&tasks, &stopping, &node, &settings);
+            spawn_background(&tasks, &stopping, &context, &settings);
             for listener in listeners {
                 let routes = services.routes(listener.roles);
                 tasks.spawn(connections.clone().serve(listener, routes));
@@ -66,16 +66,27 @@ pub(super) async fn serve(settings: Settings, bare: bool) -> Result<(), String> 
 fn spawn_background(
     tasks: &TaskTracker,
     stopping: &CancellationToken,
-    node: &ServerNode,
+    context: &grpc::Context,
     settings: &Settings,
 ) {
     if let Some(mode) = settings.auto_compaction {
-        let run = auto_compaction::run(node.clone(), mode);
+        let run = auto_compaction::run(context.node().clone(), mode);
         tasks.spawn(stopping.clone().run_until_cancelled_owned(run));
     }
-    if let Some(quota_bytes) = settings.limits.quota_bytes {
-        let run = quota::run(node.clone(), quota_bytes, settings.limits.auto_disarm_nospace);
+    if settings.limits.auto_disarm_nospace {
+        let run = std::future::pending::<()>();
         tasks.spawn(stopping.clone().run_until_cancelled_owned(run));
+    }
+}
+
+fn grpc_options(settings: &Settings) -> grpc::Options {
+    grpc::Options {
+        cluster_id: settings.cluster_id,
+        member_id: settings.member_id,
+        request_bytes_max: settings.limits.request_bytes_max as usize,
+        quota_bytes: settings.limits.quota_bytes,
+        bcrypt_cost: settings.bcrypt_cost,
+        token_ttl: settings.auth_token_ttl,
     }
 }
 

@@ -16,7 +16,6 @@ mod listen;
 mod member;
 mod proposals;
 mod publish;
-mod quota;
 mod signals;
 
 use std::ffi::OsString;

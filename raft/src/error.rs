@@ -51,12 +51,11 @@ impl Error {
         }
     }
 
-    pub(crate) fn of_write<C: RaftTypeConfig>(error: RaftError<C, ClientWriteError<C>>) -> Error {
+    pub(crate) fn of_write<C: RaftTypeConfig>(error: &ClientWriteError<C>) -> Error {
         match error {
-            RaftError::Fatal(fatal) => Error::of_fatal(&fatal),
             // Refused before it was appended.
-            RaftError::APIError(ClientWriteError::ForwardToLeader(_)) => Error::NoLeader,
-            RaftError::APIError(_) => Error::LeaderChanged,
+            ClientWriteError::ForwardToLeader(_) => Error::NoLeader,
+            _ => Error::LeaderChanged,
         }
     }
 

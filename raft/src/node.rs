@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use api::berthpb::Command;
+use futures::channel::oneshot;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{InitializeError, RaftError};
 use openraft::{AsyncRuntime, Instant, Raft, ServerState};
@@ -19,7 +20,7 @@ use store::engine::Engine;
 use store::{Applied, Reader};
 use watch::Hub;
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Permit};
 use crate::background;
 use crate::barrier::Barrier;
 use crate::behind::Behind;
@@ -29,11 +30,11 @@ use crate::leadership;
 use crate::lessor::{self, Lessor};
 use crate::log_store::LogStore;
 use crate::network::NoNetwork;
-use crate::open::{self, Opened, Surroundings};
+use crate::open::{self, Ended, Opened, RunWriter, Surroundings};
 use crate::snapshot::SnapshotHeader;
 use crate::snapshotter::Snapshotter;
 use crate::state_machine::{self, StateMachine};
-use crate::types::{Peer, Proposal, Types};
+use crate::types::{Answer, Peer, Proposal, Types};
 use crate::vfs::Lock;
 use crate::wal::{self, Wal};
 
@@ -60,8 +61,14 @@ struct Inner<R: AsyncRuntime> {
     member_id: u64,
     request_timeout: Duration,
     stopping: AtomicBool,
-    /// Released when the node has stopped.
-    lock: Mutex<Option<Box<dyn Lock>>>,
+    /// What ends with the node.
+    held: Mutex<Option<Held>>,
+}
+
+struct Held {
+    writer: Ended,
+    /// Of the data directory; released last.
+    lock: Box<dyn Lock>,
 }
 
 /// How the node is doing.
@@ -125,11 +132,12 @@ impl<R: AsyncRuntime> Node<R> {
     pub async fn start_in(config: Config, surroundings: Surroundings) -> Result<Node<R>, Error> {
         config.check()?;
         let raft_config = Arc::new(config.openraft()?);
+        let Surroundings { vfs, engines, run_writer } = surroundings;
         let opening = config.clone();
-        let opened = R::spawn_blocking(move || open::open(&opening, surroundings)).await;
+        let opened = R::spawn_blocking(move || open::open(&opening, vfs, engines)).await;
         let opened = opened.map_err(|error| Error::Fatal(format!("opening failed: {error}")))??;
 
-        let node = Node::assemble(&config, raft_config, opened).await?;
+        let node = Node::assemble(&config, raft_config, opened, run_writer).await?;
         if let Err(error) = node.lead(&config).await {
             node.shutdown().await;
             return Err(match node.inner.behind.failure.get() {
@@ -149,11 +157,9 @@ impl<R: AsyncRuntime> Node<R> {
     pub async fn propose(&self, command: Command) -> Result<Applied, Error> {
         self.check_alive()?;
         let proposal = Proposal::new(command);
-        let _permit = self.inner.admission.enter(proposal.encoded_len())?;
-        let write = self.inner.raft.client_write(proposal);
-        match R::timeout(self.inner.request_timeout, write).await {
-            Ok(Ok(written)) => Ok(written.data),
-            Ok(Err(error)) => Err(self.known(Error::of_write(error))),
+        let permit = self.inner.admission.enter(proposal.encoded_len())?;
+        match R::timeout(self.inner.request_timeout, self.write(proposal, permit)).await {
+            Ok(outcome) => outcome.map_err(|error| self.known(error)),
             Err(_) => Err(Error::Timeout),
         }
     }
@@ -205,6 +211,16 @@ impl<R: AsyncRuntime> Node<R> {
         }
     }
 
+    /// Returns when all that the last compaction made superfluous is removed, but for what a reader
+    /// still needs. It happens anyway, in small steps; this does it without pauses.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] if the engine failed.
+    pub async fn compact_physically(&self) -> Result<(), Error> {
+        background::compact_now::<R>(&self.inner.behind).await;
+        self.check_alive()
+    }
+
     /// A consistent view of the whole state, to be saved elsewhere. Cancel safe.
     ///
     /// # Errors
@@ -240,15 +256,38 @@ impl<R: AsyncRuntime> Node<R> {
         self.inner.behind.close();
         self.flush_engine().await;
         self.inner.wal.close();
-        drop(self.inner.lock.lock().take());
+        let held = self.inner.held.lock().take();
+        if let Some(Held { writer, lock }) = held {
+            // Cancelled is how it ends.
+            let _ = writer.await;
+            drop(lock);
+        }
+    }
+
+    async fn write(&self, proposal: Proposal, permit: Permit) -> Result<Applied, Error> {
+        let (answer, outcome) = Answer::new(permit);
+        let sent = self.inner.raft.client_write_ff(proposal, Some(answer)).await;
+        sent.map_err(|fatal| Error::of_fatal(&fatal))?;
+        match outcome.await {
+            Ok(Ok(written)) => Ok(written.data),
+            Ok(Err(error)) => Err(Error::of_write(&error)),
+            // Dropped unanswered: consensus has ended, and says why.
+            Err(oneshot::Canceled) => match self.inner.raft.is_initialized().await {
+                Err(fatal) => Err(Error::of_fatal(&fatal)),
+                Ok(_) => Err(Error::LeaderChanged),
+            },
+        }
     }
 
     async fn assemble(
         config: &Config,
         raft_config: Arc<openraft::Config>,
         opened: Opened,
+        run_writer: RunWriter,
     ) -> Result<Node<R>, Error> {
-        let Opened { wal, vote, store, engine, snapshots, lock } = opened;
+        let Opened { wal, writer, vote, store, engine, snapshots, lock } = opened;
+        let writer = run_writer(writer)
+            .map_err(|error| Error::Fatal(format!("the log's writer does not run: {error}")))?;
         let behind = Arc::new(Behind::new(&store));
         let lessor = Lessor::new(config.lease_ttl_s_min());
         let (hub, publisher) = Hub::new(store.reader(), config.watch);
@@ -271,7 +310,7 @@ impl<R: AsyncRuntime> Node<R> {
             member_id: config.member_id,
             request_timeout: config.request_timeout(),
             stopping: AtomicBool::new(false),
-            lock: Mutex::new(Some(lock)),
+            held: Mutex::new(Some(Held { writer, lock })),
             raft: raft.clone(),
             wal: wal.clone(),
             engine: engine.clone(),
@@ -301,8 +340,9 @@ impl<R: AsyncRuntime> Node<R> {
         drop(R::spawn(leadership::Watcher { raft, behind, lessor }.run()));
         drop(R::spawn(hub.clone().run()));
         drop(R::spawn(self.clone().tick_hub()));
-        // A compaction may have been cut short by the last stop.
+        // The last stop may have cut short a compaction, or come before a snapshot that was due.
         self.inner.behind.compact.raise();
+        self.inner.behind.snapshot.raise();
     }
 
     async fn tick_hub(self) {

@@ -197,3 +197,27 @@ fn word(bytes: &[u8]) -> u32 {
 fn damaged(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("damaged {what}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::CommittedLeaderId;
+
+    #[test]
+    fn the_header_on_disk_does_not_change() {
+        // Proves the format against bytes written down once: older snapshots stay readable.
+        let log_id = LogId { leader_id: CommittedLeaderId::new(2), index: 5 };
+        let meta = SnapshotMeta { last_log_id: Some(log_id), ..SnapshotMeta::default() };
+        let header = SnapshotHeader { cluster_id: 0xc1, meta };
+        let bytes = header.encode();
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            hex,
+            "4245525448534e50000000010000001f\
+             09c1000000000000001210000000000000000200000000000000\
+             05\
+             1a021200169432c2"
+        );
+        assert_eq!(SnapshotHeader::read(&mut &bytes[..]).unwrap(), (header, bytes.len() as u64));
+    }
+}

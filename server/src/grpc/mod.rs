@@ -12,5 +12,6 @@ pub mod errors;
 mod header;
 mod passwords;
 mod tokens;
+pub mod watch;
 
 pub use context::{Context, Options};

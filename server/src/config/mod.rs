@@ -28,10 +28,10 @@ use std::ffi::OsString;
 
 pub use cluster::Member;
 pub use compaction::AutoCompaction;
-pub use help::{FLAGS_HINT, print as print_help};
+pub use help::{FLAGS_HINT, text as help};
 pub use ids::{cluster_id, member_id};
 pub use settings::{Addresses, Limits, LogSettings, Notice, Settings};
-pub use urls::{Scheme, Url, join as join_urls};
+pub use urls::{Scheme, Url, join as join_urls, parse_list as parse_urls};
 
 use values::Values;
 

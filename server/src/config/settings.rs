@@ -124,6 +124,11 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Where the log is, given or not.
+    pub fn wal_dir(&self) -> PathBuf {
+        self.wal_dir.clone().unwrap_or_else(|| self.data_dir.join("wal"))
+    }
+
     /// Warnings that etcd gives for values it takes.
     fn advise(&mut self) {
         let mut warn = |text: String| self.notices.push(Notice::Warning(text));

@@ -23,8 +23,9 @@ const LEARNER_PATHS: [&str; 4] = [
 
 /// The middleware.
 pub(super) async fn pass(State(context): State<Context>, request: Request, next: Next) -> Response {
-    match check(&context, request.uri().path(), request.headers()) {
-        Ok(()) => mend(next.run(request).await),
+    let path = request.uri().path().to_owned();
+    match check(&context, &path, request.headers()) {
+        Ok(()) => mend(&path, next.run(request).await),
         Err(error) => Status::from(error).into_http::<Body>(),
     }
 }
@@ -47,23 +48,35 @@ fn check(context: &Context, path: &str, metadata: &HeaderMap) -> Result<(), Erro
     Ok(())
 }
 
-/// A request above the limit is refused by our gRPC library before any code of ours sees it: the
-/// answer then gets the words that etcd's clients know.
-fn mend(response: Response) -> Response {
-    let told = Status::from_header_map(response.headers());
-    match told.and_then(|status| errors::oversize(status.code(), status.message())) {
-        Some(error) => Status::from(error).into_http(),
+/// Two answers are our gRPC library's own, given before any code of ours sees the call: they get
+/// the words that etcd's clients know.
+fn mend(path: &str, response: Response) -> Response {
+    match Status::from_header_map(response.headers()).and_then(|told| reword(path, &told)) {
+        Some(status) => status.into_http(),
         None => response,
     }
 }
 
-/// For a service or method that there is none of, in grpc-go's words.
-pub async fn unknown(request: Request) -> Response {
-    let path = request.uri().path().trim_start_matches('/');
-    let (service, method) = path.rsplit_once('/').unwrap_or((path, ""));
-    let text = match super::SERVICES.contains(&service) {
-        true => format!("unknown method {method} for service {service}"),
-        false => format!("unknown service {service}"),
-    };
-    Status::new(Code::Unimplemented, text).into_http()
+fn reword(path: &str, told: &Status) -> Option<Status> {
+    if told.code() == Code::Unimplemented && told.message().is_empty() {
+        let (service, method) = path.trim_start_matches('/').split_once('/')?;
+        let text = format!("unknown method {method} for service {service}");
+        return Some(Status::new(Code::Unimplemented, text));
+    }
+    errors::oversize(told.code(), told.message()).map(Status::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_method_is_told_in_grpc_gos_words() {
+        // Shows the text, and that an answer of a service is left alone.
+        let library = Status::new(Code::Unimplemented, "");
+        let told = reword("/etcdserverpb.KV/Fetch", &library).unwrap();
+        assert_eq!(told.message(), "unknown method Fetch for service etcdserverpb.KV");
+        let own = Status::new(Code::Unimplemented, "RangeStream does not support revision filters");
+        assert!(reword("/etcdserverpb.KV/RangeStream", &own).is_none());
+    }
 }

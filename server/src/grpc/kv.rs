@@ -8,7 +8,7 @@ use api::berthpb::command::Op;
 use api::etcdserverpb::kv_server::Kv as KvService;
 use api::etcdserverpb::{
     CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest,
-    PutResponse, RangeRequest, RangeResponse, RangeStreamResponse, TxnRequest, TxnResponse,
+    PutResponse, RangeRequest, RangeResponse, TxnRequest, TxnResponse,
 };
 use store::RangePlan;
 use tonic::metadata::MetadataMap;

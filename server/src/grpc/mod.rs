@@ -27,12 +27,14 @@ mod range_stream;
 mod reads;
 mod snapshot_stream;
 mod tokens;
-mod watch;
+pub mod watch;
 mod watch_gate;
+
+use std::sync::Arc;
 
 use api::etcdserverpb::auth_server::AuthServer;
 use api::etcdserverpb::cluster_server::ClusterServer;
-use api::etcdserverpb::encoded_watch_server::EncodedWatchServer;
+use api::etcdserverpb::encoded_watch_server::WatchServer;
 use api::etcdserverpb::kv_server::KvServer;
 use api::etcdserverpb::lease_server::LeaseServer;
 use api::etcdserverpb::maintenance_server::MaintenanceServer;
@@ -42,18 +44,7 @@ use axum::routing::any;
 
 pub use context::{Context, Options};
 
-/// All services that are served, by their full names.
-const SERVICES: [&str; 7] = [
-    "etcdserverpb.KV",
-    "etcdserverpb.Watch",
-    "etcdserverpb.Lease",
-    "etcdserverpb.Cluster",
-    "etcdserverpb.Maintenance",
-    "etcdserverpb.Auth",
-    "grpc.health.v1.Health",
-];
-
-/// The services, by path. Everything else is for the caller: [`unknown`] answers gRPC calls.
+/// The services, by path. What is for none of them is the caller's to answer.
 pub fn routes(context: &Context) -> Router {
     let len_max = context.message_bytes_max();
     let kv = kv::Kv { context: context.clone() };
@@ -61,20 +52,22 @@ pub fn routes(context: &Context) -> Router {
     let cluster = cluster::Cluster { context: context.clone() };
     let maintenance = maintenance::Maintenance { context: context.clone() };
     let auth = auth::Auth { context: context.clone() };
+    let hub = context.node().hub().clone();
+    let watch = watch::WatchService::new(hub, Arc::new(context.clone()));
     let range = {
         let kv = kv.clone();
         move |request| large_range::serve(kv.clone(), request)
     };
     tonic::service::Routes::default()
         .add_service(KvServer::new(kv).max_decoding_message_size(len_max))
+        .add_service(WatchServer::new(watch).max_decoding_message_size(len_max))
         .add_service(LeaseServer::new(lease).max_decoding_message_size(len_max))
         .add_service(ClusterServer::new(cluster).max_decoding_message_size(len_max))
         .add_service(MaintenanceServer::new(maintenance).max_decoding_message_size(len_max))
         .add_service(AuthServer::new(auth).max_decoding_message_size(len_max))
         .add_service(health::service())
         .into_axum_router()
+        .reset_fallback()
         .route(large_range::PATH, any(range))
         .layer(from_fn_with_state(context.clone(), gate::pass))
 }
-
-pub use gate::unknown;

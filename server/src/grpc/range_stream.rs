@@ -26,8 +26,8 @@ pub(super) type RangeStream = BoxStream<'static, Result<RangeStreamResponse, Sta
 /// What `Range` refuses first, then what only `Range` can do.
 pub(super) fn check(range: &RangeRequest) -> Result<(), Error> {
     let sorts = range.sort_order != SortOrder::None as i32;
-    let as_stored = range.sort_order == SortOrder::Ascend as i32
-        && range.sort_target == SortTarget::Key as i32;
+    let as_stored =
+        range.sort_order == SortOrder::Ascend as i32 && range.sort_target == SortTarget::Key as i32;
     let known = SortOrder::try_from(range.sort_order).is_ok()
         && SortTarget::try_from(range.sort_target).is_ok();
     if range.key.is_empty() {

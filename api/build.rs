@@ -12,7 +12,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// The Watch service once more, for the server alone: it answers with events that are already
-/// encoded and shared between watchers.
+/// encoded and shared between watchers. Its name is what clients put into the path, so it cannot
+/// be another one; the generated file has a name of its own.
 fn encoded_watch_service() {
     let watch = tonic_build::manual::Method::builder()
         .name("watch")
@@ -24,7 +25,7 @@ fn encoded_watch_service() {
         .server_streaming()
         .build();
     let service = tonic_build::manual::Service::builder()
-        .name("EncodedWatch")
+        .name("Watch")
         .package("etcdserverpb")
         .method(watch)
         .build();

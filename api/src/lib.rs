@@ -16,9 +16,18 @@ pub mod authpb {
 /// The etcd v3 services and their messages.
 pub mod etcdserverpb {
     tonic::include_proto!("etcdserverpb");
+
+    /// The Watch service as the server offers it: events come encoded.
+    pub mod encoded {
+        tonic::include_proto!("etcdserverpb.Watch");
+    }
+    pub use encoded::watch_server as encoded_watch_server;
 }
 
 /// Berth's own: log commands, and etcd messages in half-encoded form.
 pub mod berthpb {
     tonic::include_proto!("berthpb");
 }
+
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;

@@ -1,0 +1,96 @@
+//! The tasks behind the apply path. Each ends when its signal is closed, or with the node's
+//! failure.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::AsyncRuntime;
+use openraft::async_runtime::Select2;
+
+use crate::behind::Behind;
+
+/// Pending bytes past which apply waits for the engine.
+pub(crate) const PENDING_BYTES_MAX: usize = 128 << 20;
+
+/// How long changes gather before they are written to the engine as one batch.
+const FLUSH_GATHER: Duration = Duration::from_millis(20);
+
+/// Keys that one step of physical compaction looks at.
+const COMPACT_KEYS_MAX: usize = 1000;
+
+/// The pause after each step: compaction takes a small share of a core and of the engine.
+const COMPACT_PAUSE: Duration = Duration::from_millis(5);
+
+/// When a compaction that had to wait for a reader is tried again.
+const COMPACT_RETRY: Duration = Duration::from_secs(10);
+
+/// Writes applied changes to the engine, off the path of the answer.
+pub(crate) async fn flush<R: AsyncRuntime>(behind: Arc<Behind>) {
+    while behind.flush.wait().await {
+        R::sleep(FLUSH_GATHER).await;
+        let turn = behind.clone();
+        let flushed = R::spawn_blocking(move || turn.flush_all()).await;
+        if !went_well(&behind, flushed) {
+            return;
+        }
+    }
+}
+
+/// Removes compacted versions, a few at a time.
+pub(crate) async fn compact<R: AsyncRuntime>(behind: Arc<Behind>) {
+    loop {
+        let called = R::select2(behind.compact.wait(), R::sleep(COMPACT_RETRY)).await;
+        if matches!(called, Select2::First(false)) {
+            return;
+        }
+        while compact_step::<R>(&behind).await {
+            R::sleep(COMPACT_PAUSE).await;
+        }
+        if behind.failure.get().is_some() {
+            return;
+        }
+    }
+}
+
+/// Removes compacted versions without pauses.
+pub(crate) async fn compact_now<R: AsyncRuntime>(behind: &Arc<Behind>) {
+    while compact_step::<R>(behind).await {}
+}
+
+/// True if there is more to do at once.
+async fn compact_step<R: AsyncRuntime>(behind: &Arc<Behind>) -> bool {
+    let turn = behind.clone();
+    let step = R::spawn_blocking(move || turn.compact_step(COMPACT_KEYS_MAX)).await;
+    let more = matches!(step, Ok(Ok(true)));
+    went_well(behind, step) && more
+}
+
+/// Waits while too much is pending; false if the engine failed.
+pub(crate) async fn wait_for_room<R: AsyncRuntime>(behind: &Behind) -> bool {
+    while behind.pending_bytes() > PENDING_BYTES_MAX {
+        if behind.failure.get().is_some() {
+            return false;
+        }
+        behind.flush.raise();
+        R::sleep(FLUSH_GATHER).await;
+    }
+    true
+}
+
+fn went_well<T>(behind: &Behind, result: std::io::Result<Result<T, store::Error>>) -> bool {
+    let error = match result {
+        Ok(Ok(_)) => return true,
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    behind.failure.set(engine_failed(&error));
+    false
+}
+
+/// What happened to the engine, and what to do about it.
+pub(crate) fn engine_failed(error: &str) -> String {
+    format!(
+        "{error}. Nothing is lost: the engine is rebuilt from the snapshot and the log at the next \
+         start. Check the disk (space, permissions, the kernel's log), then start berth again"
+    )
+}

@@ -1,0 +1,137 @@
+//! The read barrier: after it, this node's state shows everything acknowledged before the call.
+//!
+//! Reads that wait at the same moment share one round of ReadIndex. A call must never be answered
+//! by a round that began before it: such a round may have missed a write that the caller knows of.
+
+use std::sync::Arc;
+
+use futures::channel::oneshot;
+use futures::future::BoxFuture;
+use openraft::{AsyncRuntime, Raft, ReadPolicy};
+use parking_lot::Mutex;
+
+use crate::behind::Behind;
+use crate::error::Error;
+use crate::state_machine::StateMachine;
+use crate::types::Types;
+
+/// One round, by which everyone who waited when it began is answered.
+type Round = Arc<dyn Fn() -> BoxFuture<'static, Result<(), Error>> + Send + Sync>;
+
+/// Clones share the rounds.
+#[derive(Clone)]
+pub(crate) struct Barrier {
+    round: Round,
+    queue: Arc<Mutex<Queue>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    /// Served by the next round.
+    waiting: Vec<oneshot::Sender<Result<(), Error>>>,
+    /// A task makes rounds until nobody waits.
+    running: bool,
+}
+
+impl Barrier {
+    /// A barrier whose rounds are Raft's ReadIndex.
+    pub(crate) fn new<R: AsyncRuntime>(
+        raft: Raft<Types<R>, StateMachine<R>>,
+        behind: Arc<Behind>,
+    ) -> Barrier {
+        let round = move || -> BoxFuture<'static, _> {
+            let (raft, behind) = (raft.clone(), behind.clone());
+            Box::pin(async move { read_index(&raft, &behind).await })
+        };
+        Barrier::over(Arc::new(round))
+    }
+
+    fn over(round: Round) -> Barrier {
+        Barrier { round, queue: Arc::default() }
+    }
+
+    /// Cancel safe.
+    pub(crate) async fn pass<R: AsyncRuntime>(&self) -> Result<(), Error> {
+        let (tx, rx) = oneshot::channel();
+        let start = {
+            let mut queue = self.queue.lock();
+            queue.waiting.push(tx);
+            !std::mem::replace(&mut queue.running, true)
+        };
+        if start {
+            // A task of its own: callers come and go.
+            drop(R::spawn(self.clone().rounds()));
+        }
+        rx.await.unwrap_or(Err(Error::Stopped))
+    }
+
+    async fn rounds(self) {
+        while let Some(waiting) = self.next() {
+            let outcome = (self.round)().await;
+            for caller in waiting {
+                // A caller that has gone needs no answer.
+                let _ = caller.send(outcome.clone());
+            }
+        }
+    }
+
+    /// Everyone who waits now; `None` ends the rounds.
+    fn next(&self) -> Option<Vec<oneshot::Sender<Result<(), Error>>>> {
+        let mut queue = self.queue.lock();
+        queue.running = !queue.waiting.is_empty();
+        queue.running.then(|| std::mem::take(&mut queue.waiting))
+    }
+}
+
+async fn read_index<R: AsyncRuntime>(
+    raft: &Raft<Types<R>, StateMachine<R>>,
+    behind: &Behind,
+) -> Result<(), Error> {
+    let linearizer = raft.get_read_linearizer(ReadPolicy::ReadIndex).await;
+    let linearizer = linearizer.map_err(Error::of_read)?;
+    // The store is ahead of what openraft has heard of it.
+    if behind.reader().position().index >= linearizer.read_log_id().index() {
+        return Ok(());
+    }
+    let ready = linearizer.await_ready(raft).await;
+    ready.map(|_| ()).map_err(|fatal| Error::of_fatal(&fatal))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+    use openraft_rt_tokio::TokioRuntime;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[tokio::test]
+    async fn callers_share_the_next_round_and_never_the_current_one() {
+        // Proves that calls during a round wait for the one after it, and that they share it.
+        let begun = Arc::new(AtomicUsize::new(0));
+        let (gate, gates) = (Arc::new(Mutex::new(Vec::new())), begun.clone());
+        let gate_of_round = gate.clone();
+        let barrier = Barrier::over(Arc::new(move || {
+            gates.fetch_add(1, Ordering::SeqCst);
+            let (tx, rx) = oneshot::channel::<()>();
+            gate_of_round.lock().push(tx);
+            rx.map(|_| Ok(())).boxed()
+        }));
+        let pass = || Box::pin(barrier.pass::<TokioRuntime>());
+
+        let mut first = pass();
+        assert!((&mut first).now_or_never().is_none());
+        tokio::task::yield_now().await;
+        let mut later: Vec<_> = (0..100).map(|_| pass()).collect();
+        assert!(later.iter_mut().all(|call| call.now_or_never().is_none()));
+
+        gate.lock().remove(0).send(()).unwrap();
+        first.await.unwrap();
+        tokio::task::yield_now().await;
+        assert!(later.iter_mut().all(|call| call.now_or_never().is_none()), "not their round");
+        gate.lock().remove(0).send(()).unwrap();
+        for call in later {
+            call.await.unwrap();
+        }
+        assert_eq!(begun.load(Ordering::SeqCst), 2);
+    }
+}

@@ -1,0 +1,99 @@
+//! What follows behind the apply path: writing to the engine, physical compaction, snapshots.
+//!
+//! Apply only raises signals here; the tasks that answer them are in `background.rs`.
+
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use store::{Compactor, Error, Flusher, Reader, Store};
+
+use crate::failure::Failure;
+use crate::signal::Signal;
+
+/// Shared by the state machine, the background tasks and the node.
+pub(crate) struct Behind {
+    handles: RwLock<Handles>,
+    /// Held by whoever writes to the engine, so that none of it lands in a state that replaced it.
+    engine_turn: Mutex<()>,
+    pub(crate) flush: Signal,
+    pub(crate) compact: Signal,
+    pub(crate) snapshot: Signal,
+    pub(crate) failure: Failure,
+}
+
+/// Of the store that is current: an installed snapshot brings another.
+#[derive(Clone)]
+struct Handles {
+    reader: Reader,
+    flusher: Arc<Flusher>,
+    compactor: Arc<Compactor>,
+}
+
+impl Behind {
+    pub(crate) fn new(store: &Store) -> Behind {
+        Behind {
+            handles: RwLock::new(Handles::of(store)),
+            engine_turn: Mutex::new(()),
+            flush: Signal::default(),
+            compact: Signal::default(),
+            snapshot: Signal::default(),
+            failure: Failure::default(),
+        }
+    }
+
+    pub(crate) fn reader(&self) -> Reader {
+        self.handles.read().reader.clone()
+    }
+
+    /// Bytes applied and not yet in the engine.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.handles.read().flusher.pending_bytes()
+    }
+
+    /// Writes everything that is pending to the engine. Blocks.
+    pub(crate) fn flush_all(&self) -> Result<(), Error> {
+        loop {
+            let _turn = self.engine_turn.lock();
+            let flusher = self.handles.read().flusher.clone();
+            if !flusher.flush_once()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One step of physical compaction; true if there is more to do at once. Blocks.
+    pub(crate) fn compact_step(&self, keys_max: usize) -> Result<bool, Error> {
+        let _turn = self.engine_turn.lock();
+        let compactor = self.handles.read().compactor.clone();
+        compactor.step(keys_max)
+    }
+
+    /// Puts the store that `restore` makes in place of the current one. Blocks.
+    pub(crate) fn replace(
+        &self,
+        restore: impl FnOnce() -> Result<Store, Error>,
+    ) -> io::Result<Store> {
+        let _turn = self.engine_turn.lock();
+        let store = restore().map_err(io::Error::other)?;
+        *self.handles.write() = Handles::of(&store);
+        Ok(store)
+    }
+
+    /// Ends the background tasks.
+    pub(crate) fn close(&self) {
+        self.flush.close();
+        self.compact.close();
+        self.snapshot.close();
+    }
+}
+
+impl Handles {
+    fn of(store: &Store) -> Handles {
+        Handles {
+            reader: store.reader(),
+            flusher: Arc::new(store.flusher()),
+            compactor: Arc::new(store.compactor()),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What a node is started with, and the bounds it keeps.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::error::Error;
+
+/// Bytes of commands proposed and not yet answered (etcd bounds their number, 5,000).
+const INFLIGHT_BYTES_MAX: usize = 256 << 20;
+/// Memory of the engine's own cache.
+const ENGINE_CACHE_BYTES: usize = 64 << 20;
+/// No snapshot before the log has grown by this much.
+const SNAPSHOT_LOG_BYTES_MIN: u64 = 64 << 20;
+/// How fast a snapshot may be written.
+const SNAPSHOT_BYTES_PER_S_MAX: u64 = 64 << 20;
+/// Bytes of encoded log entries kept by the WAL, beside the decoded ones of the log store.
+const WAL_CACHE_BYTES: usize = 8 << 20;
+/// etcd's defaults.
+const HEARTBEAT_MS: u64 = 100;
+const ELECTION_MS: u64 = 1000;
+/// What etcd adds to two election timeouts when it waits for a request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A member of the first membership.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InitialMember {
+    pub id: u64,
+    pub name: String,
+    pub peer_urls: Vec<String>,
+}
+
+/// What a node is started with. Take [`Config::new`] and change what must differ.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Holds the lock, the engine (`db`) and the snapshots (`snap`).
+    pub data_dir: PathBuf,
+    /// Holds the log's segments and nothing else.
+    pub wal_dir: PathBuf,
+    pub cluster_id: u64,
+    pub member_id: u64,
+    /// All members of a cluster that does not exist yet; of one that does, it is not looked at.
+    pub members: Vec<InitialMember>,
+    pub heartbeat_ms: u64,
+    /// The shortest election timeout; the longest is twice as long.
+    pub election_ms: u64,
+    pub store: store::Options,
+    pub watch: watch::Options,
+    pub engine_cache_bytes: usize,
+    /// Commands proposed and not yet answered, in encoded bytes; past it callers are refused.
+    pub inflight_bytes_max: usize,
+    /// A snapshot is due when the log since the last one exceeds half the state, and this.
+    pub snapshot_log_bytes_min: u64,
+    /// How fast snapshots are written; `None`: as fast as it goes.
+    pub snapshot_bytes_per_s_max: Option<u64>,
+    /// Never sync the log. A power failure then loses data, or the whole log.
+    pub unsafe_no_fsync: bool,
+    /// Encoded log entries kept in memory.
+    pub wal_cache_bytes: usize,
+}
+
+impl Config {
+    /// With etcd's defaults, and the log beneath `data_dir`.
+    pub fn new(
+        data_dir: PathBuf,
+        cluster_id: u64,
+        member_id: u64,
+        members: Vec<InitialMember>,
+    ) -> Config {
+        Config {
+            wal_dir: data_dir.join("wal"),
+            data_dir,
+            cluster_id,
+            member_id,
+            members,
+            heartbeat_ms: HEARTBEAT_MS,
+            election_ms: ELECTION_MS,
+            store: store::Options::default(),
+            watch: watch::Options::default(),
+            engine_cache_bytes: ENGINE_CACHE_BYTES,
+            inflight_bytes_max: INFLIGHT_BYTES_MAX,
+            snapshot_log_bytes_min: SNAPSHOT_LOG_BYTES_MIN,
+            snapshot_bytes_per_s_max: Some(SNAPSHOT_BYTES_PER_S_MAX),
+            unsafe_no_fsync: false,
+            wal_cache_bytes: WAL_CACHE_BYTES,
+        }
+    }
+
+    /// How long a request may wait for its entry to be applied, as etcd reckons it.
+    pub(crate) fn request_timeout(&self) -> Duration {
+        REQUEST_TIMEOUT + 2 * Duration::from_millis(self.election_ms)
+    }
+
+    /// The shortest time to live that a lease gets, in seconds: an election and a half, so that a
+    /// lease outlives the loss of a leader. As etcd reckons it.
+    pub fn lease_ttl_s_min(&self) -> i64 {
+        let ticks = self.election_ms / self.heartbeat_ms.max(1);
+        let shortest_ms = 3 * ticks / 2 * self.heartbeat_ms;
+        i64::try_from(shortest_ms.div_ceil(1000)).unwrap_or(i64::MAX)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let refused = |message: String| Err(Error::Refused(message));
+        match self.members.as_slice() {
+            [only] if only.id == self.member_id => {}
+            [_] => return refused("the only member is not this one".into()),
+            members => {
+                let count = members.len();
+                return refused(format!("a cluster of {count} members is not supported yet"));
+            }
+        }
+        if self.heartbeat_ms == 0 || self.election_ms < 5 * self.heartbeat_ms {
+            return refused(format!(
+                "election timeout {} ms should be at least 5 times the heartbeat interval {} ms",
+                self.election_ms, self.heartbeat_ms
+            ));
+        }
+        Ok(())
+    }
+
+    /// In openraft's terms.
+    pub(crate) fn openraft(&self) -> Result<openraft::Config, Error> {
+        let config = openraft::Config {
+            cluster_name: format!("{:x}", self.cluster_id),
+            heartbeat_interval: self.heartbeat_ms,
+            election_timeout_min: self.election_ms,
+            election_timeout_max: 2 * self.election_ms,
+            // Both by bytes, in `snapshotter.rs`.
+            snapshot_policy: openraft::SnapshotPolicy::Never,
+            max_in_snapshot_log_to_keep: u64::MAX,
+            // A leader restored without an election has no entry of its term to commit what it
+            // finds in its log, and could answer from a state that is behind.
+            enable_leader_restore: Some(false),
+            enable_pre_vote: Some(true),
+            ..openraft::Config::default()
+        };
+        config.validate().map_err(|error| Error::Refused(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(count: u64) -> Config {
+        let member = |id| InitialMember { id, name: String::new(), peer_urls: Vec::new() };
+        Config::new(PathBuf::from("d"), 1, 1, (1..=count).map(member).collect())
+    }
+
+    #[test]
+    fn leases_outlive_an_election() {
+        // Proves etcd's shortest lease with etcd's default timers: 1.5 s, rounded up.
+        assert_eq!(config(1).lease_ttl_s_min(), 2);
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_by_name() {
+        // Proves that the defaults are accepted, and that three members or odd timers are not.
+        config(1).check().unwrap();
+        config(1).openraft().unwrap();
+        assert!(config(3).check().unwrap_err().to_string().contains("3 members"));
+        let hasty = Config { election_ms: 400, ..config(1) };
+        assert!(hasty.check().unwrap_err().to_string().contains("election timeout"));
+    }
+}

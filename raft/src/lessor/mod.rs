@@ -1,0 +1,211 @@
+//! The leader's lease clock.
+//!
+//! What a lease is and which keys hang on it is replicated state, in the store. When its time is
+//! up is not: only the leader watches the clock, and a lease ends when the command that says so is
+//! applied. Nobody else's clock counts, none is ever written down, and after a restart or a change
+//! of leader every lease has its full time again. This room must never call a lease expired before
+//! its deadline by the runtime's monotonic clock.
+//!
+//! Start at [`Lessor`]; the queue of deadlines is `deadlines.rs`, the task that proposes expiries
+//! `expiry.rs`.
+
+mod deadlines;
+mod expiry;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::berthpb::Command;
+use api::berthpb::command::Op;
+use futures::channel::oneshot;
+use openraft::{AsyncRuntime, Instant};
+use parking_lot::Mutex;
+use store::{Applied, LeaseInfo, Response};
+
+pub(crate) use expiry::run;
+
+use crate::error::Error;
+use crate::signal::Signal;
+use deadlines::{Deadlines, Due};
+
+/// A handle on the lease clock; clones share it.
+pub struct Lessor<R: AsyncRuntime> {
+    shared: Arc<Shared<R>>,
+}
+
+struct Shared<R: AsyncRuntime> {
+    state: Mutex<State<R>>,
+    /// Raised when the earliest deadline may have changed.
+    changed: Signal,
+    ttl_s_min: i64,
+}
+
+struct State<R: AsyncRuntime> {
+    phase: Phase,
+    deadlines: Deadlines<R::Instant>,
+    /// Keep-alives that wait for the outcome of an expiry, or for this node to lead.
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Another leads, or this node has not yet applied what it must have.
+    Following,
+    Leading,
+    Closed,
+}
+
+impl<R: AsyncRuntime> Lessor<R> {
+    pub(crate) fn new(ttl_s_min: i64) -> Lessor<R> {
+        let state =
+            State { phase: Phase::Following, deadlines: Deadlines::new(), waiting: Vec::new() };
+        let shared = Shared { state: Mutex::new(state), changed: Signal::default(), ttl_s_min };
+        Lessor { shared: Arc::new(shared) }
+    }
+
+    /// The shortest time to live a lease is granted, in seconds: whoever proposes a grant raises
+    /// shorter ones to this, as etcd does.
+    pub fn ttl_s_min(&self) -> i64 {
+        self.shared.ttl_s_min
+    }
+
+    /// Gives the lease its full time again and answers that time, in seconds; `None`: there is no
+    /// such lease. For a lease whose time is up, it waits for the outcome. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if the node shuts down meanwhile.
+    pub async fn keep_alive(&self, id: i64) -> Result<Option<i64>, Error> {
+        loop {
+            let changed = {
+                let mut state = self.shared.state.lock();
+                match state.phase {
+                    Phase::Closed => return Err(Error::Stopped),
+                    Phase::Leading => match state.deadlines.renew(id, R::Instant::now()) {
+                        deadlines::Renewed::Until(ttl_s) => return Ok(Some(ttl_s)),
+                        deadlines::Renewed::Unknown => return Ok(None),
+                        deadlines::Renewed::Expiring => {}
+                    },
+                    Phase::Following => {}
+                }
+                let (tx, rx) = oneshot::channel();
+                state.waiting.retain(|waiting| !waiting.is_canceled());
+                state.waiting.push(tx);
+                rx
+            };
+            // Cancelled is how it is told.
+            let _ = changed.await;
+        }
+    }
+
+    /// Time left, in whole seconds rounded down; `None`: no such lease, or this node does not lead.
+    pub fn remaining(&self, id: i64) -> Option<i64> {
+        let left = self.shared.state.lock().deadlines.remaining(id, R::Instant::now())?;
+        Some(i64::try_from(left.as_secs()).unwrap_or(i64::MAX))
+    }
+
+    /// Learns from a command that was applied at `index`.
+    pub(crate) fn observe(&self, index: u64, command: &Command, applied: &Applied) {
+        let (Some(op), Ok(response)) = (&command.op, &applied.result) else { return };
+        match (op, response) {
+            (Op::LeaseGrant(_), Response::LeaseGrant(granted)) => {
+                let lease =
+                    LeaseInfo { id: granted.id, ttl_s: granted.ttl, grant_index: index, keys: 0 };
+                self.granted(&lease);
+            }
+            (Op::LeaseRevoke(revoked), _) => self.ended(&[(revoked.id, None)]),
+            (Op::ExpireLeases(expired), _) => {
+                let ended: Vec<_> =
+                    expired.leases.iter().map(|it| (it.id, Some(it.grant_index))).collect();
+                self.ended(&ended);
+            }
+            _ => {}
+        }
+    }
+
+    /// From now on this node's clock counts: `leases` (read while no grant can slip in between)
+    /// get their full time.
+    pub(crate) fn promote(&self, leases: impl FnOnce() -> Vec<LeaseInfo>) {
+        let mut state = self.shared.state.lock();
+        if state.phase == Phase::Closed {
+            return;
+        }
+        let now = R::Instant::now();
+        state.phase = Phase::Leading;
+        state.deadlines = Deadlines::new();
+        for lease in leases() {
+            state.deadlines.grant(&lease, now);
+        }
+        state.wake();
+        drop(state);
+        self.shared.changed.raise();
+    }
+
+    /// Another node's clock counts now.
+    pub(crate) fn demote(&self) {
+        let mut state = self.shared.state.lock();
+        if state.phase == Phase::Leading {
+            state.phase = Phase::Following;
+            state.deadlines = Deadlines::new();
+        }
+    }
+
+    /// Ends the clock and everyone who waits for it.
+    pub(crate) fn close(&self) {
+        let mut state = self.shared.state.lock();
+        state.phase = Phase::Closed;
+        state.wake();
+        drop(state);
+        self.shared.changed.close();
+    }
+
+    fn granted(&self, lease: &LeaseInfo) {
+        let mut state = self.shared.state.lock();
+        if state.phase == Phase::Leading && state.deadlines.grant(lease, R::Instant::now()) {
+            self.shared.changed.raise();
+        }
+    }
+
+    fn ended(&self, leases: &[(i64, Option<u64>)]) {
+        let mut state = self.shared.state.lock();
+        for (id, grant_index) in leases {
+            state.deadlines.end(*id, *grant_index);
+        }
+        state.wake();
+    }
+
+    /// Leases whose time is up, at most `count_max`; they stay so until they end or are given back.
+    fn take_due(&self, count_max: usize) -> Vec<Due> {
+        let mut state = self.shared.state.lock();
+        match state.phase {
+            Phase::Leading => state.deadlines.take_due(R::Instant::now(), count_max),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Their expiry was not applied: try again after `delay`.
+    fn give_back(&self, due: &[Due], delay: Duration) {
+        let retry_at = R::Instant::now() + delay;
+        self.shared.state.lock().deadlines.give_back(due, retry_at);
+    }
+
+    /// When to look for due leases next.
+    fn next_look(&self) -> Option<R::Instant> {
+        self.shared.state.lock().deadlines.next()
+    }
+}
+
+impl<R: AsyncRuntime> State<R> {
+    fn wake(&mut self) {
+        // Dropping the senders wakes their receivers.
+        self.waiting.clear();
+    }
+}
+
+impl<R: AsyncRuntime> Clone for Lessor<R> {
+    fn clone(&self) -> Self {
+        Lessor { shared: self.shared.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! From directories to a state that continues where the last run stopped, or one clear error.
+//!
+//! The log and the snapshots are the truth, and damage there is fatal. The engine only saves time:
+//! on any doubt it is destroyed and rebuilt. Nothing is changed before it is certain that the
+//! directories belong to this member.
+
+mod engine;
+mod metadata;
+mod state;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use engine::{EngineSource, SledSource};
+
+use futures::channel::oneshot;
+use openraft::AsyncRuntime;
+use store::Store;
+use store::engine::Engine;
+
+use crate::codec;
+use crate::config::Config;
+use crate::error::Error;
+use crate::snapshot::SnapshotDir;
+use crate::types::Vote;
+use crate::vfs::{Lock, RealFs, Vfs};
+use crate::wal::{self, Recovered, Wal, Writer};
+use metadata::Metadata;
+
+/// What a node takes from its surroundings. The server uses [`Surroundings::real`].
+pub struct Surroundings {
+    pub vfs: Arc<dyn Vfs>,
+    pub engines: Box<dyn EngineSource>,
+    /// Starts the log's writer, whose file calls block: on a thread of its own.
+    pub run_writer: RunWriter,
+}
+
+/// Starts the log's writer, in the runtime's context.
+pub type RunWriter = Box<dyn FnOnce(Writer) -> io::Result<Ended> + Send>;
+
+/// Resolves, as cancelled, when the log's writer has ended and released its files.
+pub type Ended = oneshot::Receiver<()>;
+
+/// All that a node starts from.
+pub(crate) struct Opened {
+    pub(crate) wal: Wal,
+    /// To be run before anything waits for the log.
+    pub(crate) writer: Writer,
+    pub(crate) vote: Option<Vote>,
+    pub(crate) store: Store,
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) snapshots: SnapshotDir,
+    pub(crate) lock: Box<dyn Lock>,
+}
+
+impl Surroundings {
+    /// The machine's files, sled, and a thread for the log.
+    pub fn real(config: &Config) -> Surroundings {
+        Surroundings {
+            vfs: Arc::new(RealFs),
+            engines: Box::new(SledSource::new(
+                config.data_dir.join("db"),
+                config.engine_cache_bytes,
+            )),
+            run_writer: Box::new(run_on_thread),
+        }
+    }
+
+    /// The same with everything on the runtime `R`: for simulators, whose file calls do not block.
+    pub fn on_runtime<R: AsyncRuntime>(
+        vfs: Arc<dyn Vfs>,
+        engines: Box<dyn EngineSource>,
+    ) -> Surroundings {
+        let run_writer = |writer: Writer| {
+            let (running, ended) = oneshot::channel::<()>();
+            drop(R::spawn(async move {
+                // Its failure reaches everyone who waits for the log.
+                let _ = writer.run().await;
+                drop(running);
+            }));
+            Ok(ended)
+        };
+        Surroundings { vfs, engines, run_writer: Box::new(run_writer) }
+    }
+}
+
+fn run_on_thread(writer: Writer) -> io::Result<Ended> {
+    let (running, ended) = oneshot::channel::<()>();
+    let run = move || {
+        // Its failure reaches everyone who waits for the log.
+        let _ = futures::executor::block_on(writer.run());
+        drop(running);
+    };
+    std::thread::Builder::new().name("wal".into()).spawn(run)?;
+    Ok(ended)
+}
+
+/// Opens everything. Blocks, for as long as a rebuild takes.
+pub(crate) fn open(
+    config: &Config,
+    vfs: Arc<dyn Vfs>,
+    mut engines: Box<dyn EngineSource>,
+) -> Result<Opened, Error> {
+    let lock = lock(&*vfs, &config.data_dir)?;
+    let snap_dir = config.data_dir.join("snap");
+    let snapshots = SnapshotDir::open(vfs.clone(), snap_dir, config.snapshot_bytes_per_s_max)
+        .map_err(|error| Error::Refused(format!("the snapshots cannot be read: {error}")))?;
+    check_snapshots(config, &snapshots)?;
+
+    let (wal, recovered, writer) = open_wal(config, vfs)?;
+    if recovered.last.is_none() && snapshots.newest().is_some() {
+        return Err(Error::Refused(format!(
+            "{} holds snapshots, but the log in {} is empty: give the log's directory that belongs \
+             to it, or restore this member",
+            config.data_dir.display(),
+            config.wal_dir.display()
+        )));
+    }
+    let vote = recovered.vote.as_deref().map(codec::decode_vote).transpose();
+    let vote = vote.map_err(|error| damaged_log(config, &error))?;
+    let sources = state::Sources { config, wal: &wal, snapshots: &snapshots };
+    let (store, engine) = sources.open(&mut *engines)?;
+    Ok(Opened { wal, writer, vote, store, engine, snapshots, lock })
+}
+
+fn lock(vfs: &dyn Vfs, data_dir: &Path) -> Result<Box<dyn Lock>, Error> {
+    let dir = data_dir.display();
+    vfs.create_dir_all(data_dir)
+        .map_err(|error| Error::Refused(format!("cannot create {dir}: {error}")))?;
+    vfs.lock(&data_dir.join("LOCK")).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            Error::Refused(format!("{dir} is in use by another process: stop that one first"))
+        }
+        _ => Error::Refused(format!("cannot lock {dir}: {error}")),
+    })
+}
+
+fn check_snapshots(config: &Config, snapshots: &SnapshotDir) -> Result<(), Error> {
+    for snapshot in snapshots.all() {
+        let cluster_id = snapshot.header().cluster_id;
+        if cluster_id != config.cluster_id {
+            return Err(Error::Refused(format!(
+                "{} belongs to cluster {cluster_id:x}, and this member is of cluster {:x}",
+                config.data_dir.display(),
+                config.cluster_id
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn open_wal(config: &Config, vfs: Arc<dyn Vfs>) -> Result<(Wal, Recovered, Writer), Error> {
+    let own = Metadata { cluster_id: config.cluster_id, member_id: config.member_id };
+    let options = wal::Options {
+        no_fsync: config.unsafe_no_fsync,
+        cache_bytes: config.wal_cache_bytes,
+        ..wal::Options::default()
+    };
+    let opened = Wal::create_or_open(vfs, &config.wal_dir, own.encode(), options);
+    let opened = opened.map_err(|error| {
+        Error::Refused(format!("the log in {}: {error}", config.wal_dir.display()))
+    })?;
+    own.check(&opened.1.metadata, &config.wal_dir)?;
+    if opened.1.torn_bytes > 0 {
+        tracing::warn!(bytes = opened.1.torn_bytes, "cut a write that a crash left unfinished");
+    }
+    Ok(opened)
+}
+
+fn damaged_log(config: &Config, error: &io::Error) -> Error {
+    Error::Refused(format!(
+        "the log in {} is damaged ({error}): restore this member",
+        config.wal_dir.display()
+    ))
+}

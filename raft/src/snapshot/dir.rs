@@ -1,0 +1,241 @@
+//! The directory of snapshots.
+
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::file::{Appender, SnapshotFile, SnapshotHeader};
+use super::throttle::Throttle;
+use crate::vfs::Vfs;
+
+/// Finished snapshots that are kept: the newest, and the one the log goes back to.
+const KEPT: usize = 2;
+
+const FINISHED: &str = ".snap";
+const UNFINISHED: &str = ".tmp";
+const DAMAGED: &str = ".damaged";
+
+/// One write to the file.
+const WRITE_BYTES: usize = 256 << 10;
+
+/// The snapshots of one node. Clones share them.
+#[derive(Clone)]
+pub(crate) struct SnapshotDir {
+    vfs: Arc<dyn Vfs>,
+    dir: PathBuf,
+    bytes_per_s_max: Option<u64>,
+    /// Finished ones, newest first.
+    files: Arc<Mutex<Vec<SnapshotFile>>>,
+}
+
+impl SnapshotDir {
+    /// Opens `dir`, creating it if missing: unfinished files are removed, files that cannot be
+    /// read are put aside.
+    ///
+    /// # Errors
+    /// The disk failed, or a snapshot was written by a newer berth.
+    pub(crate) fn open(
+        vfs: Arc<dyn Vfs>,
+        dir: PathBuf,
+        bytes_per_s_max: Option<u64>,
+    ) -> io::Result<SnapshotDir> {
+        vfs.create_dir_all(&dir)?;
+        let found = SnapshotDir { vfs, dir, bytes_per_s_max, files: Arc::default() };
+        let mut names = found.vfs.read_dir(&found.dir)?;
+        // Names sort by index.
+        names.sort_unstable_by(|a, b| b.cmp(a));
+        for name in names {
+            let path = found.dir.join(&name);
+            if name.ends_with(UNFINISHED) {
+                found.vfs.remove(&path)?;
+            } else if name.ends_with(FINISHED) {
+                found.take_in(&path)?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The newest.
+    pub(crate) fn newest(&self) -> Option<SnapshotFile> {
+        self.files.lock().first().cloned()
+    }
+
+    /// All, newest first.
+    pub(crate) fn all(&self) -> Vec<SnapshotFile> {
+        self.files.lock().clone()
+    }
+
+    /// How far the log may be purged: to the end of the oldest one that is kept.
+    pub(crate) fn purge_to(&self) -> Option<u64> {
+        let files = self.files.lock();
+        if files.len() < KEPT { None } else { files.last().and_then(SnapshotFile::index) }
+    }
+
+    /// Writes the snapshot of `header`, whose state `write` streams, and makes it durable. Older
+    /// ones are then removed, but for the one before it. Blocks for as long as it takes.
+    pub(crate) fn write(
+        &self,
+        header: &SnapshotHeader,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<SnapshotFile> {
+        let unfinished = self.path_of(header, UNFINISHED);
+        let finished = self.path_of(header, FINISHED);
+        {
+            let file = self.vfs.create(&unfinished)?;
+            let out = Appender { file: &*file, offset: 0 };
+            let out = BufWriter::with_capacity(WRITE_BYTES, out);
+            let mut out = Throttle::new(out, self.bytes_per_s_max);
+            out.write_all(&header.encode())?;
+            write(&mut out)?;
+            out.flush()?;
+            file.sync_data()?;
+        }
+        self.vfs.rename(&unfinished, &finished)?;
+        self.vfs.sync_dir(&self.dir)?;
+        let file = SnapshotFile::open(&finished, self.vfs.open(&finished)?)?;
+        self.keep(file.clone())?;
+        Ok(file)
+    }
+
+    /// Takes a snapshot received from another node as our own; the log before it is gone.
+    pub(crate) fn adopt(&self, received: &SnapshotFile) -> io::Result<SnapshotFile> {
+        let known = self.files.lock().iter().find(|file| file.path() == received.path()).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        self.write(received.header(), |out| io::copy(&mut received.read_state(), out).map(|_| ()))
+    }
+
+    /// Puts a snapshot aside whose content turned out damaged; it is left for a post-mortem.
+    pub(crate) fn put_aside(&self, damaged: &SnapshotFile) -> io::Result<()> {
+        self.files.lock().retain(|file| file.path() != damaged.path());
+        self.rename_damaged(damaged.path())
+    }
+
+    fn take_in(&self, path: &Path) -> io::Result<()> {
+        match SnapshotFile::open(path, self.vfs.open(path)?) {
+            Ok(file) => {
+                self.files.lock().push(file);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => Err(error),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "unreadable snapshot put aside");
+                self.rename_damaged(path)
+            }
+        }
+    }
+
+    fn rename_damaged(&self, path: &Path) -> io::Result<()> {
+        self.vfs.rename(path, &path.with_extension(DAMAGED.trim_start_matches('.')))?;
+        self.vfs.sync_dir(&self.dir)
+    }
+
+    fn keep(&self, newest: SnapshotFile) -> io::Result<()> {
+        let mut files = self.files.lock();
+        files.retain(|file| file.path() != newest.path());
+        files.insert(0, newest);
+        files.sort_by_key(|file| std::cmp::Reverse(file.index()));
+        let kept = KEPT.min(files.len());
+        let old = files.split_off(kept);
+        drop(files);
+        for file in &old {
+            self.vfs.remove(file.path())?;
+        }
+        if !old.is_empty() {
+            self.vfs.sync_dir(&self.dir)?;
+        }
+        Ok(())
+    }
+
+    fn path_of(&self, header: &SnapshotHeader, extension: &str) -> PathBuf {
+        // The empty state comes before the entry at index 0.
+        let (next_index, term) = match header.log_id() {
+            Some(log_id) => (log_id.index + 1, log_id.leader_id.term),
+            None => (0, 0),
+        };
+        self.dir.join(format!("{next_index:016x}-{term:016x}{extension}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{CommittedLeaderId, LogId, SnapshotMeta};
+    use crate::vfs::RealFs;
+    use std::io::Read;
+
+    fn header(index: u64) -> SnapshotHeader {
+        let log_id = LogId { leader_id: CommittedLeaderId::new(3), index };
+        let meta = SnapshotMeta { last_log_id: Some(log_id), ..SnapshotMeta::default() };
+        SnapshotHeader { cluster_id: 77, meta }
+    }
+
+    fn open(dir: &Path) -> SnapshotDir {
+        SnapshotDir::open(Arc::new(RealFs), dir.join("snap"), None).unwrap()
+    }
+
+    fn write(dir: &SnapshotDir, index: u64) -> SnapshotFile {
+        let state = format!("state at {index}");
+        dir.write(&header(index), |out| out.write_all(state.as_bytes())).unwrap()
+    }
+
+    fn indexes(dir: &SnapshotDir) -> Vec<u64> {
+        dir.all().iter().filter_map(SnapshotFile::index).collect()
+    }
+
+    #[test]
+    fn the_last_two_are_kept_and_found_again() {
+        // Proves that a reopened directory has the newest two, with header and state intact.
+        let temp = tempfile::tempdir().unwrap();
+        let dir = open(temp.path());
+        assert!(dir.newest().is_none());
+        write(&dir, 9);
+        assert_eq!(dir.purge_to(), None, "one snapshot alone lets nothing be purged");
+        write(&dir, 10);
+        write(&dir, 300);
+        assert_eq!(dir.purge_to(), Some(10));
+
+        let dir = open(temp.path());
+        assert_eq!(indexes(&dir), [300, 10]);
+        let newest = dir.newest().unwrap();
+        assert_eq!(newest.header(), &header(300));
+        let mut state = String::new();
+        newest.read_state().read_to_string(&mut state).unwrap();
+        assert_eq!(state, "state at 300");
+    }
+
+    #[test]
+    fn what_is_unfinished_or_damaged_is_not_a_snapshot() {
+        // Proves that a crash while writing, and a flipped bit in a header, cost one snapshot only.
+        let temp = tempfile::tempdir().unwrap();
+        let dir = open(temp.path());
+        write(&dir, 5);
+        let newest = write(&dir, 6);
+        let failed = dir.write(&header(7), |_| Err(io::Error::other("killed")));
+        assert!(failed.is_err());
+        let mut bytes = std::fs::read(newest.path()).unwrap();
+        bytes[18] ^= 1;
+        std::fs::write(newest.path(), bytes).unwrap();
+
+        let dir = open(temp.path());
+        assert_eq!(indexes(&dir), [5]);
+        let names = RealFs.read_dir(&temp.path().join("snap")).unwrap();
+        assert!(names.iter().all(|name| !name.ends_with(UNFINISHED)), "{names:?}");
+        assert!(names.iter().any(|name| name.ends_with(DAMAGED)), "{names:?}");
+    }
+
+    #[test]
+    fn a_newer_version_is_refused() {
+        // Proves that an older berth does not discard what it cannot read.
+        let temp = tempfile::tempdir().unwrap();
+        let newest = write(&open(temp.path()), 5);
+        let mut bytes = std::fs::read(newest.path()).unwrap();
+        bytes[11] = 2;
+        std::fs::write(newest.path(), bytes).unwrap();
+        let refused = SnapshotDir::open(Arc::new(RealFs), temp.path().join("snap"), None);
+        assert_eq!(refused.err().unwrap().kind(), io::ErrorKind::Unsupported);
+    }
+}

@@ -1,0 +1,230 @@
+//! Openraft's state machine over the store: committed entries go in, answers and events come out.
+//!
+//! One task applies, in order, in memory. It never waits for a watcher, and for the disk only when
+//! too much is pending. What it applied is on disk already, as log.
+
+use std::io;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use futures::{Stream, TryStreamExt};
+use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine, Snapshot};
+use openraft::{AsyncRuntime, EntryPayload, OptionalSend, RaftSnapshotBuilder};
+use smallvec::SmallVec;
+use store::engine::Engine;
+use store::{Applied, Position, Response, Store};
+
+use crate::background;
+use crate::behind::Behind;
+use crate::codec;
+use crate::lessor::Lessor;
+use crate::snapshot::{SnapshotDir, SnapshotFile, SnapshotHeader};
+use crate::types::{Entry, LogId, SnapshotMeta, StoredMembership, Types};
+
+/// Log bytes applied between two looks at whether a snapshot is due.
+const SNAPSHOT_LOOK_BYTES: usize = 1 << 20;
+
+/// The type openraft's snapshots have here.
+type SnapshotOf = Snapshot<crate::types::CommittedLeaderId, u64, crate::types::Peer, SnapshotFile>;
+
+/// The owner of the store.
+pub(crate) struct StateMachine<R: AsyncRuntime> {
+    store: Store,
+    engine: Arc<dyn Engine>,
+    options: store::Options,
+    cluster_id: u64,
+    publisher: watch::Publisher,
+    lessor: Lessor<R>,
+    snapshots: SnapshotDir,
+    behind: Arc<Behind>,
+    /// Log bytes applied since the last look at whether a snapshot is due.
+    unlooked_bytes: usize,
+}
+
+/// What a state machine is made of.
+pub(crate) struct Parts<R: AsyncRuntime> {
+    pub(crate) store: Store,
+    /// What `store` was opened on.
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) options: store::Options,
+    pub(crate) cluster_id: u64,
+    pub(crate) publisher: watch::Publisher,
+    pub(crate) lessor: Lessor<R>,
+    pub(crate) snapshots: SnapshotDir,
+    pub(crate) behind: Arc<Behind>,
+}
+
+impl<R: AsyncRuntime> StateMachine<R> {
+    pub(crate) fn new(parts: Parts<R>) -> StateMachine<R> {
+        StateMachine {
+            store: parts.store,
+            engine: parts.engine,
+            options: parts.options,
+            cluster_id: parts.cluster_id,
+            publisher: parts.publisher,
+            lessor: parts.lessor,
+            snapshots: parts.snapshots,
+            behind: parts.behind,
+            unlooked_bytes: 0,
+        }
+    }
+
+    /// A consistent view of the whole state now, and what it is.
+    pub(crate) fn view(&self) -> io::Result<(SnapshotHeader, store::Snapshot)> {
+        let (last_log_id, last_membership) = self.applied()?;
+        let meta = SnapshotMeta { last_log_id, last_membership };
+        Ok((SnapshotHeader { cluster_id: self.cluster_id, meta }, self.store.snapshot()))
+    }
+
+    /// The last applied entry and the membership then.
+    fn applied(&self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        let reader = self.store.reader();
+        let log_id = match reader.position().log_id.as_ref() {
+            [] => None,
+            bytes => Some(codec::decode_log_id(bytes)?),
+        };
+        let membership = codec::decode_stored_membership(reader.membership().as_deref())?;
+        Ok((log_id, membership))
+    }
+
+    fn apply_entry(&mut self, entry: Entry) -> io::Result<Applied> {
+        let log_id = entry.log_id;
+        let position = Position {
+            index: log_id.index,
+            term: log_id.leader_id.term,
+            log_id: codec::encode_log_id(&log_id),
+        };
+        let proposal = match entry.payload {
+            EntryPayload::Normal(proposal) => proposal,
+            EntryPayload::Blank => {
+                self.store.advance(position, None);
+                return Ok(self.nothing());
+            }
+            EntryPayload::Membership(membership) => {
+                let stored = StoredMembership::new(Some(log_id), membership);
+                self.store.advance(position, Some(codec::encode_stored_membership(&stored)));
+                return Ok(self.nothing());
+            }
+        };
+        let applied = self.store.apply(position, proposal.command());
+        match &applied.result {
+            Err(store::Error::Engine(error)) => return Err(self.engine_failed(error)),
+            Ok(Response::Compact(_)) => self.behind.compact.raise(),
+            _ => {}
+        }
+        self.lessor.observe(log_id.index, proposal.command(), &applied);
+        if !applied.events.is_empty() {
+            self.publisher.publish(&applied.events);
+        }
+        self.unlooked_bytes += proposal.encoded_len();
+        Ok(applied)
+    }
+
+    /// Openraft wants an answer to entries without a command too; nobody reads it.
+    fn nothing(&self) -> Applied {
+        Applied {
+            revision: self.store.reader().revision(),
+            result: Ok(Response::ExpireLeases),
+            events: SmallVec::new(),
+        }
+    }
+
+    /// Wakes who works behind.
+    fn call_behind(&mut self) {
+        self.behind.flush.raise();
+        if self.unlooked_bytes >= SNAPSHOT_LOOK_BYTES {
+            self.unlooked_bytes = 0;
+            self.behind.snapshot.raise();
+        }
+    }
+
+    fn engine_failed(&self, error: &str) -> io::Error {
+        let message = background::engine_failed(error);
+        self.behind.failure.set(message.clone());
+        io::Error::other(message)
+    }
+}
+
+impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for StateMachine<R> {
+    type SnapshotData = SnapshotFile;
+    type SnapshotBuilder = SnapshotBuilder<R>;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        self.applied()
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<Types<R>>, io::Error>> + Unpin + OptionalSend,
+    {
+        while let Some((entry, responder)) = entries.try_next().await? {
+            let applied = self.apply_entry(entry)?;
+            // Events were published: whoever sees the answer finds the watchers served soon.
+            if let Some(responder) = responder {
+                ApplyResponder::send(responder, applied);
+            }
+            self.call_behind();
+            if !background::wait_for_room::<R>(&self.behind).await {
+                return Err(io::Error::other("the engine failed while much was pending"));
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder<R> {
+        // An error shows, and is reported, when the snapshot is built.
+        SnapshotBuilder {
+            view: Some(self.view()),
+            snapshots: self.snapshots.clone(),
+            runtime: PhantomData,
+        }
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: SnapshotFile,
+    ) -> Result<(), io::Error> {
+        if snapshot.meta() != meta || snapshot.header().cluster_id != self.cluster_id {
+            return Err(io::Error::other("the snapshot is not the one that was announced"));
+        }
+        let (snapshots, behind) = (self.snapshots.clone(), self.behind.clone());
+        let (engine, options) = (self.engine.clone(), self.options.clone());
+        let restored = R::spawn_blocking(move || {
+            // Durable first: from here on a crash finds it and starts from it.
+            let snapshot = snapshots.adopt(&snapshot)?;
+            behind.replace(|| Store::restore(engine, options, &mut snapshot.read_state()))
+        });
+        self.store = restored.await??;
+        self.publisher.reset(self.store.reader());
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf>, io::Error> {
+        let newest = self.snapshots.newest();
+        Ok(newest.map(|file| Snapshot { meta: file.meta().clone(), snapshot: file }))
+    }
+}
+
+/// Writes the snapshot of one moment, while the state machine goes on.
+pub(crate) struct SnapshotBuilder<R> {
+    /// Taken by the one build there is.
+    view: Option<io::Result<(SnapshotHeader, store::Snapshot)>>,
+    snapshots: SnapshotDir,
+    runtime: PhantomData<fn() -> R>,
+}
+
+impl<R: AsyncRuntime> RaftSnapshotBuilder<Types<R>> for SnapshotBuilder<R> {
+    type SnapshotData = SnapshotFile;
+
+    async fn build_snapshot(&mut self) -> Result<SnapshotOf, io::Error> {
+        let view = self.view.take().unwrap_or_else(|| Err(io::Error::other("built already")));
+        let (header, view) = view?;
+        let snapshots = self.snapshots.clone();
+        let written = R::spawn_blocking(move || {
+            snapshots.write(&header, |mut out| view.write_to(&mut out).map_err(io::Error::other))
+        });
+        let file = written.await??;
+        Ok(Snapshot { meta: file.meta().clone(), snapshot: file })
+    }
+}

@@ -1,0 +1,62 @@
+//! `--feature-gates`: etcd's switches for features on their way in or out.
+
+/// What berth does with one gate.
+enum Gate {
+    /// Either value changes nothing; why.
+    Either(&'static str),
+    /// Only this value describes what berth does; why the other is refused.
+    Only(bool, &'static str),
+}
+
+const GATES: &[(&str, Gate)] = &[
+    ("CompactHashCheck", Gate::Either("a cluster of one has no hashes to compare")),
+    ("FastLeaseKeepAlive", Gate::Either("a keep-alive is always answered from memory")),
+    ("InitialCorruptCheck", Gate::Either("every record's checksum is always checked at start")),
+    ("LeaseCheckpoint", Gate::Only(false, "a restart gives every lease its full TTL again")),
+    ("LeaseCheckpointPersist", Gate::Only(false, "a restart gives every lease its full TTL again")),
+    ("PriorityRequest", Gate::Only(false, "requests are admitted by bytes in flight alone")),
+    ("SetMemberLocalAddr", Gate::Only(false, "members do not dial each other yet")),
+    ("StopGRPCServiceOnDefrag", Gate::Only(false, "defragmentation never stops the member")),
+    ("TxnModeWriteWithSharedBuffer", Gate::Either("there are no buffers to share")),
+];
+
+/// Reads `Name=true,Other=false`; the notes to log, one for each gate given.
+///
+/// # Errors
+/// One line naming the gate: unknown, without a boolean, or asking for what is not there.
+pub(super) fn check(text: &str) -> Result<Vec<String>, String> {
+    text.split(',').filter(|item| !item.trim().is_empty()).map(|item| one(item.trim())).collect()
+}
+
+fn one(item: &str) -> Result<String, String> {
+    let Some((name, value)) = item.split_once('=') else {
+        return Err(format!("missing bool value for {item}"));
+    };
+    let Some(asked) = super::value::parse_bool(value.trim()) else {
+        return Err(format!("invalid value of {name}={value}, it must be true or false"));
+    };
+    let Some((_, gate)) = GATES.iter().find(|(known, _)| *known == name.trim()) else {
+        return Err(format!("unrecognized feature gate: {name}"));
+    };
+    match gate {
+        Gate::Only(is, reason) if *is != asked => {
+            Err(format!("feature gate {name}={asked} is not supported by berth: {reason}"))
+        }
+        Gate::Only(_, reason) | Gate::Either(reason) => Ok(format!("{name}: {reason}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gates_are_known_or_refused_by_name() {
+        // Shows the three refusals, and that harmless gates leave a note.
+        assert_eq!(check("Nope=true").unwrap_err(), "unrecognized feature gate: Nope");
+        assert!(check("CompactHashCheck").unwrap_err().contains("CompactHashCheck"));
+        assert!(check("LeaseCheckpoint=true").unwrap_err().contains("not supported by berth"));
+        assert_eq!(check("LeaseCheckpoint=false,CompactHashCheck=true").unwrap().len(), 2);
+        assert!(check("").unwrap().is_empty());
+    }
+}

@@ -1,0 +1,171 @@
+//! Values become settings: typed, checked against each other, with etcd's words for what is wrong.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::cluster::Member;
+use super::compaction::{self, AutoCompaction};
+use super::reader::Reader;
+use super::table::Disposition;
+use super::urls::Url;
+use super::values::Values;
+use super::{Invocation, gates, ids};
+
+/// Everything the server needs to know to start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub name: String,
+    pub member_id: u64,
+    pub cluster_id: u64,
+    pub members: Vec<Member>,
+    pub new_cluster: bool,
+    pub data_dir: PathBuf,
+    pub wal_dir: Option<PathBuf>,
+    pub addresses: Addresses,
+    pub limits: Limits,
+    pub heartbeat_ms: u64,
+    pub election_ms: u64,
+    pub auto_compaction: Option<AutoCompaction>,
+    pub auth_token_ttl: Duration,
+    pub bcrypt_cost: u32,
+    pub progress_notify_interval: Duration,
+    pub unsafe_no_fsync: bool,
+    pub log: LogSettings,
+    pub extensive_metrics: bool,
+    pub slow_request: Duration,
+    /// What the operator should read at start.
+    pub notices: Vec<Notice>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    pub listen_client: Vec<Url>,
+    pub listen_client_http: Vec<Url>,
+    pub listen_metrics: Vec<Url>,
+    pub listen_peer: Vec<Url>,
+    pub advertise_client: Vec<Url>,
+    pub advertise_peer: Vec<Url>,
+    pub reuse_port: bool,
+    pub reuse_address: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// `None`: no quota.
+    pub quota_bytes: Option<u64>,
+    pub auto_disarm_nospace: bool,
+    pub txn_ops_max: u32,
+    pub request_bytes_max: u32,
+    pub concurrent_streams_max: u32,
+    /// `None`: no pings.
+    pub keepalive_interval: Option<Duration>,
+    pub keepalive_timeout: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    pub level: String,
+    pub console: bool,
+    /// `stderr`, `stdout` or a file's path.
+    pub outputs: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Something the operator may want to change.
+    Warning(String),
+    /// A flag that was set and changes nothing here: its name, its value, why.
+    NoEffect { flag: &'static str, value: String, reason: &'static str },
+    /// A remark without a flag of its own.
+    Remark(String),
+}
+
+/// Above this etcd warns that the quota is larger than what it recommends.
+const QUOTA_BYTES_ADVISED_MAX: u64 = 8 << 30;
+/// Above this etcd warns that requests may be too large.
+const REQUEST_BYTES_ADVISED_MAX: u32 = 10 << 20;
+
+impl Settings {
+    /// # Errors
+    /// One line for the operator.
+    pub fn from_values(values: &Values, invocation: &Invocation) -> Result<Self, String> {
+        let reader = Reader { values };
+        let notices = dispositions(values)?;
+        let name = values.get("name");
+        let addresses = reader.addresses(invocation.from_file)?;
+        let (members, member_id) = reader.cluster(&name, &addresses)?;
+        let (heartbeat_ms, election_ms) = reader.timing()?;
+        let mut settings = Self {
+            member_id,
+            cluster_id: ids::cluster_id(&members.iter().map(|m| m.id).collect::<Vec<_>>()),
+            members,
+            new_cluster: values.get("initial-cluster-state") == "new",
+            data_dir: reader.data_dir(&name, invocation),
+            wal_dir: Some(values.get("wal-dir")).filter(|dir| !dir.is_empty()).map(PathBuf::from),
+            limits: reader.limits(invocation),
+            heartbeat_ms,
+            election_ms,
+            auto_compaction: compaction::parse(
+                &values.get("auto-compaction-mode"),
+                &values.get("auto-compaction-retention"),
+            )?,
+            auth_token_ttl: reader.auth_token_ttl()?,
+            bcrypt_cost: reader.bcrypt_cost()?,
+            progress_notify_interval: reader.duration("watch-progress-notify-interval"),
+            unsafe_no_fsync: reader.flag("unsafe-no-fsync"),
+            log: reader.log()?,
+            extensive_metrics: values.get("metrics") == "extensive",
+            slow_request: reader.duration("warning-unary-request-duration"),
+            name,
+            addresses,
+            notices,
+        };
+        settings.advise();
+        Ok(settings)
+    }
+
+    /// Where the log is, given or not.
+    pub fn wal_dir(&self) -> PathBuf {
+        self.wal_dir.clone().unwrap_or_else(|| self.data_dir.join("wal"))
+    }
+
+    /// Warnings that etcd gives for values it takes.
+    fn advise(&mut self) {
+        let mut warn = |text: String| self.notices.push(Notice::Warning(text));
+        if self.limits.quota_bytes.is_some_and(|quota| quota > QUOTA_BYTES_ADVISED_MAX) {
+            warn(format!(
+                "quota exceeds the recommended maximum of {QUOTA_BYTES_ADVISED_MAX} bytes"
+            ));
+        }
+        if self.limits.request_bytes_max > REQUEST_BYTES_ADVISED_MAX {
+            warn(format!(
+                "max-request-bytes exceeds the recommended maximum of {REQUEST_BYTES_ADVISED_MAX}"
+            ));
+        }
+        if self.unsafe_no_fsync {
+            warn("--unsafe-no-fsync: acknowledged writes are lost when the machine stops".into());
+        }
+    }
+}
+
+/// Goes through everything that was set: refuses by name, notes what has no effect.
+fn dispositions(values: &Values) -> Result<Vec<Notice>, String> {
+    let mut notices: Vec<Notice> = values.warnings.iter().cloned().map(Notice::Warning).collect();
+    notices.extend(values.remarks.iter().cloned().map(Notice::Remark));
+    for flag in values.given() {
+        let value = values.get(flag.name);
+        let changed = values.changed().any(|(other, _)| other == flag);
+        match flag.disposition {
+            Disposition::Refused(reason) if changed => {
+                return Err(format!("--{} is not supported by berth: {reason}", flag.name));
+            }
+            Disposition::Accepted(reason) => {
+                notices.push(Notice::NoEffect { flag: flag.name, value, reason });
+            }
+            Disposition::Refused(_) | Disposition::Supported(_) => {}
+        }
+    }
+    let gates = gates::check(&values.get("feature-gates"))?;
+    notices.extend(gates.into_iter().map(|gate| Notice::Remark(format!("feature gate {gate}"))));
+    Ok(notices)
+}

@@ -1,0 +1,41 @@
+//! Who is in the cluster and how it starts.
+
+use super::{Flag, accepted, refused, supported};
+use crate::config::value::Kind::*;
+
+const NO_DISCOVERY: &str = "name the members with --initial-cluster";
+const ALONE: &str = "a cluster of one has no other member";
+
+#[rustfmt::skip] // one row, one line
+pub(super) const FLAGS: &[Flag] = &[
+    supported("initial-advertise-peer-urls", Urls, "http://localhost:2380", "peer addresses of this member, told to others"),
+    supported("advertise-client-urls", Urls, "http://localhost:2379", "client addresses of this member, told to others"),
+    supported("initial-cluster", Text, "default=http://localhost:2380", "NAME=URL of the first members; one for now"),
+    supported("initial-cluster-state", Choice(&["new", "existing"]), "new", "whether the cluster is there already"),
+    supported("initial-cluster-token", Text, "etcd-cluster", "enters the ids, so that clusters cannot be mixed up"),
+    accepted("strict-reconfig-check", Bool, "true", ALONE),
+    accepted("pre-vote", Bool, "true", ALONE),
+    accepted("max-learners", Int, "1", ALONE),
+    accepted("raft-read-timeout", Duration, "5s", ALONE),
+    accepted("raft-write-timeout", Duration, "5s", ALONE),
+    accepted("corrupt-check-time", Duration, "0s", ALONE),
+    accepted("compact-hash-check-time", Duration, "1m", ALONE),
+    accepted("force-new-cluster", Bool, "false", "a cluster of one is what it would make"),
+    refused("discovery-endpoints", Words, "", NO_DISCOVERY),
+    refused("discovery-token", Text, "", NO_DISCOVERY),
+    refused("discovery-dial-timeout", Duration, "2s", NO_DISCOVERY),
+    refused("discovery-request-timeout", Duration, "5s", NO_DISCOVERY),
+    refused("discovery-keepalive-time", Duration, "2s", NO_DISCOVERY),
+    refused("discovery-keepalive-timeout", Duration, "6s", NO_DISCOVERY),
+    refused("discovery-insecure-transport", Bool, "true", NO_DISCOVERY),
+    refused("discovery-insecure-skip-tls-verify", Bool, "false", NO_DISCOVERY),
+    refused("discovery-cert", Text, "", NO_DISCOVERY),
+    refused("discovery-key", Text, "", NO_DISCOVERY),
+    refused("discovery-cacert", Text, "", NO_DISCOVERY),
+    refused("discovery-user", Text, "", NO_DISCOVERY),
+    refused("discovery-password", Text, "", NO_DISCOVERY),
+    refused("discovery-srv", Text, "", NO_DISCOVERY),
+    refused("discovery-srv-name", Text, "", NO_DISCOVERY),
+    refused("discovery-proxy", Text, "", NO_DISCOVERY),
+    refused("discovery-fallback", Choice(&["exit", "proxy"]), "exit", "there is no v2 proxy"),
+];

@@ -1,0 +1,180 @@
+//! The Watch service: one bidirectional stream per client, translated to a [`WatchStream`].
+//!
+//! It answers create requests that may not be, and leaves the rest to the hub. Responses carry
+//! events that are already encoded.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use api::berthpb::EncodedWatchResponse;
+use api::etcdserverpb::encoded_watch_server::Watch;
+use api::etcdserverpb::watch_request::RequestUnion;
+use api::etcdserverpb::{ResponseHeader, WatchCreateRequest, WatchRequest};
+use futures::{Stream, StreamExt};
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response, Status, Streaming};
+use watch::{CreateError, Hub, WatchStream};
+
+/// Requests taken from a client before its events get their turn.
+const REQUESTS_PER_TURN: usize = 64;
+
+/// Reasons that etcd gives in `cancel_reason` without a gRPC status around them.
+const REASON_NEGATIVE_START: &str = "etcdserver: mvcc: required revision has been compacted";
+const REASON_EMPTY_RANGE: &str = "mvcc: watcher range is empty";
+const REASON_DUPLICATE_ID: &str = "mvcc: duplicate watch ID provided on the WatchStream";
+/// How etcd ends streams when it stops.
+const STOPPED: &str = "etcdserver: server stopped";
+
+/// What this service needs to know of the server around it.
+pub trait Gate: Send + Sync + 'static {
+    /// May a stream with this metadata be opened? `hasleader` is judged here.
+    ///
+    /// # Errors
+    /// The status that the stream ends with.
+    fn admit(&self, metadata: &MetadataMap) -> Result<(), Status>;
+
+    /// May whoever sent this metadata read these keys? Asked for each watch, because a token may
+    /// end while a stream goes on.
+    ///
+    /// # Errors
+    /// The status whose text becomes the reason of refusal.
+    fn permit(&self, metadata: &MetadataMap, request: &WatchCreateRequest) -> Result<(), Status>;
+
+    /// Fills what every header says besides the revision.
+    fn fill(&self, header: &mut ResponseHeader);
+}
+
+/// The service; wrap it into an `EncodedWatchServer`.
+pub struct WatchService<G> {
+    hub: Hub,
+    gate: Arc<G>,
+}
+
+impl<G: Gate> WatchService<G> {
+    pub fn new(hub: Hub, gate: Arc<G>) -> Self {
+        WatchService { hub, gate }
+    }
+}
+
+#[tonic::async_trait]
+impl<G: Gate> Watch for WatchService<G> {
+    type WatchStream = Session<G, Streaming<WatchRequest>>;
+
+    async fn watch(
+        &self,
+        request: Request<Streaming<WatchRequest>>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        self.gate.admit(request.metadata())?;
+        let (metadata, _, requests) = request.into_parts();
+        let session = Session {
+            gate: Arc::clone(&self.gate),
+            metadata,
+            requests: Some(requests),
+            watches: self.hub.open(),
+            ended: false,
+        };
+        Ok(Response::new(session))
+    }
+}
+
+/// One client's stream: polled for responses, it takes requests on the way. A client that does not
+/// read its responses is not listened to either.
+pub struct Session<G, R> {
+    gate: Arc<G>,
+    metadata: MetadataMap,
+    /// `None`: the client closed its side. Its watches go on until it goes away, as in etcd; the
+    /// JSON gateway depends on it.
+    requests: Option<R>,
+    watches: WatchStream,
+    ended: bool,
+}
+
+impl<G, R> Stream for Session<G, R>
+where
+    G: Gate,
+    R: Stream<Item = Result<WatchRequest, Status>> + Unpin,
+{
+    type Item = Result<EncodedWatchResponse, Status>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let session = self.get_mut();
+        if session.ended {
+            return Poll::Ready(None);
+        }
+        let response = match session.take_requests(context) {
+            Err(status) => Some(Err(status)),
+            Ok(()) => match session.watches.poll_next(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(response)) => Some(Ok(session.with_header(response))),
+                Poll::Ready(None) => Some(Err(Status::unavailable(STOPPED))),
+            },
+        };
+        session.ended = matches!(response, Some(Err(_)));
+        Poll::Ready(response)
+    }
+}
+
+impl<G, R> Session<G, R>
+where
+    G: Gate,
+    R: Stream<Item = Result<WatchRequest, Status>> + Unpin,
+{
+    /// Takes the requests that are there. An error means that the client is gone, or sent what is
+    /// no request at all.
+    fn take_requests(&mut self, context: &mut Context<'_>) -> Result<(), Status> {
+        for _ in 0..REQUESTS_PER_TURN {
+            if self.watches.congested() {
+                // There are answers to send, so this is polled again.
+                return Ok(());
+            }
+            let Some(requests) = &mut self.requests else { return Ok(()) };
+            match requests.poll_next_unpin(context) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(None) => self.requests = None,
+                Poll::Ready(Some(request)) => self.handle(request?),
+            }
+        }
+        context.waker().wake_by_ref();
+        Ok(())
+    }
+
+    fn handle(&mut self, request: WatchRequest) {
+        match request.request_union {
+            Some(RequestUnion::CreateRequest(request)) => self.create(&request),
+            Some(RequestUnion::CancelRequest(request)) => self.watches.cancel(request.watch_id),
+            Some(RequestUnion::ProgressRequest(_)) => self.watches.request_progress(),
+            // A kind of a later version: the stream survives it.
+            None => {}
+        }
+    }
+
+    fn create(&mut self, request: &WatchCreateRequest) {
+        // etcd looks at the start revision before it looks at permissions.
+        if request.start_revision >= 0
+            && let Err(status) = self.gate.permit(&self.metadata, request)
+        {
+            return self.watches.refuse(go_error_text(&status));
+        }
+        let reason = match self.watches.create(request) {
+            Ok(_) => return,
+            Err(CreateError::NegativeStart) => REASON_NEGATIVE_START,
+            Err(CreateError::EmptyRange) => REASON_EMPTY_RANGE,
+            Err(CreateError::DuplicateId) => REASON_DUPLICATE_ID,
+        };
+        self.watches.refuse(reason.to_owned());
+    }
+
+    fn with_header(&self, mut response: EncodedWatchResponse) -> EncodedWatchResponse {
+        self.gate.fill(response.header.get_or_insert_default());
+        response
+    }
+}
+
+/// A status as Go's gRPC prints it: clients compare it whole, to retry with a new token.
+fn go_error_text(status: &Status) -> String {
+    format!("rpc error: code = {:?} desc = {}", status.code(), status.message())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+//! The queue between the hub and one stream, bounded by bytes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use api::berthpb::EncodedWatchResponse;
+use futures::task::AtomicWaker;
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use crate::event::SharedEvent;
+use crate::options::CONTROLS_MAX;
+
+/// Bytes that a queued progress notification counts.
+const PROGRESS_COST_BYTES: usize = 64;
+
+pub(crate) type Events = SmallVec<[Arc<SharedEvent>; 1]>;
+
+/// A response before its events are encoded.
+pub(crate) enum Queued {
+    /// An answer to a request, or the end of a watch: always accepted.
+    Control(Box<EncodedWatchResponse>),
+    Progress {
+        watch_id: i64,
+        revision: i64,
+    },
+    Events(Delivery),
+}
+
+/// Events for one watcher.
+pub(crate) struct Delivery {
+    pub(crate) watch_id: i64,
+    /// For the header.
+    pub(crate) revision: i64,
+    pub(crate) events: Events,
+    pub(crate) prev_kv: bool,
+    pub(crate) fragment: bool,
+}
+
+impl Queued {
+    fn cost(&self) -> usize {
+        match self {
+            Queued::Control(_) => 0,
+            Queued::Progress { .. } => PROGRESS_COST_BYTES,
+            Queued::Events(delivery) => {
+                delivery.events.iter().map(|event| event.cost(delivery.prev_kv)).sum()
+            }
+        }
+    }
+}
+
+pub(crate) struct Sink {
+    queue: Mutex<Queue>,
+    waker: AtomicWaker,
+    bytes_max: usize,
+}
+
+#[derive(Default)]
+struct Queue {
+    responses: VecDeque<Queued>,
+    /// Sum of their costs.
+    bytes: usize,
+    controls: usize,
+    /// Somebody was refused for want of room and waits to hear that there is some.
+    awaited: bool,
+    closed: bool,
+}
+
+/// What the stream took out.
+pub(crate) struct Taken {
+    pub(crate) response: Queued,
+    /// There is room now and somebody waits for it.
+    pub(crate) room_awaited: bool,
+}
+
+impl Sink {
+    pub(crate) fn new(bytes_max: usize) -> Sink {
+        let bytes_max = bytes_max.max(2);
+        Sink { queue: Mutex::default(), waker: AtomicWaker::new(), bytes_max }
+    }
+
+    /// Queues an answer, whatever waits already.
+    pub(crate) fn push(&self, response: EncodedWatchResponse) {
+        let mut queue = self.queue.lock();
+        queue.controls += 1;
+        queue.responses.push_back(Queued::Control(Box::new(response)));
+        drop(queue);
+        self.waker.wake();
+    }
+
+    /// Queues a response unless the queue is full; one response may pass the bound.
+    #[must_use]
+    pub(crate) fn offer(&self, response: Queued) -> bool {
+        let mut queue = self.queue.lock();
+        if queue.bytes >= self.bytes_max {
+            queue.awaited = true;
+            return false;
+        }
+        queue.bytes += response.cost();
+        queue.responses.push_back(response);
+        drop(queue);
+        self.waker.wake();
+        true
+    }
+
+    /// Is the queue at most half full? If not, [`Taken::room_awaited`] will tell when it is.
+    pub(crate) fn has_room(&self) -> bool {
+        let mut queue = self.queue.lock();
+        let room = queue.bytes < self.bytes_max / 2;
+        queue.awaited |= !room;
+        room
+    }
+
+    pub(crate) fn congested(&self) -> bool {
+        self.queue.lock().controls >= CONTROLS_MAX
+    }
+
+    /// Ends the stream. What waits is still taken first.
+    pub(crate) fn close(&self) {
+        self.queue.lock().closed = true;
+        self.waker.wake();
+    }
+
+    pub(crate) fn poll_take(&self, context: &mut Context<'_>) -> Poll<Option<Taken>> {
+        // First register, then look: a push between the two is not missed.
+        self.waker.register(context.waker());
+        let mut queue = self.queue.lock();
+        let Some(response) = queue.responses.pop_front() else {
+            return if queue.closed { Poll::Ready(None) } else { Poll::Pending };
+        };
+        queue.bytes -= response.cost();
+        queue.controls -= usize::from(matches!(response, Queued::Control(_)));
+        let room_awaited = queue.awaited && queue.bytes < self.bytes_max / 2;
+        queue.awaited &= !room_awaited;
+        Poll::Ready(Some(Taken { response, room_awaited }))
+    }
+}

@@ -37,6 +37,7 @@ pub(crate) async fn assert_serves(server: &mut Server) {
     assert!(server.is_running(), "the server is gone:\n{}", server.log_tail());
     let mut clients = server.clients();
     assert_eq!(put(&mut clients, "alive", "yes").await, (Code::Ok, String::new()));
-    let (_, kvs) = contents(server).await;
-    assert!(kvs.iter().any(|kv| &kv.key[..] == b"alive"), "a write is not there: {kvs:?}");
+    let request = RangeRequest { key: "alive".into(), ..Default::default() };
+    let answer = bounded(clients.kv.range(request)).await.expect("the server serves");
+    assert_eq!(answer.into_inner().count, 1, "an acknowledged write is not there");
 }

@@ -103,9 +103,9 @@ impl<'a> Apply<'a> {
     fn txn(&self, request: &pb::TxnRequest) -> Result<Effect, Error> {
         let view = View::now(self.shared, |state| {
             if puts_something(request) {
-                refuse_growth(state)?
+                refuse_growth(state)?;
             } else {
-                refuse_all(state)?
+                refuse_all(state)?;
             }
             Caller { state, principal: self.principal }.may_txn(request)
         })?;

@@ -26,7 +26,7 @@ pub(crate) fn history(
 ) -> Result<HistoryChunk, Error> {
     let mut gather = Gather {
         from,
-        next: from,
+        next: from.max(0),
         to,
         filter,
         bytes_left: bytes_max,

@@ -45,9 +45,11 @@ impl Outcome {
     /// The answer to a command.
     pub(crate) fn response(self, shared: &Shared) -> Result<Response, Error> {
         Ok(match self {
-            Outcome::Put { revision, prev } => Response::Put(put_response(shared, revision, prev)?),
+            Outcome::Put { revision, prev } => {
+                Response::Put(put_response(shared, revision, &prev)?)
+            }
             Outcome::DeleteRange { revision, deleted, prev } => {
-                Response::DeleteRange(delete_response(shared, revision, deleted, prev)?)
+                Response::DeleteRange(delete_response(shared, revision, deleted, &prev)?)
             }
             Outcome::Txn(txn) => Response::Txn(txn.response(shared)?),
             Outcome::Done(response) => response,
@@ -62,10 +64,10 @@ impl Outcome {
                 Op::ResponseRange(range_response(shared, found, keys_only, revision)?)
             }
             Outcome::Put { revision, prev } => {
-                Op::ResponsePut(put_response(shared, revision, prev)?)
+                Op::ResponsePut(put_response(shared, revision, &prev)?)
             }
             Outcome::DeleteRange { revision, deleted, prev } => {
-                Op::ResponseDeleteRange(delete_response(shared, revision, deleted, prev)?)
+                Op::ResponseDeleteRange(delete_response(shared, revision, deleted, &prev)?)
             }
             Outcome::Txn(txn) => Op::ResponseTxn(txn.response(shared)?),
             Outcome::Done(_) => unreachable!("no other command is part of a transaction"),
@@ -90,7 +92,7 @@ impl TxnOutcome {
 fn put_response(
     shared: &Shared,
     revision: i64,
-    prev: Option<(Bytes, Entry)>,
+    prev: &Option<(Bytes, Entry)>,
 ) -> Result<pb::PutResponse, Error> {
     let prev_kv = key_values(shared, prev.as_slice())?.pop();
     Ok(pb::PutResponse { header: response::header(revision), prev_kv })
@@ -100,12 +102,12 @@ fn delete_response(
     shared: &Shared,
     revision: i64,
     deleted: usize,
-    prev: Vec<(Bytes, Entry)>,
+    prev: &[(Bytes, Entry)],
 ) -> Result<pb::DeleteRangeResponse, Error> {
     Ok(pb::DeleteRangeResponse {
         header: response::header(revision),
         deleted: response::count(deleted),
-        prev_kvs: key_values(shared, &prev)?,
+        prev_kvs: key_values(shared, prev)?,
     })
 }
 

@@ -183,7 +183,7 @@ impl Found {
         match target {
             // Equal ones stay in the order of their keys, also when descending.
             SortTarget::Version => {
-                self.items.sort_by(|a, b| directed(descend, a.entry.version.cmp(&b.entry.version)))
+                self.items.sort_by(|a, b| directed(descend, a.entry.version.cmp(&b.entry.version)));
             }
             SortTarget::Create => self.items.sort_by(|a, b| {
                 directed(descend, a.entry.create_revision.cmp(&b.entry.create_revision))

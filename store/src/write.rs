@@ -8,6 +8,7 @@ use bytes::Bytes;
 use parking_lot::RwLockWriteGuard;
 use smallvec::SmallVec;
 
+use crate::index::History;
 use crate::key_range::KeyRange;
 use crate::state::{Delta, State, Written, live_bytes_of};
 use crate::{Entry, Event, EventBatch, EventKind, Position, Revision};
@@ -96,7 +97,7 @@ impl<'a> Write<'a> {
 
     fn existing(&self, range: &KeyRange) -> Vec<(Bytes, Entry)> {
         if let Some(key) = range.single() {
-            let current = self.state.index.get(key).and_then(|history| history.current());
+            let current = self.state.index.get(key).and_then(History::current);
             return current.map(|entry| (Bytes::copy_from_slice(key), entry)).into_iter().collect();
         }
         // The keys live as long as the events of this one command: one buffer for all of them.

@@ -38,6 +38,9 @@ pub(crate) fn load(engine: &dyn Engine) -> Result<State, Error> {
     Ok(state)
 }
 
+/// A key and one of its versions.
+type Version = (Box<[u8]>, Entry);
+
 fn is_empty(engine: &dyn Engine) -> Result<bool, Error> {
     let mut is_empty = true;
     engine.scan(&[], &[u8::MAX], &mut |_, _| {
@@ -94,7 +97,7 @@ fn load_auth(engine: &dyn Engine) -> Result<AuthState, Error> {
 }
 
 /// All versions, in the order of their revisions.
-fn load_versions(engine: &dyn Engine, newest: i64) -> Result<Vec<(Box<[u8]>, Entry)>, Error> {
+fn load_versions(engine: &dyn Engine, newest: i64) -> Result<Vec<Version>, Error> {
     let mut versions = Vec::new();
     each(engine, records::VERSION_PREFIX, |key, record| {
         let revision = records::revision_of_key(key)?;
@@ -106,7 +109,7 @@ fn load_versions(engine: &dyn Engine, newest: i64) -> Result<Vec<(Box<[u8]>, Ent
     Ok(versions)
 }
 
-fn build_index(state: &mut State, versions: Vec<(Box<[u8]>, Entry)>) -> Result<(), Error> {
+fn build_index(state: &mut State, versions: Vec<Version>) -> Result<(), Error> {
     let mut builder = Builder::default();
     let mut open: Option<(Box<[u8]>, History)> = None;
     for (key, entry) in in_order_of_keys(versions) {
@@ -137,7 +140,7 @@ fn build_index(state: &mut State, versions: Vec<(Box<[u8]>, Entry)>) -> Result<(
 
 /// Sorts by key, then revision. Most of a comparison is in eight bytes behind what all keys have
 /// in common: so a million keys are sorted without touching most of them.
-fn in_order_of_keys(versions: Vec<(Box<[u8]>, Entry)>) -> impl Iterator<Item = (Box<[u8]>, Entry)> {
+fn in_order_of_keys(versions: Vec<Version>) -> impl Iterator<Item = Version> {
     let common = match versions.first() {
         Some((first, _)) => versions.iter().fold(first.len(), |common, (key, _)| {
             key.iter().zip(&first[..common]).take_while(|(a, b)| a == b).count()

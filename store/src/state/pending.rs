@@ -100,12 +100,11 @@ impl Pending {
         let place = self.deltas.partition_point(|delta| delta.revision < revision.main);
         // Deltas that changed no key share the revision of the one before.
         let candidates = self.deltas.range(place..);
-        let delta = candidates.take_while(|delta| !is_behind(delta, revision)).find_map(|delta| {
+        candidates.take_while(|delta| !is_behind(delta, revision)).find_map(|delta| {
             let of_revision = |written: &Written| written.entry.revision.cmp(&revision);
             let found = delta.versions.binary_search_by(of_revision).ok()?;
             Some(&delta.versions[found])
-        });
-        delta
+        })
     }
 
     /// Versions from main revision `from` on, ascending.

@@ -1,5 +1,7 @@
 //! The store as its callers see it.
 
+mod model;
+
 use std::sync::Arc;
 
 use api::berthpb::Command;

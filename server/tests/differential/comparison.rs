@@ -291,7 +291,12 @@ impl Comparison {
         self.end_watcher(id).await
     }
 
+    /// Progress is only asked for when no watcher reads history or waits for a revision to come:
+    /// 3.4 answers always, 3.7 only then (and else not at all).
     async fn progress(&mut self, revision: i64) -> Result<(), String> {
+        if self.catching_up || self.watchers.iter().any(|w| w.next_revision > revision + 1) {
+            return Ok(());
+        }
         self.reference.watches.request_progress().await;
         self.subject.watches.request_progress().await;
         let answer = self.next_control().await?;

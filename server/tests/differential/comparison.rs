@@ -97,8 +97,8 @@ impl Comparison {
         std::thread::sleep(Duration::from_secs(1));
         let mut text = String::new();
         for side in [&mut self.reference, &mut self.subject] {
-            if !side.server.is_running() {
-                text += &format!("the {} is gone:\n{}\n", side.name, side.server.log_tail());
+            if let Some(log) = side.server.crash() {
+                text += &format!("the {} has crashed:\n{log}\n", side.name);
             }
         }
         text
@@ -294,12 +294,14 @@ impl Comparison {
     /// Progress is only asked for when no watcher reads history or waits for a revision to come:
     /// 3.4 answers always, 3.7 only then (and else not at all).
     async fn progress(&mut self, revision: i64) -> Result<(), String> {
-        if self.catching_up || self.watchers.iter().any(|w| w.next_revision > revision + 1) {
+        if self.catching_up || self.watchers.iter().any(|w| w.request.start_revision > revision) {
             return Ok(());
         }
         self.reference.watches.request_progress().await;
         self.subject.watches.request_progress().await;
-        let answer = self.next_control().await?;
+        let answer = self.next_control().await.map_err(|difference| {
+            format!("progress asked for with {:#?}\n{difference}", self.watchers)
+        })?;
         let header_revision = answer.header.map_or(0, |header| header.revision);
         if answer.watch_id == -1 && header_revision >= revision {
             return Ok(());
@@ -341,9 +343,10 @@ fn same_control(
             }
             Err(format!("reference: {reference:#?}\nsubject: {subject:#?}"))
         }
-        (reference, subject) => Err(format!(
-            "no answer from one side:\nreference: {reference:#?}\nsubject: {subject:#?}"
-        )),
+        (reference, subject) => {
+            let missing = if reference.is_none() { "reference" } else { "subject" };
+            Err(format!("no answer from the {missing}; the other: {:#?}", reference.or(subject)))
+        }
     }
 }
 

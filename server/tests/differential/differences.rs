@@ -13,12 +13,41 @@ pub(crate) struct Difference {
 }
 
 /// The table. A row that no run ever uses is harmless; a row without a reason is not.
-pub(crate) const DIFFERENCES: &[Difference] = &[Difference {
-    reason: "3.4 has no AuthStatus (it came with 3.5)",
-    applies: |call, reference, _| {
-        matches!(call, Call::AuthStatus(_)) && code(reference) == Some(Code::Unimplemented)
+pub(crate) const DIFFERENCES: &[Difference] = &[
+    Difference {
+        reason: "3.4 has no AuthStatus (it came with 3.5)",
+        applies: |call, reference, _| {
+            matches!(call, Call::AuthStatus(_)) && code(reference) == Some(Code::Unimplemented)
+        },
     },
-}];
+    Difference {
+        reason: "of several faults in a transaction 3.4 names a put's first, 3.7 the first",
+        applies: |call, reference, subject| {
+            matches!(call, Call::Txn(_)) && is_txn_fault(reference) && is_txn_fault(subject)
+        },
+    },
+    Difference {
+        reason: "3.4 has no hash at exactly the compacted revision, 3.7 has",
+        applies: |call, reference, subject| {
+            let (Call::HashKv(request), Ok(Reply::HashKv(hash))) = (call, subject) else {
+                return false;
+            };
+            code(reference) == Some(Code::OutOfRange) && request.revision == hash.compact_revision
+        },
+    },
+];
+
+/// What is only found when a transaction meets the store.
+fn is_txn_fault(answer: &Answer) -> bool {
+    let Err(refusal) = answer else { return false };
+    [
+        "etcdserver: key not found",
+        "etcdserver: requested lease not found",
+        "etcdserver: mvcc: required revision has been compacted",
+        "etcdserver: mvcc: required revision is a future revision",
+    ]
+    .contains(&&refusal.text[..])
+}
 
 fn code(answer: &Answer) -> Option<Code> {
     answer.as_ref().err().map(|refusal| refusal.code)

@@ -149,6 +149,13 @@ fn require_nothing_of_puts(txn: &mut TxnRequest) {
     }
 }
 
+/// Leaves nested transactions out.
+pub(super) fn flatten(txn: &mut TxnRequest) {
+    for branch in [&mut txn.success, &mut txn.failure] {
+        branch.retain(|op| !matches!(op.request, Some(Request::RequestTxn(_))));
+    }
+}
+
 fn has_delete(txn: &TxnRequest) -> bool {
     txn.success.iter().chain(&txn.failure).any(|op| match &op.request {
         Some(Request::RequestDeleteRange(_)) => true,

@@ -108,6 +108,12 @@ impl Server {
         }
     }
 
+    /// What the log says of a crash, if the server is gone or one of its tasks has crashed.
+    pub fn crash(&mut self) -> Option<String> {
+        let log = self.log_tail();
+        (log.contains("panic") || !self.is_running()).then_some(log)
+    }
+
     /// The last lines of the server's log, for failure messages.
     pub fn log_tail(&self) -> String {
         let log = std::fs::read(self.log_path()).unwrap_or_default();

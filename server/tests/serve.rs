@@ -1,5 +1,7 @@
 //! The binary as operators and harnesses meet it: how it starts, what it says, how it ends.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it is surprised")]
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

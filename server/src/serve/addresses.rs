@@ -19,7 +19,7 @@ impl Services {
         let probe = NodeProbe::new(context.node().clone());
         let counted = GrpcLayer::new(metrics, settings.slow_request);
         Self {
-            grpc: Router::new().layer(counted),
+            grpc: grpc::routes(context).layer(counted),
             http: http::routes(probe.clone(), metrics.clone()),
             operator: http::operator_routes(probe, metrics.clone()),
         }

@@ -74,7 +74,7 @@ fn spawn_background(
         tasks.spawn(stopping.clone().run_until_cancelled_owned(run));
     }
     if settings.limits.auto_disarm_nospace {
-        let run = std::future::pending::<()>();
+        let run = context.clone().disarm_nospace();
         tasks.spawn(stopping.clone().run_until_cancelled_owned(run));
     }
 }

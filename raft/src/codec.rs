@@ -20,6 +20,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use openraft::EntryPayload;
 use openraft::vote::RaftLeaderId;
 use prost::Message;
+use store::Position;
 
 use crate::types::{
     CommittedLeaderId, LeaderId, LogId, Membership, Payload, Peer, Proposal, StoredMembership, Vote,
@@ -39,6 +40,24 @@ pub(crate) fn encode_log_id(log_id: &LogId) -> Bytes {
 pub(crate) fn decode_log_id(bytes: &[u8]) -> io::Result<LogId> {
     let (term, index) = bytes.split_at_checked(8).ok_or_else(|| damaged("log id"))?;
     Ok(LogId { leader_id: CommittedLeaderId::new(number(term)?), index: number(index)? })
+}
+
+/// A log id as everyone outside this crate sees it. Openraft counts entries and terms from 0, etcd
+/// from 1; so does whoever looks at a [`Position`], where 0 is "nothing yet".
+pub(crate) fn position(log_id: &LogId) -> Position {
+    Position {
+        index: log_id.index + 1,
+        term: log_id.leader_id.term + 1,
+        log_id: encode_log_id(log_id),
+    }
+}
+
+/// The log id at a position; `None`: nothing yet.
+pub(crate) fn log_id_at(position: &Position) -> io::Result<Option<LogId>> {
+    match position.log_id.as_ref() {
+        [] => Ok(None),
+        bytes => decode_log_id(bytes).map(Some),
+    }
 }
 
 pub(crate) fn encode_vote(vote: &Vote) -> Bytes {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use api::berthpb::Command;
 use futures::channel::oneshot;
-use openraft::async_runtime::WatchReceiver;
+use openraft::async_runtime::{Select2, WatchReceiver};
 use openraft::errors::{InitializeError, RaftError};
 use openraft::{AsyncRuntime, Instant, Raft, ServerState};
 use openraft_rt_tokio::TokioRuntime;
@@ -71,10 +71,10 @@ struct Held {
     lock: Box<dyn Lock>,
 }
 
-/// How the node is doing.
+/// How the node is doing. Indexes and terms are counted as etcd does: the first entry is 1, and
+/// the bootstrap is term 1 (openraft counts both from 0).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// As etcd counts: it calls its bootstrap term 1, openraft 0.
     pub term: u64,
     /// The leader's member id, if there is one.
     pub leader: Option<u64>,
@@ -200,11 +200,11 @@ impl<R: AsyncRuntime> Node<R> {
         Status {
             term: metrics.current_term + 1,
             leader: metrics.current_leader,
-            last_index: metrics.last_log_index.unwrap_or(0),
-            committed_index: metrics.local_committed.map_or(0, |log_id| log_id.index),
+            last_index: metrics.last_log_index.map_or(0, |index| index + 1),
+            committed_index: metrics.local_committed.map_or(0, |log_id| log_id.index + 1),
             applied_index: self.reader().position().index,
             is_learner: metrics.state == ServerState::Learner,
-            snapshot_index: metrics.snapshot.map_or(0, |log_id| log_id.index),
+            snapshot_index: metrics.snapshot.map_or(0, |log_id| log_id.index + 1),
             log_bytes: self.inner.wal.bytes(),
             inflight_bytes: self.inner.admission.inflight_bytes(),
             log: self.inner.wal.stats(),
@@ -379,8 +379,11 @@ impl<R: AsyncRuntime> Node<R> {
             },
             "lead and apply the log",
         );
-        ready.await.map_err(|_| self.known(Error::Stopped))?;
-        self.linearizable().await
+        match R::select2(ready, self.failed()).await {
+            Select2::First(Ok(_)) => self.linearizable().await,
+            Select2::First(Err(_)) => Err(self.known(Error::Stopped)),
+            Select2::Second(failure) => Err(failure),
+        }
     }
 
     async fn flush_engine(&self) {

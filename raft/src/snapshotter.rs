@@ -39,7 +39,7 @@ impl<R: AsyncRuntime> Snapshotter<R> {
         let log_bytes = newest.map_or(self.wal.bytes(), |index| self.wal.bytes_after(index));
         let reader = self.behind.reader();
         // A snapshot of the same moment again would be none.
-        newest.is_none_or(|index| index < reader.position().index)
+        newest.is_none_or(|index| index + 1 < reader.position().index)
             && log_bytes > self.log_bytes_min.max(reader.size().live_bytes / 2)
     }
 

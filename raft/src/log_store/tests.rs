@@ -24,7 +24,7 @@ struct Fresh;
 impl StoreBuilder<Config, LogStore, Machine> for Fresh {
     async fn build(&self) -> Result<((), LogStore, Machine), StorageError<Config>> {
         let vfs = Arc::new(CrashFs::new());
-        let options = wal::Options::default();
+        let options = wal::Options { allocate_bytes: 64 << 10, ..wal::Options::default() };
         let opened = Wal::create_or_open(vfs.clone(), Path::new("wal"), "m".into(), options);
         let (wal, _, writer) = opened.unwrap();
         std::thread::spawn(move || futures::executor::block_on(writer.run()));

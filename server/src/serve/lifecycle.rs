@@ -32,7 +32,7 @@ pub(super) async fn serve(settings: Settings, bare: bool) -> Result<(), String> 
     let tasks = TaskTracker::new();
     let connections = Connections::new(&settings, stopping.clone());
     let context = grpc::Context::new(node.clone(), grpc_options(&settings));
-    let services = addresses::Services::new(&settings, &context, &metrics);
+    let services = addresses::Services::new(&settings, &context, &metrics, &stopping);
     let outcome = tokio::select! {
         () = publish::publish(&node, &settings) => {
             spawn_background(&tasks, &stopping, &context, &settings);

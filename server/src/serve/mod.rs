@@ -10,6 +10,7 @@ mod addresses;
 mod auto_compaction;
 mod connections;
 mod data_dir;
+mod end_streams;
 mod greeting;
 mod lifecycle;
 mod listen;

@@ -162,6 +162,12 @@ fn get(port: u16, path: &str) -> (u16, String) {
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
+/// The value of a metric without labels.
+fn sample(metrics: &str, name: &str) -> f64 {
+    let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    value.unwrap_or_else(|| panic!("no {name} in\n{metrics}"))
+}
+
 #[test]
 fn versions_are_printed_as_harnesses_parse_them() {
     // Shows etcd's first line, under both names of the binary and with any other flag beside it.
@@ -247,6 +253,9 @@ fn it_starts_serves_and_stops() {
         for line in ["etcd_server_has_leader 1", "etcd_server_is_leader 1"] {
             assert!(metrics.lines().any(|found| found == line), "{line} not in\n{metrics}");
         }
+        // The start itself has written: a vote, the membership, this member's name.
+        assert!(sample(&metrics, "etcd_disk_wal_fsync_duration_seconds_count") > 0.0);
+        assert!(sample(&metrics, "process_resident_memory_bytes") > 0.0);
         assert_eq!(get(place.client, "/nothing").0, 404);
         assert_eq!(get(place.peer, "/version").0, 200);
         assert_eq!(get(place.peer, "/health").0, 404);

@@ -23,7 +23,7 @@ pub(super) async fn serve(settings: Settings, bare: bool) -> Result<(), String> 
     let listeners = listen::bind_all(&settings.addresses)?;
     let metrics = Metrics::new(settings.extensive_metrics);
     let node = tokio::select! {
-        node = ServerNode::start(node_config(&settings)) => node.map_err(|e| e.to_string())?,
+        node = ServerNode::start(node_config(&settings, &metrics)) => node.map_err(|e| e.to_string())?,
         () = signals.stop() => return Ok(()),
     };
     metrics.attach(member::MemberMetrics::new(&node, &settings));
@@ -106,7 +106,7 @@ fn notify(state: NotifyState<'_>) {
     }
 }
 
-fn node_config(settings: &Settings) -> Config {
+fn node_config(settings: &Settings, metrics: &Metrics) -> Config {
     let members = settings.members.iter().map(|member| InitialMember {
         id: member.id,
         name: member.name.clone(),
@@ -121,6 +121,7 @@ fn node_config(settings: &Settings) -> Config {
     config.wal_dir = settings.wal_dir();
     config.heartbeat_ms = settings.heartbeat_ms;
     config.election_ms = settings.election_ms;
+    config.log_observer = Some(metrics.log_observer());
     config.unsafe_no_fsync = settings.unsafe_no_fsync;
     config.store.max_txn_ops = settings.limits.txn_ops_max;
     let interval_ms = settings.progress_notify_interval.as_millis();

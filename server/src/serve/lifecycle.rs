@@ -8,7 +8,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connections::Connections;
-use super::{addresses, auto_compaction, data_dir, greeting, listen, member, publish, signals};
+use super::{
+    addresses, auto_compaction, data_dir, greeting, listen, member, publish, signals, tls,
+};
 use crate::config::Settings;
 use crate::grpc;
 use crate::http::Metrics;
@@ -20,6 +22,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(2);
 pub(super) async fn serve(settings: Settings, bare: bool) -> Result<(), String> {
     let mut signals = signals::Signals::install()?;
     data_dir::prepare(&settings)?;
+    let tls = settings.tls.as_ref().map(tls::Tls::open).transpose()?;
     let listeners = listen::bind_all(&settings.addresses)?;
     let metrics = Metrics::new(settings.extensive_metrics);
     let node = tokio::select! {
@@ -30,7 +33,7 @@ pub(super) async fn serve(settings: Settings, bare: bool) -> Result<(), String> 
 
     let stopping = CancellationToken::new();
     let tasks = TaskTracker::new();
-    let connections = Connections::new(&settings, stopping.clone());
+    let connections = Connections::new(&settings, tls, stopping.clone());
     let context = grpc::Context::new(node.clone(), grpc_options(&settings));
     let services = addresses::Services::new(&settings, &context, &metrics, &stopping);
     let outcome = tokio::select! {

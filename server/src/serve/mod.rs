@@ -18,6 +18,7 @@ mod member;
 mod proposals;
 mod publish;
 mod signals;
+mod tls;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

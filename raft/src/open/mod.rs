@@ -155,6 +155,7 @@ fn open_wal(config: &Config, vfs: Arc<dyn Vfs>) -> Result<(Wal, Recovered, Write
     let options = wal::Options {
         no_fsync: config.unsafe_no_fsync,
         cache_bytes: config.wal_cache_bytes,
+        observer: config.log_observer.as_ref().map(|observer| observer.0.clone()),
         ..wal::Options::default()
     };
     let opened = Wal::create_or_open(vfs, &config.wal_dir, own.encode(), options);

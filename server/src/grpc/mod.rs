@@ -8,6 +8,7 @@
 //! [`errors`].
 
 mod auth;
+mod authority;
 mod caller;
 mod cluster;
 mod context;
@@ -42,6 +43,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::any;
 
+pub use authority::Mended;
 pub use context::{Context, Options};
 
 /// The services, by path. What is for none of them is the caller's to answer.

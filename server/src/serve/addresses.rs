@@ -1,7 +1,9 @@
 //! What each address serves, put together from the gRPC services and the HTTP endpoints.
 
 use axum::Router;
+use tokio_util::sync::CancellationToken;
 
+use super::end_streams::EndStreams;
 use super::listen::Roles;
 use super::member::NodeProbe;
 use crate::config::Settings;
@@ -15,11 +17,17 @@ pub(super) struct Services {
 }
 
 impl Services {
-    pub(super) fn new(settings: &Settings, context: &grpc::Context, metrics: &Metrics) -> Self {
+    pub(super) fn new(
+        settings: &Settings,
+        context: &grpc::Context,
+        metrics: &Metrics,
+        stopping: &CancellationToken,
+    ) -> Self {
+        let ending = EndStreams { stopping: stopping.clone() };
         let probe = NodeProbe::new(context.node().clone());
         let counted = GrpcLayer::new(metrics, settings.slow_request);
         Self {
-            grpc: grpc::routes(context).layer(counted),
+            grpc: grpc::routes(context).layer(ending).layer(counted),
             http: http::routes(probe.clone(), metrics.clone()),
             operator: http::operator_routes(probe, metrics.clone()),
         }

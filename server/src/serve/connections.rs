@@ -7,12 +7,16 @@ use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::listen::Listener;
+use super::tls::Tls;
 use crate::config::Settings;
+use crate::grpc::Mended;
 
 /// Bytes that one stream may send before the server has taken them; larger than a request of etcd's
 /// default size, so that none waits for a window.
@@ -23,6 +27,8 @@ const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 const HEADER_BYTES_MAX: u32 = 64 << 10;
 /// How long a client of HTTP/1 may take to send its headers.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 /// A pause after a failed accept: when files run out, only time helps.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -32,11 +38,13 @@ const _: () = assert!(STREAM_WINDOW_BYTES <= CONNECTION_WINDOW_BYTES);
 #[derive(Clone)]
 pub(super) struct Connections {
     builder: Builder<TokioExecutor>,
+    /// For listeners that want it.
+    tls: Option<Tls>,
     stopping: CancellationToken,
 }
 
 impl Connections {
-    pub(super) fn new(settings: &Settings, stopping: CancellationToken) -> Self {
+    pub(super) fn new(settings: &Settings, tls: Option<Tls>, stopping: CancellationToken) -> Self {
         let limits = &settings.limits;
         let mut builder = Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME_MAX);
@@ -49,7 +57,7 @@ impl Connections {
             .max_header_list_size(HEADER_BYTES_MAX)
             .keep_alive_interval(limits.keepalive_interval)
             .keep_alive_timeout(limits.keepalive_timeout);
-        Self { builder, stopping }
+        Self { builder, tls, stopping }
     }
 
     /// Accepts until the server stops; returns when every connection has ended.
@@ -59,8 +67,8 @@ impl Connections {
         {
             match accepted {
                 Ok((stream, _)) => {
-                    let connection = self.clone().carry(stream, routes.clone());
-                    connections.spawn(connection);
+                    let tls = self.tls.as_ref().filter(|_| listener.tls).map(Tls::acceptor);
+                    connections.spawn(self.clone().open(stream, tls, routes.clone()));
                 }
                 Err(error) => pause(&error).await,
             }
@@ -70,13 +78,26 @@ impl Connections {
         connections.wait().await;
     }
 
-    /// One connection, to its end. When the server stops, requests under way go on and no new ones
-    /// are taken.
-    async fn carry(self, stream: TcpStream, routes: Router) {
+    /// One connection from its first byte to its end.
+    async fn open(self, stream: TcpStream, tls: Option<TlsAcceptor>, routes: Router) {
         // Small answers must not wait for more to send along.
         let _ = stream.set_nodelay(true);
+        let Some(tls) = tls else { return self.carry(stream, routes).await };
+        match tokio::time::timeout(HANDSHAKE_TIME_MAX, tls.accept(stream)).await {
+            Ok(Ok(stream)) => self.carry(stream, routes).await,
+            Ok(Err(error)) => tracing::warn!(error = %error, "rejected connection"),
+            Err(_) => tracing::warn!("rejected connection: no TLS handshake in time"),
+        }
+    }
+
+    /// HTTP on an open stream. When the server stops, requests under way go on and no new ones are
+    /// taken.
+    async fn carry<S>(self, stream: S, routes: Router)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let service = TowerToHyperService::new(routes);
-        let connection = self.builder.serve_connection(TokioIo::new(stream), service);
+        let connection = self.builder.serve_connection(TokioIo::new(Mended::new(stream)), service);
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,

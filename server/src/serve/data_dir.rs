@@ -40,7 +40,7 @@ fn has_entries(dir: &Path) -> Result<bool, String> {
     match fs::read_dir(dir) {
         Ok(mut entries) => Ok(entries.next().is_some()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(format!("cannot read directory {}: {error}", dir.display())),
+        Err(error) => Err(format!("cannot use directory {}: {error}", dir.display())),
     }
 }
 

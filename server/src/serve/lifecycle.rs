@@ -8,7 +8,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connections::Connections;
-use super::{addresses, auto_compaction, data_dir, greeting, listen, member, publish, signals};
+use super::{
+    addresses, auto_compaction, data_dir, greeting, listen, member, publish, signals, tls,
+};
 use crate::config::Settings;
 use crate::grpc;
 use crate::http::Metrics;
@@ -20,19 +22,20 @@ const DRAIN_MAX: Duration = Duration::from_secs(2);
 pub(super) async fn serve(settings: Settings, bare: bool) -> Result<(), String> {
     let mut signals = signals::Signals::install()?;
     data_dir::prepare(&settings)?;
+    let tls = settings.tls.as_ref().map(tls::Tls::open).transpose()?;
     let listeners = listen::bind_all(&settings.addresses)?;
     let metrics = Metrics::new(settings.extensive_metrics);
     let node = tokio::select! {
-        node = ServerNode::start(node_config(&settings)) => node.map_err(|e| e.to_string())?,
+        node = ServerNode::start(node_config(&settings, &metrics)) => node.map_err(|e| e.to_string())?,
         () = signals.stop() => return Ok(()),
     };
     metrics.attach(member::MemberMetrics::new(&node, &settings));
 
     let stopping = CancellationToken::new();
     let tasks = TaskTracker::new();
-    let connections = Connections::new(&settings, stopping.clone());
+    let connections = Connections::new(&settings, tls, stopping.clone());
     let context = grpc::Context::new(node.clone(), grpc_options(&settings));
-    let services = addresses::Services::new(&settings, &context, &metrics);
+    let services = addresses::Services::new(&settings, &context, &metrics, &stopping);
     let outcome = tokio::select! {
         () = publish::publish(&node, &settings) => {
             spawn_background(&tasks, &stopping, &context, &settings);
@@ -106,7 +109,7 @@ fn notify(state: NotifyState<'_>) {
     }
 }
 
-fn node_config(settings: &Settings) -> Config {
+fn node_config(settings: &Settings, metrics: &Metrics) -> Config {
     let members = settings.members.iter().map(|member| InitialMember {
         id: member.id,
         name: member.name.clone(),
@@ -121,6 +124,7 @@ fn node_config(settings: &Settings) -> Config {
     config.wal_dir = settings.wal_dir();
     config.heartbeat_ms = settings.heartbeat_ms;
     config.election_ms = settings.election_ms;
+    config.log_observer = Some(metrics.log_observer());
     config.unsafe_no_fsync = settings.unsafe_no_fsync;
     config.store.max_txn_ops = settings.limits.txn_ops_max;
     let interval_ms = settings.progress_notify_interval.as_millis();

@@ -22,6 +22,8 @@ pub(super) struct Roles {
 pub(super) struct Listener {
     pub socket: TcpListener,
     pub roles: Roles,
+    /// Connections begin with a TLS handshake.
+    pub tls: bool,
 }
 
 /// # Errors
@@ -30,7 +32,7 @@ pub(super) fn bind_all(addresses: &Addresses) -> Result<Vec<Listener>, String> {
     let bind = |(url, roles): (Url, Roles)| {
         let socket = bind(&url, addresses).map_err(|error| format!("listen {url}: {error}"))?;
         tracing::info!(address = %url, "listening for {}", what(roles));
-        Ok(Listener { socket, roles })
+        Ok(Listener { socket, roles, tls: url.is_tls() })
     };
     roles(addresses).into_iter().map(bind).collect()
 }

@@ -63,6 +63,7 @@ impl Source for MemberMetrics {
     fn read(&self) -> Vec<Reading> {
         let mut readings = self.consensus();
         readings.extend(self.state());
+        readings.extend(self.watches());
         readings.extend(self.identity());
         readings
     }
@@ -121,6 +122,24 @@ impl MemberMetrics {
                 "etcd_disk_wal_write_bytes_total",
                 "Total number of bytes written in WAL.",
                 float(status.log.bytes_written),
+            ),
+        ]
+    }
+
+    fn watches(&self) -> Vec<Reading> {
+        let stats = self.node.hub().stats();
+        let gauge = |name, help, value: usize| Reading::gauge(name, help, float(value as u64));
+        vec![
+            gauge(
+                "etcd_debugging_mvcc_watch_stream_total",
+                "Total number of watch streams.",
+                stats.streams,
+            ),
+            gauge("etcd_debugging_mvcc_watcher_total", "Total number of watchers.", stats.watchers),
+            gauge(
+                "etcd_debugging_mvcc_slow_watcher_total",
+                "Total number of unsynced slow watchers.",
+                stats.slow_watchers,
             ),
         ]
     }

@@ -10,6 +10,7 @@ mod addresses;
 mod auto_compaction;
 mod connections;
 mod data_dir;
+mod end_streams;
 mod greeting;
 mod lifecycle;
 mod listen;
@@ -17,6 +18,7 @@ mod member;
 mod proposals;
 mod publish;
 mod signals;
+mod tls;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -50,11 +50,13 @@ impl Store {
     /// silently make this replica differ from the others.
     pub fn apply(&mut self, position: Position, command: &Command) -> Applied {
         match apply::apply(&self.shared, &position, command) {
-            Ok(effect) => Applied {
-                revision: self.shared.state.read().revision,
-                result: effect.outcome.response(&self.shared),
-                events: effect.events,
-            },
+            Ok(effect) => {
+                // Not in the literal: the lock would be held while the response takes it again,
+                // and a writer that waits in between would wait for ever.
+                let revision = self.shared.state.read().revision;
+                let result = effect.outcome.response(&self.shared);
+                Applied { revision, result, events: effect.events }
+            }
             Err(error) => {
                 self.advance(position, None);
                 let revision = self.shared.state.read().revision;

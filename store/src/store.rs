@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use api::berthpb::Command;
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::apply;
 use crate::engine::Engine;
@@ -51,18 +52,20 @@ impl Store {
     pub fn apply(&mut self, position: Position, command: &Command) -> Applied {
         match apply::apply(&self.shared, &position, command) {
             Ok(effect) => {
-                // Not in the literal: the lock would be held while the response takes it again,
-                // and a writer that waits in between would wait for ever.
-                let revision = self.shared.state.read().revision;
+                let revision = self.revision();
                 let result = effect.outcome.response(&self.shared);
                 Applied { revision, result, events: effect.events }
             }
             Err(error) => {
                 self.advance(position, None);
-                let revision = self.shared.state.read().revision;
-                Applied { revision, result: Err(error), events: Default::default() }
+                let revision = self.revision();
+                Applied { revision, result: Err(error), events: SmallVec::new() }
             }
         }
+    }
+
+    fn revision(&self) -> i64 {
+        self.shared.state.read().revision
     }
 
     /// An entry without a command (blank, membership): moves the mark, and keeps the membership

@@ -8,6 +8,8 @@
 
 pub mod auth;
 pub mod engine;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod snapshot;
 
 mod apply;

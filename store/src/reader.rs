@@ -215,6 +215,11 @@ impl Reader {
         self.shared.state.read().members.values().cloned().collect()
     }
 
+    /// Bytes applied but not yet in the engine.
+    pub fn size_pending(&self) -> usize {
+        self.shared.state.read().pending.bytes()
+    }
+
     pub fn size(&self) -> Size {
         let engine_bytes = self.shared.engine.size_bytes().unwrap_or(0);
         let state = self.shared.state.read();

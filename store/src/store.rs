@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use api::berthpb::Command;
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::apply;
 use crate::engine::Engine;
@@ -50,17 +51,21 @@ impl Store {
     /// silently make this replica differ from the others.
     pub fn apply(&mut self, position: Position, command: &Command) -> Applied {
         match apply::apply(&self.shared, &position, command) {
-            Ok(effect) => Applied {
-                revision: self.shared.state.read().revision,
-                result: effect.outcome.response(&self.shared),
-                events: effect.events,
-            },
+            Ok(effect) => {
+                let revision = self.revision();
+                let result = effect.outcome.response(&self.shared);
+                Applied { revision, result, events: effect.events }
+            }
             Err(error) => {
                 self.advance(position, None);
-                let revision = self.shared.state.read().revision;
-                Applied { revision, result: Err(error), events: Default::default() }
+                let revision = self.revision();
+                Applied { revision, result: Err(error), events: SmallVec::new() }
             }
         }
+    }
+
+    fn revision(&self) -> i64 {
+        self.shared.state.read().revision
     }
 
     /// An entry without a command (blank, membership): moves the mark, and keeps the membership

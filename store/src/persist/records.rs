@@ -106,7 +106,7 @@ pub(crate) fn encode_lease(ttl_s: i64, grant_index: u64) -> Bytes {
 
 /// Id, time to live and log index of the grant.
 pub(crate) fn decode_lease(mut key: &[u8], mut record: &[u8]) -> Option<(i64, i64, u64)> {
-    key.advance(1);
+    key.try_get_u8().ok()?;
     let id = (key.try_get_u64().ok()? ^ (1 << 63)).cast_signed();
     Some((id, record.try_get_i64().ok()?, record.try_get_u64().ok()?))
 }

@@ -1,6 +1,6 @@
 //! The store as its callers see it.
 
-mod model;
+mod against_model;
 
 use std::sync::Arc;
 

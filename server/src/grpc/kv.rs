@@ -72,7 +72,7 @@ impl KvService for Kv {
         self.context.admit(txn_cost(request.get_ref())).await?;
         let principal = self.context.authenticate(request.metadata())?;
         let txn = request.into_inner();
-        let mut done = if reads::is_read_only(&txn) {
+        let mut done = if store::txn_is_read_only(&txn) {
             self.read_txn(principal, txn).await?
         } else {
             answer!(self.context.propose(principal, Op::Txn(txn)).await?, Txn)
@@ -86,8 +86,13 @@ impl KvService for Kv {
         request: Request<CompactionRequest>,
     ) -> Result<Response<CompactionResponse>, Status> {
         let principal = self.context.require_admin(request.metadata())?;
-        let op = Op::Compact(request.into_inner());
+        let compaction = request.into_inner();
+        let physical = compaction.physical;
+        let op = Op::Compact(compaction);
         let mut compacted = answer!(self.context.propose(principal, op).await?, Compact);
+        if physical {
+            self.context.node().compact_physically().await.map_err(Error::from)?;
+        }
         self.context.fill(&mut compacted.header);
         Ok(Response::new(compacted))
     }

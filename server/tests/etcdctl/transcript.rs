@@ -59,13 +59,9 @@ fn entry(command: String, case: &Case, finished: &Finished, names: &Names) -> En
     let stdout = names.normal(&finished.stdout, case.form);
     let stderr = names.normal(&without_log(&finished.stderr), case.form);
     if case.usage {
-        let said = !stdout.is_empty() || !stderr.is_empty();
-        return Entry {
-            command,
-            code: finished.code,
-            stdout: format!("{said}"),
-            stderr: "".into(),
-        };
+        let said = if stderr.is_empty() { "nothing" } else { "an explanation" };
+        let code = finished.code.map(|code| code.min(1));
+        return Entry { command, code, stdout: String::new(), stderr: said.to_owned() };
     }
     Entry { command, code: finished.code, stdout, stderr }
 }

@@ -134,8 +134,9 @@ pub(super) fn txn(dice: &mut Dice, world: &World) -> TxnRequest {
     request
 }
 
-/// A put that needs its key, after a delete of that key in another level of the transaction,
-/// makes etcd 3.4 crash ("unexpected error during txn"): it checks all such puts beforehand.
+/// A put that needs its key, after a delete "from this key on", makes etcd 3.4 crash
+/// ("unexpected error during txn"): it checks all such puts beforehand, and its check for
+/// duplicate keys does not see such a delete.
 fn require_nothing_of_puts(txn: &mut TxnRequest) {
     for op in txn.success.iter_mut().chain(&mut txn.failure) {
         match &mut op.request {

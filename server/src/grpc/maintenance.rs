@@ -156,7 +156,8 @@ impl Maintenance {
             version: ETCD_VERSION.to_owned(),
             // What was written behind may not have reached the disk yet.
             db_size: signed(size.engine_bytes.max(size.live_bytes)),
-            db_size_in_use: signed(size.live_bytes),
+            // A field that is 0 is not sent, and some tools take a missing one for an old server.
+            db_size_in_use: signed(size.live_bytes.max(1)),
             db_size_quota: self.context.quota_bytes().map_or(0, signed),
             leader: status.leader.unwrap_or(0),
             raft_index: status.committed_index.max(status.applied_index),

@@ -3,7 +3,11 @@
 //! Writes go in through [`Node::propose`]; reads go to [`Node::reader`], after
 //! [`Node::linearizable`] if they must see everything that was acknowledged before them.
 
-use std::collections::BTreeMap;
+mod start;
+
+#[cfg(test)]
+mod tests;
+
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,9 +15,8 @@ use std::time::Duration;
 
 use api::berthpb::Command;
 use futures::channel::oneshot;
-use openraft::async_runtime::{Select2, WatchReceiver};
-use openraft::errors::{InitializeError, RaftError};
-use openraft::{AsyncRuntime, Instant, Raft, ServerState};
+use openraft::async_runtime::WatchReceiver;
+use openraft::{AsyncRuntime, Raft, ServerState};
 use openraft_rt_tokio::TokioRuntime;
 use parking_lot::Mutex;
 use store::engine::Engine;
@@ -24,24 +27,16 @@ use crate::admission::{Admission, Permit};
 use crate::background;
 use crate::barrier::Barrier;
 use crate::behind::Behind;
-use crate::config::Config;
-use crate::error::Error;
-use crate::leadership;
-use crate::lessor::{self, Lessor};
-use crate::log_store::LogStore;
-use crate::network::NoNetwork;
-use crate::open::{self, Ended, Opened, RunWriter, Surroundings};
+use crate::error::{self, Error};
+use crate::lessor::Lessor;
+use crate::open::Ended;
 use crate::snapshot::SnapshotHeader;
-use crate::snapshotter::Snapshotter;
-use crate::state_machine::{self, StateMachine};
-use crate::types::{Answer, Peer, Proposal, Types};
+use crate::state_machine::StateMachine;
+use crate::types::{Answer, Proposal, Types};
 use crate::vfs::Lock;
 use crate::wal::{self, Wal};
 
-/// How often the watch hub is told the time.
-const HUB_TICK: Duration = Duration::from_millis(100);
-
-/// A member of the cluster. Clones share it.
+/// A member of the cluster. Clones share it; it runs until [`Node::shutdown`].
 pub struct Node<R: AsyncRuntime> {
     inner: Arc<Inner<R>>,
 }
@@ -117,37 +112,6 @@ impl Backup {
 }
 
 impl<R: AsyncRuntime> Node<R> {
-    /// Starts the node on the machine's files; returns once it leads and has applied everything
-    /// that was committed, so that it can serve at once.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] if it cannot start on this configuration or these directories;
-    /// [`Error::Fatal`] if it failed on the way.
-    pub async fn start(config: Config) -> Result<Node<R>, Error> {
-        let surroundings = Surroundings::real(&config);
-        Node::start_in(config, surroundings).await
-    }
-
-    /// [`Node::start`] on given files and engine.
-    pub async fn start_in(config: Config, surroundings: Surroundings) -> Result<Node<R>, Error> {
-        config.check()?;
-        let raft_config = Arc::new(config.openraft()?);
-        let Surroundings { vfs, engines, run_writer } = surroundings;
-        let opening = config.clone();
-        let opened = R::spawn_blocking(move || open::open(&opening, vfs, engines)).await;
-        let opened = opened.map_err(|error| Error::Fatal(format!("opening failed: {error}")))??;
-
-        let node = Node::assemble(&config, raft_config, opened, run_writer).await?;
-        if let Err(error) = node.lead(&config).await {
-            node.shutdown().await;
-            return Err(match node.inner.behind.failure.get() {
-                Some(message) => Error::Fatal(message.to_owned()),
-                None => error,
-            });
-        }
-        Ok(node)
-    }
-
     /// Proposes a command and waits until it is applied. [`Applied::result`] is the state
     /// machine's own answer. If the call is dropped, the command may be applied all the same.
     ///
@@ -279,113 +243,6 @@ impl<R: AsyncRuntime> Node<R> {
         }
     }
 
-    async fn assemble(
-        config: &Config,
-        raft_config: Arc<openraft::Config>,
-        opened: Opened,
-        run_writer: RunWriter,
-    ) -> Result<Node<R>, Error> {
-        let Opened { wal, writer, vote, store, engine, snapshots, lock } = opened;
-        let writer = run_writer(writer)
-            .map_err(|error| Error::Fatal(format!("the log's writer does not run: {error}")))?;
-        let behind = Arc::new(Behind::new(&store));
-        let lessor = Lessor::new(config.lease_ttl_s_min());
-        let (hub, publisher) = Hub::new(store.reader(), config.watch);
-        let machine = StateMachine::new(state_machine::Parts {
-            store,
-            engine: engine.clone(),
-            options: config.store.clone(),
-            cluster_id: config.cluster_id,
-            publisher,
-            lessor: lessor.clone(),
-            snapshots: snapshots.clone(),
-            behind: behind.clone(),
-        });
-        let log = LogStore::new(wal.clone(), vote);
-        let raft = Raft::new(config.member_id, raft_config, NoNetwork, log, machine).await;
-        let raft = raft.map_err(|fatal| Error::of_fatal(&fatal))?;
-        let inner = Arc::new(Inner {
-            barrier: Barrier::new(raft.clone(), behind.clone()),
-            admission: Admission::new(config.inflight_bytes_max),
-            member_id: config.member_id,
-            request_timeout: config.request_timeout(),
-            stopping: AtomicBool::new(false),
-            held: Mutex::new(Some(Held { writer, lock })),
-            raft: raft.clone(),
-            wal: wal.clone(),
-            engine: engine.clone(),
-            behind: behind.clone(),
-            lessor: lessor.clone(),
-            hub,
-        });
-        let node = Node { inner };
-        let log_bytes_min = config.snapshot_log_bytes_min;
-        let snapshotter = Snapshotter { raft, wal, engine, snapshots, behind, log_bytes_min };
-        node.spawn_tasks(snapshotter);
-        Ok(node)
-    }
-
-    fn spawn_tasks(&self, snapshotter: Snapshotter<R>) {
-        let Inner { raft, behind, lessor, hub, .. } = &*self.inner;
-        let (raft, behind, lessor) = (raft.clone(), behind.clone(), lessor.clone());
-        let proposer = self.clone();
-        let propose = move |command| {
-            let proposer = proposer.clone();
-            async move { proposer.propose(command).await }
-        };
-        drop(R::spawn(background::flush::<R>(behind.clone())));
-        drop(R::spawn(background::compact::<R>(behind.clone())));
-        drop(R::spawn(snapshotter.run()));
-        drop(R::spawn(lessor::run(lessor.clone(), propose)));
-        drop(R::spawn(leadership::Watcher { raft, behind, lessor }.run()));
-        drop(R::spawn(hub.clone().run()));
-        drop(R::spawn(self.clone().tick_hub()));
-        // The last stop may have cut short a compaction, or come before a snapshot that was due.
-        self.inner.behind.compact.raise();
-        self.inner.behind.snapshot.raise();
-    }
-
-    async fn tick_hub(self) {
-        let start = R::Instant::now();
-        while !self.inner.stopping.load(Ordering::Acquire) {
-            let now_ms = R::Instant::now().saturating_duration_since(start).as_millis();
-            self.inner.hub.tick(u64::try_from(now_ms).unwrap_or(u64::MAX));
-            R::sleep(HUB_TICK).await;
-        }
-    }
-
-    /// Makes this node the leader, of a new cluster if it has met none, and waits until it has
-    /// applied all that its log held.
-    async fn lead(&self, config: &Config) -> Result<(), Error> {
-        let raft = &self.inner.raft;
-        let peers: BTreeMap<u64, Peer> = config
-            .members
-            .iter()
-            .map(|it| (it.id, Peer { name: it.name.clone(), peer_urls: it.peer_urls.clone() }))
-            .collect();
-        match raft.initialize(peers).await {
-            // Not allowed: it was initialized by an earlier run.
-            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
-            Err(RaftError::APIError(error)) => return Err(Error::Refused(error.to_string())),
-            Err(RaftError::Fatal(fatal)) => return Err(Error::of_fatal(&fatal)),
-        }
-        // There is nobody to wait for an election timeout for.
-        raft.trigger().elect(false).await.map_err(|fatal| Error::of_fatal(&fatal))?;
-        let wait = raft.wait(None);
-        let ready = wait.metrics(
-            |metrics| {
-                let applied = metrics.last_applied.map(|log_id| log_id.index);
-                metrics.state == ServerState::Leader && applied >= metrics.last_log_index
-            },
-            "lead and apply the log",
-        );
-        match R::select2(ready, self.failed()).await {
-            Select2::First(Ok(_)) => self.linearizable().await,
-            Select2::First(Err(_)) => Err(self.known(Error::Stopped)),
-            Select2::Second(failure) => Err(failure),
-        }
-    }
-
     async fn flush_engine(&self) {
         let (behind, engine) = (self.inner.behind.clone(), self.inner.engine.clone());
         let flushed = R::spawn_blocking(move || {
@@ -410,9 +267,12 @@ impl<R: AsyncRuntime> Node<R> {
 
     /// The error, unless a failure that is known explains it better.
     fn known(&self, error: Error) -> Error {
-        match self.inner.behind.failure.get() {
-            Some(message) => Error::Fatal(message.to_owned()),
-            None => error,
+        if let Some(message) = self.inner.behind.failure.get() {
+            return Error::Fatal(message.to_owned());
+        }
+        match (&error, self.inner.wal.failed()) {
+            (Error::Fatal(_), Some(cause)) => Error::Fatal(error::with_advice(&cause)),
+            _ => error,
         }
     }
 }
@@ -422,6 +282,3 @@ impl<R: AsyncRuntime> Clone for Node<R> {
         Node { inner: self.inner.clone() }
     }
 }
-
-#[cfg(test)]
-mod tests;

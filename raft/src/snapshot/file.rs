@@ -27,6 +27,9 @@ const VERSION: u32 = 1;
 /// No header is longer: more is damage.
 const HEADER_BYTES_MAX: usize = 1 << 20;
 
+/// Bytes written between two syncs.
+const SYNC_BYTES: u64 = 4 << 20;
+
 /// One read of the file.
 const READ_BYTES: usize = 256 << 10;
 
@@ -172,16 +175,28 @@ impl Read for Cursor<'_> {
     }
 }
 
-/// Appends to a new file.
+/// Appends to a new file, and syncs as it goes: one sync of all of it at the end would hold up the
+/// log's own syncs meanwhile.
 pub(super) struct Appender<'a> {
-    pub(super) file: &'a dyn File,
-    pub(super) offset: u64,
+    file: &'a dyn File,
+    offset: u64,
+    synced: u64,
+}
+
+impl Appender<'_> {
+    pub(super) fn new(file: &dyn File) -> Appender<'_> {
+        Appender { file, offset: 0, synced: 0 }
+    }
 }
 
 impl Write for Appender<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.write_at(bytes, self.offset)?;
         self.offset += bytes.len() as u64;
+        if self.offset - self.synced >= SYNC_BYTES {
+            self.file.sync_data()?;
+            self.synced = self.offset;
+        }
         Ok(bytes.len())
     }
 

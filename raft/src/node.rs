@@ -159,6 +159,16 @@ impl<R: AsyncRuntime> Node<R> {
         self.inner.member_id
     }
 
+    /// [`Status::term`] alone: it stands in the header of every answer.
+    pub fn term(&self) -> u64 {
+        self.inner.raft.metrics().borrow_watched().current_term + 1
+    }
+
+    /// [`Status::is_learner`] alone: asked before every call.
+    pub fn is_learner(&self) -> bool {
+        self.inner.raft.metrics().borrow_watched().state == ServerState::Learner
+    }
+
     pub fn status(&self) -> Status {
         let metrics = self.inner.raft.metrics().borrow_watched().clone();
         Status {

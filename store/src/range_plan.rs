@@ -1,3 +1,5 @@
+use std::collections::VecDeque;
+
 use api::etcdserverpb::RangeRequest;
 use api::mvccpb::KeyValue;
 use bytes::Bytes;
@@ -8,8 +10,9 @@ use crate::view::{View, values_of};
 use crate::write::key_value;
 use crate::{Entry, Error, response};
 
-/// Values read at once, at most, whatever size a chunk may have.
-const READ_AHEAD_MAX: usize = 256;
+/// Bytes of values that are read at once, for chunks to come: the more, the less often the engine
+/// must look at the same place again.
+const READ_AHEAD_BYTES: usize = 8 << 20;
 
 /// The answer to a range request before its values are read, so that it can be sent in pieces.
 ///
@@ -18,57 +21,63 @@ pub struct RangePlan {
     view: View,
     found: Found,
     keys_only: bool,
+    /// The first key-value that was not handed out yet.
     next: usize,
-    /// All values, if they had to be read to put them in order.
-    values: Option<Vec<Bytes>>,
+    /// Values of those that come next, as far as they have been read.
+    ready: VecDeque<Bytes>,
 }
 
 impl RangePlan {
     pub(crate) fn new(view: View, request: &RangeRequest) -> Result<RangePlan, Error> {
         let mut found = view.find(request)?;
-        let values = match found.by_value {
-            Some(_) => Some(values_of(&view.shared, &mut found)?),
-            None => None,
+        let ready = match found.by_value {
+            // All had to be read to put them in order.
+            Some(_) => values_of(&view.shared, &mut found)?.into(),
+            None => VecDeque::new(),
         };
-        Ok(RangePlan { view, found, keys_only: request.keys_only, next: 0, values })
+        Ok(RangePlan { view, found, keys_only: request.keys_only, next: 0, ready })
     }
 
     /// The next key-values in the answer's order: at least one, and then as many as fit into
     /// `bytes_max` encoded bytes; `None` after the last.
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
     pub fn next_chunk(&mut self, bytes_max: usize) -> Result<Option<Vec<KeyValue>>, Error> {
-        let start = self.next;
         let mut bytes = 0;
+        let mut chunk = Vec::new();
         while self.next < self.found.len() {
             bytes += self.item_len(self.next);
-            if bytes > bytes_max && self.next > start {
+            if bytes > bytes_max && !chunk.is_empty() {
                 break;
             }
+            let value = self.next_value()?;
+            chunk.push(key_value(self.found.key(self.next), self.found.entry(self.next), value));
             self.next += 1;
         }
-        if self.next == start {
-            return Ok(None);
-        }
-        let mut chunk = Vec::with_capacity(self.next - start);
-        for part in (start..self.next).step_by(READ_AHEAD_MAX) {
-            let end = self.next.min(part + READ_AHEAD_MAX);
-            for (place, value) in (part..end).zip(self.values(part, end)?) {
-                chunk.push(key_value(self.found.key(place), self.found.entry(place), value));
-            }
-        }
-        Ok(Some(chunk))
+        Ok((!chunk.is_empty()).then_some(chunk))
     }
 
-    fn values(&self, start: usize, end: usize) -> Result<Vec<Bytes>, Error> {
+    fn next_value(&mut self) -> Result<Bytes, Error> {
         if self.keys_only {
-            return Ok(vec![Bytes::new(); end - start]);
+            return Ok(Bytes::new());
         }
-        match &self.values {
-            Some(values) => Ok(values[start..end].to_vec()),
-            None => {
-                let entries = (start..end).map(|place| self.found.entry(place));
-                self.view.shared.pinned_values(entries)
-            }
+        if self.ready.is_empty() {
+            let end = self.read_ahead_end();
+            let entries = (self.next..end).map(|place| self.found.entry(place));
+            self.ready = self.view.shared.pinned_values(entries)?.into();
         }
+        Ok(self.ready.pop_front().expect("at least one value was read ahead"))
+    }
+
+    fn read_ahead_end(&self) -> usize {
+        let mut bytes = 0;
+        let is_within = |place: &usize| {
+            bytes += self.found.entry(*place).value_len as usize + size_of::<Bytes>();
+            bytes <= READ_AHEAD_BYTES
+        };
+        let more = (self.next + 1..self.found.len()).take_while(is_within).count();
+        self.next + 1 + more
     }
 
     /// Key-values in the answer.

@@ -220,6 +220,11 @@ impl Reader {
         self.shared.state.read().pending.bytes()
     }
 
+    /// What a quota counts: [`Size::live_bytes`], without asking the engine.
+    pub fn live_bytes(&self) -> u64 {
+        self.shared.state.read().live_bytes
+    }
+
     pub fn size(&self) -> Size {
         let engine_bytes = self.shared.engine.size_bytes().unwrap_or(0);
         let state = self.shared.state.read();

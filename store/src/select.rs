@@ -56,7 +56,7 @@ impl Found {
         &self.items[place].entry
     }
 
-    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> + Clone {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.items.iter().map(|item| &item.entry)
     }
 

@@ -53,21 +53,32 @@ impl Shared {
     }
 
     /// The values of versions that somebody has pinned, in their order; empty for a tombstone.
+    ///
+    /// The engine is asked in the order of revisions, in which it has them: neighbours there are
+    /// read together, whatever order the answer has.
     pub(crate) fn pinned_values<'e>(
         &self,
-        entries: impl Iterator<Item = &'e Entry> + Clone,
+        entries: impl Iterator<Item = &'e Entry>,
     ) -> Result<Vec<Bytes>, Error> {
-        let pending: Vec<_> = {
+        let entries: Vec<_> = entries.collect();
+        let mut values = Vec::with_capacity(entries.len());
+        let mut missing = Vec::new();
+        {
             let state = self.state.read();
-            entries.clone().map(|entry| pending_value(&state.pending, entry)).collect()
-        };
-        entries
-            .zip(pending)
-            .map(|(entry, pending)| match pending {
-                Some(value) => Ok(value),
-                None => self.values.settled(entry)?.ok_or_else(|| lost(entry)),
-            })
-            .collect()
+            for (place, entry) in entries.iter().enumerate() {
+                let value = pending_value(&state.pending, entry);
+                if value.is_none() {
+                    missing.push(place);
+                }
+                values.push(value.unwrap_or_default());
+            }
+        }
+        missing.sort_unstable_by_key(|place| entries[*place].revision);
+        for place in missing {
+            let entry = entries[place];
+            values[place] = self.values.settled(entry)?.ok_or_else(|| lost(entry))?;
+        }
+        Ok(values)
     }
 
     /// The value of one version; `None` for a tombstone, or if it has been compacted away.

@@ -35,9 +35,8 @@ pub(super) struct Auth {
 /// A call that is a command as it stands.
 macro_rules! propose {
     ($self:ident, $request:ident, $op:ident, $answer:ident) => {{
-        let principal = $self.context.authenticate($request.metadata())?;
-        let op = Op::$op($request.into_inner());
-        let mut answer = answer!($self.context.propose(principal, op).await?, $answer);
+        let (metadata, _, request) = $request.into_parts();
+        let mut answer = answer!($self.context.submit(&metadata, Op::$op(request)).await?, $answer);
         $self.context.fill(&mut answer.header);
         Ok(Response::new(answer))
     }};

@@ -32,8 +32,7 @@ pub(super) async fn pass(State(context): State<Context>, request: Request, next:
 
 /// In the order of etcd's interceptor.
 fn check(context: &Context, path: &str, metadata: &HeaderMap) -> Result<(), Error> {
-    let learns = || context.node().status().is_learner;
-    if !LEARNER_PATHS.iter().any(|own| path.starts_with(own)) && learns() {
+    if !LEARNER_PATHS.iter().any(|own| path.starts_with(own)) && context.node().is_learner() {
         return Err(Error::NotSupportedForLearner);
     }
     if let Some(version) = metadata.get(CLIENT_API_VERSION)

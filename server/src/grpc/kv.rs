@@ -3,7 +3,6 @@
 //! A network client's `Range` does not come through [`Kv`] but through [`super::large_range`],
 //! which answers the same in bounded memory.
 
-use api::berthpb::Principal;
 use api::berthpb::command::Op;
 use api::etcdserverpb::kv_server::Kv as KvService;
 use api::etcdserverpb::{
@@ -50,9 +49,8 @@ impl KvService for Kv {
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
         self.context.admit(put_cost(request.get_ref())).await?;
-        let principal = self.context.authenticate(request.metadata())?;
-        let op = Op::Put(request.into_inner());
-        let mut put = answer!(self.context.propose(principal, op).await?, Put);
+        let (metadata, _, put) = request.into_parts();
+        let mut put = answer!(self.context.submit(&metadata, Op::Put(put)).await?, Put);
         self.context.fill(&mut put.header);
         Ok(Response::new(put))
     }
@@ -61,21 +59,20 @@ impl KvService for Kv {
         &self,
         request: Request<DeleteRangeRequest>,
     ) -> Result<Response<DeleteRangeResponse>, Status> {
-        let principal = self.context.authenticate(request.metadata())?;
-        let op = Op::DeleteRange(request.into_inner());
-        let mut deleted = answer!(self.context.propose(principal, op).await?, DeleteRange);
+        let (metadata, _, range) = request.into_parts();
+        let op = Op::DeleteRange(range);
+        let mut deleted = answer!(self.context.submit(&metadata, op).await?, DeleteRange);
         self.context.fill(&mut deleted.header);
         Ok(Response::new(deleted))
     }
 
     async fn txn(&self, request: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
         self.context.admit(txn_cost(request.get_ref())).await?;
-        let principal = self.context.authenticate(request.metadata())?;
-        let txn = request.into_inner();
-        let mut done = if reads::is_read_only(&txn) {
-            self.read_txn(principal, txn).await?
+        let (metadata, _, txn) = request.into_parts();
+        let mut done = if store::txn_is_read_only(&txn) {
+            self.read_txn(&metadata, txn).await?
         } else {
-            answer!(self.context.propose(principal, Op::Txn(txn)).await?, Txn)
+            answer!(self.context.submit(&metadata, Op::Txn(txn)).await?, Txn)
         };
         self.context.fill(&mut done.header);
         Ok(Response::new(done))
@@ -86,8 +83,13 @@ impl KvService for Kv {
         request: Request<CompactionRequest>,
     ) -> Result<Response<CompactionResponse>, Status> {
         let principal = self.context.require_admin(request.metadata())?;
-        let op = Op::Compact(request.into_inner());
+        let compaction = request.into_inner();
+        let physical = compaction.physical;
+        let op = Op::Compact(compaction);
         let mut compacted = answer!(self.context.propose(principal, op).await?, Compact);
+        if physical {
+            self.context.node().compact_physically().await.map_err(Error::from)?;
+        }
         self.context.fill(&mut compacted.header);
         Ok(Response::new(compacted))
     }
@@ -131,11 +133,12 @@ impl Kv {
     /// A transaction that changes nothing does not go through the log.
     async fn read_txn(
         &self,
-        principal: Option<Principal>,
+        metadata: &MetadataMap,
         txn: TxnRequest,
     ) -> Result<TxnResponse, Error> {
         self.context.node().reader().check_txn(&txn)?;
         self.context.barrier(reads::is_serializable(&txn)).await?;
+        let principal = self.context.authenticate(metadata)?;
         let short = reads::txn_is_short(&txn);
         let caller = principal.clone();
         let read = move |reader: &store::Reader| reader.txn(caller.as_ref(), &txn);

@@ -95,7 +95,7 @@ impl MaintenanceService for Maintenance {
     ) -> Result<Response<SnapshotStream>, Status> {
         self.context.require_admin(request.metadata())?;
         let backup = self.context.node().backup().await.map_err(Error::from)?;
-        let bytes_expected = self.context.node().reader().size().live_bytes;
+        let bytes_expected = self.context.node().reader().live_bytes();
         Ok(Response::new(snapshot_stream::start(backup, bytes_expected)))
     }
 
@@ -143,7 +143,8 @@ impl Maintenance {
 
     fn describe(&self) -> StatusResponse {
         let node = self.context.node();
-        let (status, reader) = (node.status(), node.reader());
+        // What consensus says of itself comes a little after the fact.
+        let (reader, status) = (node.reader(), node.status());
         let size = reader.size();
         let mut errors = Vec::new();
         if status.leader.is_none() {
@@ -155,10 +156,11 @@ impl Maintenance {
             version: ETCD_VERSION.to_owned(),
             // What was written behind may not have reached the disk yet.
             db_size: signed(size.engine_bytes.max(size.live_bytes)),
-            db_size_in_use: signed(size.live_bytes),
+            // A field that is 0 is not sent, and some tools take a missing one for an old server.
+            db_size_in_use: signed(size.live_bytes.max(1)),
             db_size_quota: self.context.quota_bytes().map_or(0, signed),
             leader: status.leader.unwrap_or(0),
-            raft_index: status.committed_index,
+            raft_index: status.committed_index.max(status.applied_index),
             raft_applied_index: status.applied_index,
             raft_term: status.term,
             is_learner: status.is_learner,

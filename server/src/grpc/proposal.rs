@@ -4,11 +4,24 @@ use api::berthpb::command::Op;
 use api::berthpb::{Command, Principal};
 use prost::Message;
 use store::Response;
+use tonic::metadata::MetadataMap;
 
 use super::Context;
 use super::errors::Error;
 
 impl Context {
+    /// Proposes `op` for whoever sent `metadata` and waits until it is applied. What is wrong with
+    /// the request itself is told first, as etcd does, to anybody.
+    ///
+    /// # Errors
+    /// Those of [`Context::authenticate`] and of [`Context::propose`].
+    pub(super) async fn submit(&self, metadata: &MetadataMap, op: Op) -> Result<Response, Error> {
+        let mut command = Command { principal: None, op: Some(op) };
+        self.node().reader().check(&command)?;
+        command.principal = self.authenticate(metadata)?;
+        self.send(command).await
+    }
+
     /// Proposes `op` for `principal` and waits until it is applied.
     ///
     /// # Errors
@@ -20,6 +33,10 @@ impl Context {
     ) -> Result<Response, Error> {
         let command = Command { principal, op: Some(op) };
         self.node().reader().check(&command)?;
+        self.send(command).await
+    }
+
+    async fn send(&self, command: Command) -> Result<Response, Error> {
         if command.encoded_len() > self.request_bytes_max() {
             return Err(Error::RequestTooLarge);
         }

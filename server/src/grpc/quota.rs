@@ -55,7 +55,7 @@ impl Context {
 
     fn fits(&self, bytes: u64) -> bool {
         match self.quota_bytes() {
-            Some(quota) => self.node().reader().size().live_bytes.saturating_add(bytes) < quota,
+            Some(quota) => self.node().reader().live_bytes().saturating_add(bytes) < quota,
             None => true,
         }
     }

@@ -1,6 +1,8 @@
 //! The store as its callers see it.
 
 mod against_model;
+mod concurrent;
+mod transcript;
 
 use std::sync::Arc;
 

@@ -75,10 +75,10 @@ fn authenticate(dice: &mut Dice, world: &World) -> AuthenticateRequest {
 }
 
 fn grant_permission(dice: &mut Dice) -> AuthRoleGrantPermissionRequest {
-    // Since 3.6 a range that holds nothing is refused; 3.4 takes it. So there is none here.
+    // Since 3.6 an empty key and a range that holds nothing are refused; 3.4 takes both.
     let (key, range_end) = loop {
         let (key, end) = kv::span(dice);
-        if end.is_empty() && !key.is_empty() || end == [0] || key < &end[..] {
+        if !key.is_empty() && (end.is_empty() || end == [0] || key < &end[..]) {
             break (key, end);
         }
     };

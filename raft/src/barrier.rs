@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use futures::channel::oneshot;
+use futures::future::BoxFuture;
 use openraft::{AsyncRuntime, Raft, ReadPolicy};
 use parking_lot::Mutex;
 
@@ -14,10 +15,13 @@ use crate::error::Error;
 use crate::state_machine::StateMachine;
 use crate::types::Types;
 
+/// One round, by which everyone who waited when it began is answered.
+type Round = Arc<dyn Fn() -> BoxFuture<'static, Result<(), Error>> + Send + Sync>;
+
 /// Clones share the rounds.
-pub(crate) struct Barrier<R: AsyncRuntime> {
-    raft: Raft<Types<R>, StateMachine<R>>,
-    behind: Arc<Behind>,
+#[derive(Clone)]
+pub(crate) struct Barrier {
+    round: Round,
     queue: Arc<Mutex<Queue>>,
 }
 
@@ -29,13 +33,25 @@ struct Queue {
     running: bool,
 }
 
-impl<R: AsyncRuntime> Barrier<R> {
-    pub(crate) fn new(raft: Raft<Types<R>, StateMachine<R>>, behind: Arc<Behind>) -> Barrier<R> {
-        Barrier { raft, behind, queue: Arc::default() }
+impl Barrier {
+    /// A barrier whose rounds are Raft's ReadIndex.
+    pub(crate) fn new<R: AsyncRuntime>(
+        raft: Raft<Types<R>, StateMachine<R>>,
+        behind: Arc<Behind>,
+    ) -> Barrier {
+        let round = move || -> BoxFuture<'static, _> {
+            let (raft, behind) = (raft.clone(), behind.clone());
+            Box::pin(async move { read_index(&raft, &behind).await })
+        };
+        Barrier::over(Arc::new(round))
+    }
+
+    fn over(round: Round) -> Barrier {
+        Barrier { round, queue: Arc::default() }
     }
 
     /// Cancel safe.
-    pub(crate) async fn pass(&self) -> Result<(), Error> {
+    pub(crate) async fn pass<R: AsyncRuntime>(&self) -> Result<(), Error> {
         let (tx, rx) = oneshot::channel();
         let start = {
             let mut queue = self.queue.lock();
@@ -50,16 +66,8 @@ impl<R: AsyncRuntime> Barrier<R> {
     }
 
     async fn rounds(self) {
-        loop {
-            let waiting = {
-                let mut queue = self.queue.lock();
-                if queue.waiting.is_empty() {
-                    queue.running = false;
-                    return;
-                }
-                std::mem::take(&mut queue.waiting)
-            };
-            let outcome = self.round().await;
+        while let Some(waiting) = self.next() {
+            let outcome = (self.round)().await;
             for caller in waiting {
                 // A caller that has gone needs no answer.
                 let _ = caller.send(outcome.clone());
@@ -67,20 +75,63 @@ impl<R: AsyncRuntime> Barrier<R> {
         }
     }
 
-    async fn round(&self) -> Result<(), Error> {
-        let linearizer =
-            self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await.map_err(Error::of_read)?;
-        // The store is ahead of what openraft has heard of it.
-        if self.behind.reader().position().index >= linearizer.read_log_id().index() {
-            return Ok(());
-        }
-        let ready = linearizer.await_ready(&self.raft).await;
-        ready.map(|_| ()).map_err(|fatal| Error::of_fatal(&fatal))
+    /// Everyone who waits now; `None` ends the rounds.
+    fn next(&self) -> Option<Vec<oneshot::Sender<Result<(), Error>>>> {
+        let mut queue = self.queue.lock();
+        queue.running = !queue.waiting.is_empty();
+        queue.running.then(|| std::mem::take(&mut queue.waiting))
     }
 }
 
-impl<R: AsyncRuntime> Clone for Barrier<R> {
-    fn clone(&self) -> Self {
-        Barrier { raft: self.raft.clone(), behind: self.behind.clone(), queue: self.queue.clone() }
+async fn read_index<R: AsyncRuntime>(
+    raft: &Raft<Types<R>, StateMachine<R>>,
+    behind: &Behind,
+) -> Result<(), Error> {
+    let linearizer = raft.get_read_linearizer(ReadPolicy::ReadIndex).await;
+    let linearizer = linearizer.map_err(Error::of_read)?;
+    // The store is ahead of what openraft has heard of it.
+    if behind.reader().position().index >= linearizer.read_log_id().index() {
+        return Ok(());
+    }
+    let ready = linearizer.await_ready(raft).await;
+    ready.map(|_| ()).map_err(|fatal| Error::of_fatal(&fatal))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+    use openraft_rt_tokio::TokioRuntime;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[tokio::test]
+    async fn callers_share_the_next_round_and_never_the_current_one() {
+        // Proves that calls during a round wait for the one after it, and that they share it.
+        let begun = Arc::new(AtomicUsize::new(0));
+        let (gate, gates) = (Arc::new(Mutex::new(Vec::new())), begun.clone());
+        let gate_of_round = gate.clone();
+        let barrier = Barrier::over(Arc::new(move || {
+            gates.fetch_add(1, Ordering::SeqCst);
+            let (tx, rx) = oneshot::channel::<()>();
+            gate_of_round.lock().push(tx);
+            rx.map(|_| Ok(())).boxed()
+        }));
+        let pass = || Box::pin(barrier.pass::<TokioRuntime>());
+
+        let mut first = pass();
+        assert!((&mut first).now_or_never().is_none());
+        tokio::task::yield_now().await;
+        let mut later: Vec<_> = (0..100).map(|_| pass()).collect();
+        assert!(later.iter_mut().all(|call| call.now_or_never().is_none()));
+
+        gate.lock().remove(0).send(()).unwrap();
+        first.await.unwrap();
+        tokio::task::yield_now().await;
+        assert!(later.iter_mut().all(|call| call.now_or_never().is_none()), "not their round");
+        gate.lock().remove(0).send(()).unwrap();
+        for call in later {
+            call.await.unwrap();
+        }
+        assert_eq!(begun.load(Ordering::SeqCst), 2);
     }
 }

@@ -34,6 +34,6 @@ pub mod wal;
 pub use config::{Config, InitialMember};
 pub use error::Error;
 pub use lessor::Lessor;
-pub use node::{Node, ServerNode, Status};
+pub use node::{Backup, Node, ServerNode, Status};
 pub use open::{EngineSource, SledSource, Surroundings};
 pub use openraft_rt_tokio::TokioRuntime;

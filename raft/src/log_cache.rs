@@ -80,7 +80,7 @@ impl LogCache {
 fn weight(entry: &Entry) -> usize {
     match &entry.payload {
         // Decoded and encoded.
-        EntryPayload::Normal(proposal) => 2 * proposal.len() + ENTRY_OVERHEAD_BYTES,
+        EntryPayload::Normal(proposal) => 2 * proposal.encoded_len() + ENTRY_OVERHEAD_BYTES,
         _ => ENTRY_OVERHEAD_BYTES,
     }
 }

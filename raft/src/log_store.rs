@@ -243,3 +243,6 @@ async fn wait(completion: Completion) -> io::Result<()> {
         Err(oneshot::Canceled) => Err(io::Error::other("the log's writer has stopped")),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 //! [`Node::linearizable`] if they must see everything that was acknowledged before them.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -29,6 +30,7 @@ use crate::lessor::{self, Lessor};
 use crate::log_store::LogStore;
 use crate::network::NoNetwork;
 use crate::open::{self, Opened, Surroundings};
+use crate::snapshot::SnapshotHeader;
 use crate::snapshotter::Snapshotter;
 use crate::state_machine::{self, StateMachine};
 use crate::types::{Peer, Proposal, Types};
@@ -53,7 +55,7 @@ struct Inner<R: AsyncRuntime> {
     behind: Arc<Behind>,
     hub: Hub,
     lessor: Lessor<R>,
-    barrier: Barrier<R>,
+    barrier: Barrier,
     admission: Admission,
     member_id: u64,
     request_timeout: Duration,
@@ -84,6 +86,27 @@ pub struct Status {
     pub inflight_bytes: usize,
     /// Writes to the log since the start, each with one sync.
     pub log: wal::Stats,
+}
+
+/// A consistent view of the whole state at one revision. While it exists, compaction leaves alone
+/// what it needs.
+pub struct Backup {
+    header: SnapshotHeader,
+    view: store::Snapshot,
+}
+
+impl Backup {
+    /// The store's revision in it.
+    pub fn revision(&self) -> i64 {
+        self.view.revision()
+    }
+
+    /// Streams it as a snapshot file: the same bytes as in the data directory. Blocks; whoever
+    /// wants it slower gives a slower writer.
+    pub fn write_to(self, mut out: &mut dyn Write) -> io::Result<()> {
+        out.write_all(&self.header.encode())?;
+        self.view.write_to(&mut out).map_err(io::Error::other)
+    }
 }
 
 impl<R: AsyncRuntime> Node<R> {
@@ -126,7 +149,7 @@ impl<R: AsyncRuntime> Node<R> {
     pub async fn propose(&self, command: Command) -> Result<Applied, Error> {
         self.check_alive()?;
         let proposal = Proposal::new(command);
-        let _permit = self.inner.admission.enter(proposal.len())?;
+        let _permit = self.inner.admission.enter(proposal.encoded_len())?;
         let write = self.inner.raft.client_write(proposal);
         match R::timeout(self.inner.request_timeout, write).await {
             Ok(Ok(written)) => Ok(written.data),
@@ -142,7 +165,7 @@ impl<R: AsyncRuntime> Node<R> {
     /// [`Error::NoLeader`], [`Error::Timeout`], [`Error::Stopped`], [`Error::Fatal`].
     pub async fn linearizable(&self) -> Result<(), Error> {
         self.check_alive()?;
-        match R::timeout(self.inner.request_timeout, self.inner.barrier.pass()).await {
+        match R::timeout(self.inner.request_timeout, self.inner.barrier.pass::<R>()).await {
             Ok(outcome) => outcome.map_err(|error| self.known(error)),
             Err(_) => Err(Error::Timeout),
         }
@@ -180,6 +203,21 @@ impl<R: AsyncRuntime> Node<R> {
             inflight_bytes: self.inner.admission.inflight_bytes(),
             log: self.inner.wal.stats(),
         }
+    }
+
+    /// A consistent view of the whole state, to be saved elsewhere. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`], [`Error::Fatal`].
+    pub async fn backup(&self) -> Result<Backup, Error> {
+        self.check_alive()?;
+        let view = self.inner.raft.with_state_machine(|machine: &mut StateMachine<R>| {
+            let view = machine.view();
+            Box::pin(async move { view })
+        });
+        let view = view.await.map_err(|fatal| self.known(Error::of_fatal(&fatal)))?;
+        let (header, view) = view.map_err(|error| Error::Fatal(error.to_string()))?;
+        Ok(Backup { header, view })
     }
 
     /// Resolves with what made it impossible to go on; the process must then end with an error.
@@ -308,7 +346,7 @@ impl<R: AsyncRuntime> Node<R> {
     async fn flush_engine(&self) {
         let (behind, engine) = (self.inner.behind.clone(), self.inner.engine.clone());
         let flushed = R::spawn_blocking(move || {
-            behind.flush_all().map_err(std::io::Error::other)?;
+            behind.flush_all().map_err(io::Error::other)?;
             engine.flush()
         });
         if let Err(error) = flushed.await.and_then(|flushed| flushed) {
@@ -341,3 +379,6 @@ impl<R: AsyncRuntime> Clone for Node<R> {
         Node { inner: self.inner.clone() }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,6 +69,13 @@ impl<R: AsyncRuntime> StateMachine<R> {
         }
     }
 
+    /// A consistent view of the whole state now, and what it is.
+    pub(crate) fn view(&self) -> io::Result<(SnapshotHeader, store::Snapshot)> {
+        let (last_log_id, last_membership) = self.applied()?;
+        let meta = SnapshotMeta { last_log_id, last_membership };
+        Ok((SnapshotHeader { cluster_id: self.cluster_id, meta }, self.store.snapshot()))
+    }
+
     /// The last applied entry and the membership then.
     fn applied(&self) -> io::Result<(Option<LogId>, StoredMembership)> {
         let reader = self.store.reader();
@@ -109,7 +116,7 @@ impl<R: AsyncRuntime> StateMachine<R> {
         if !applied.events.is_empty() {
             self.publisher.publish(&applied.events);
         }
-        self.unlooked_bytes += proposal.len();
+        self.unlooked_bytes += proposal.encoded_len();
         Ok(applied)
     }
 
@@ -165,14 +172,9 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for StateMachine<R> {
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder<R> {
-        // An error here shows again, and is reported, when the snapshot is built.
-        let header = self.applied().map(|(last_log_id, last_membership)| SnapshotHeader {
-            cluster_id: self.cluster_id,
-            meta: SnapshotMeta { last_log_id, last_membership },
-        });
-        let view = header.map(|header| (header, self.store.snapshot()));
+        // An error shows, and is reported, when the snapshot is built.
         SnapshotBuilder {
-            view: Some(view),
+            view: Some(self.view()),
             snapshots: self.snapshots.clone(),
             runtime: PhantomData,
         }

@@ -13,7 +13,7 @@ use crate::codec;
 
 /// Openraft's type configuration over a runtime: tokio in the server, a deterministic one in the
 /// simulator. Nothing else in this crate names a runtime.
-pub struct Types<R>(PhantomData<fn() -> R>);
+pub(crate) struct Types<R>(PhantomData<fn() -> R>);
 
 /// At most one leader per term, so that `raft_term` means to clients what it means in etcd.
 pub(crate) type LeaderId = impls::leader_id_std::LeaderId<u64, u64>;
@@ -51,7 +51,7 @@ impl<R: AsyncRuntime> RaftTypeConfig for Types<R> {
 
 /// A member as Raft needs to know it: what it is called and where its peers reach it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Peer {
+pub(crate) struct Peer {
     pub name: String,
     pub peer_urls: Vec<String>,
 }
@@ -60,7 +60,7 @@ pub struct Peer {
 ///
 /// Encoded once where it is proposed, decoded once where it is read back; clones share both.
 #[derive(Clone)]
-pub struct Proposal {
+pub(crate) struct Proposal {
     command: Arc<Command>,
     /// The whole payload of the log entry, as [`codec`] writes it.
     payload: Bytes,
@@ -68,7 +68,7 @@ pub struct Proposal {
 
 impl Proposal {
     /// Encodes `command`.
-    pub fn new(command: Command) -> Proposal {
+    pub(crate) fn new(command: Command) -> Proposal {
         let payload = codec::encode_command(&command);
         Proposal { command: Arc::new(command), payload }
     }
@@ -78,7 +78,7 @@ impl Proposal {
         Proposal { command: Arc::new(command), payload }
     }
 
-    pub fn command(&self) -> &Command {
+    pub(crate) fn command(&self) -> &Command {
         &self.command
     }
 
@@ -87,13 +87,8 @@ impl Proposal {
     }
 
     /// Bytes that it takes in the log.
-    pub fn len(&self) -> usize {
+    pub(crate) fn encoded_len(&self) -> usize {
         self.payload.len()
-    }
-
-    /// Never: a payload begins with its kind.
-    pub fn is_empty(&self) -> bool {
-        self.payload.is_empty()
     }
 }
 

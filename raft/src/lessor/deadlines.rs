@@ -133,7 +133,7 @@ mod tests {
         LeaseInfo { id, ttl_s, grant_index, keys: 0 }
     }
 
-    fn ids(due: Vec<Due>) -> Vec<i64> {
+    fn ids(due: &[Due]) -> Vec<i64> {
         due.iter().map(|due| due.id).collect()
     }
 
@@ -151,10 +151,10 @@ mod tests {
         assert!(!deadlines.grant(&lease(3, 20, 102), start));
         assert_eq!(deadlines.next(), Some(start + s(5)));
         let almost = start + s(5) - Duration::from_nanos(1);
-        assert_eq!(ids(deadlines.take_due(almost, 9)), []);
+        assert_eq!(ids(&deadlines.take_due(almost, 9)), []);
 
         assert_eq!(deadlines.renew(2, almost), Renewed::Until(5));
-        assert_eq!(ids(deadlines.take_due(start + s(10), 9)), [2, 1], "2 was due a moment sooner");
+        assert_eq!(ids(&deadlines.take_due(start + s(10), 9)), [2, 1], "2 was due a moment sooner");
         assert_eq!(deadlines.remaining(3, start + s(13)), Some(s(7)));
         assert_eq!(deadlines.remaining(3, start + s(99)), Some(s(0)));
     }
@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(deadlines.next(), None);
         deadlines.give_back(&due, start + s(6));
         assert_eq!(deadlines.renew(1, start + s(5)), Renewed::Expiring);
-        assert_eq!(ids(deadlines.take_due(start + s(6), 9)), [1]);
+        assert_eq!(ids(&deadlines.take_due(start + s(6), 9)), [1]);
         deadlines.end(1, Some(7));
         assert_eq!(deadlines.renew(1, start), Renewed::Unknown);
     }

@@ -206,3 +206,6 @@ impl<R: AsyncRuntime> Clone for Lessor<R> {
         Lessor { shared: self.shared.clone() }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ type State = (Store, Arc<dyn Engine>);
 
 impl Sources<'_> {
     pub(super) fn open(&self, engines: &mut dyn EngineSource) -> Result<State, Error> {
-        match self.from_engine(engines)? {
+        match self.reopen(engines)? {
             Ok(state) => Ok(state),
             Err(doubt) => {
                 if self.wal.last().ok().flatten().is_some() {
@@ -34,7 +34,7 @@ impl Sources<'_> {
     }
 
     /// The engine's state, or the reason to doubt it.
-    fn from_engine(&self, engines: &mut dyn EngineSource) -> Result<Result<State, String>, Error> {
+    fn reopen(&self, engines: &mut dyn EngineSource) -> Result<Result<State, String>, Error> {
         let opened = engines.open().map_err(|error| error.to_string()).and_then(|engine| {
             let store = Store::open(engine.clone(), self.config.store.clone());
             Ok((store.map_err(|error| error.to_string())?, engine))

@@ -52,7 +52,7 @@ struct HeaderRecord {
 ///
 /// It stays readable while it is held, also after its name was removed.
 #[derive(Clone)]
-pub struct SnapshotFile {
+pub(crate) struct SnapshotFile {
     path: PathBuf,
     file: Arc<dyn File>,
     header: SnapshotHeader,
@@ -66,7 +66,7 @@ impl SnapshotHeader {
     }
 
     /// Up to and with the checksum.
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let record = HeaderRecord {
             cluster_id: self.cluster_id,
             log_id: self.meta.last_log_id.as_ref().map(codec::encode_log_id).unwrap_or_default(),
@@ -144,11 +144,6 @@ impl SnapshotFile {
     /// The index of the last log entry in it; `None`: it holds the empty state.
     pub(crate) fn index(&self) -> Option<u64> {
         self.header.log_id().map(|log_id| log_id.index)
-    }
-
-    /// The whole file, header included, as a stream.
-    pub fn read_all(&self) -> impl Read + '_ {
-        BufReader::with_capacity(READ_BYTES, Cursor { file: &*self.file, offset: 0 })
     }
 
     /// The state in it, for [`store::Store::restore`].

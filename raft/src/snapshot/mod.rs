@@ -10,7 +10,5 @@ mod dir;
 mod file;
 mod throttle;
 
-pub use file::SnapshotFile;
-
 pub(crate) use dir::SnapshotDir;
-pub(crate) use file::SnapshotHeader;
+pub(crate) use file::{SnapshotFile, SnapshotHeader};

@@ -1,1 +1,55 @@
 //! The plain HTTP endpoints beside gRPC: version, health, liveness, readiness, metrics.
+//!
+//! They say what is true of this member now and change nothing. Paths, bodies and status codes are
+//! etcd 3.7's (`server/etcdserver/api/etcdhttp`).
+//!
+//! Start at [`routes`].
+
+mod fallback;
+mod health;
+mod metrics;
+mod probe;
+mod query;
+mod reply;
+#[cfg(test)]
+mod tests;
+mod version;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::any;
+
+pub use fallback::unknown_path;
+pub use metrics::{GrpcLayer, Metrics, Reading, Source};
+pub use probe::Probe;
+
+/// Everything a client address serves over plain HTTP.
+pub fn routes<P: Probe>(probe: P, metrics: Metrics) -> Router {
+    operator_routes(probe, metrics).route("/version", any(version::version))
+}
+
+/// What `--listen-metrics-urls` serves: metrics and health.
+pub fn operator_routes<P: Probe>(probe: P, metrics: Metrics) -> Router {
+    let checks = health::Checks::new(probe, metrics.clone());
+    Router::new()
+        .route("/health", any(health::health::<P>))
+        .route("/livez", any(health::livez::<P>))
+        .route("/livez/{check}", any(health::livez::<P>))
+        .route("/readyz", any(health::readyz::<P>))
+        .route("/readyz/{check}", any(health::readyz::<P>))
+        .with_state(checks)
+        .merge(Router::new().route("/metrics", any(serve_metrics)).with_state(metrics))
+}
+
+/// What the peer address serves, as long as the cluster is this member alone.
+pub fn peer_routes() -> Router {
+    Router::new().route("/version", any(version::version)).fallback(unknown_path)
+}
+
+async fn serve_metrics(State(metrics): State<Metrics>, _: Request) -> Response {
+    match metrics.render() {
+        Ok(text) => reply::with_type(metrics::CONTENT_TYPE, text),
+        Err(error) => reply::error(http::StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}

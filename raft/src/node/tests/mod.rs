@@ -1,0 +1,7 @@
+//! The node over files that lose power and an engine that can be lost.
+
+mod home;
+mod leases;
+mod lives;
+mod refusals;
+mod snapshots;

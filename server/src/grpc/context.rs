@@ -1,0 +1,81 @@
+//! What all services share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use raft::ServerNode;
+
+use super::passwords::Passwords;
+use super::tokens::Tokens;
+
+/// gRPC's own framing and metadata may add this to a request, as etcd allows.
+const MESSAGE_OVERHEAD_BYTES: usize = 512 << 10;
+
+/// What the services are started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub cluster_id: u64,
+    pub member_id: u64,
+    /// Largest proposal.
+    pub request_bytes_max: usize,
+    /// Bytes of live data above which writes are refused; `None`: no quota.
+    pub quota_bytes: Option<u64>,
+    /// Cost of hashing a password: 2 to the power of it.
+    pub bcrypt_cost: u32,
+    /// How long a token lives after it was last used.
+    pub token_ttl: Duration,
+}
+
+/// The node and everything else that a service needs to answer. Clones share it.
+#[derive(Clone)]
+pub struct Context {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    node: ServerNode,
+    options: Options,
+    tokens: Tokens,
+    passwords: Passwords,
+}
+
+impl Context {
+    pub fn new(node: ServerNode, options: Options) -> Self {
+        let tokens = Tokens::new(options.token_ttl);
+        let passwords = Passwords::new(options.bcrypt_cost);
+        Self { shared: Arc::new(Shared { node, options, tokens, passwords }) }
+    }
+
+    pub fn node(&self) -> &ServerNode {
+        &self.shared.node
+    }
+
+    pub fn cluster_id(&self) -> u64 {
+        self.shared.options.cluster_id
+    }
+
+    pub fn member_id(&self) -> u64 {
+        self.shared.options.member_id
+    }
+
+    pub fn request_bytes_max(&self) -> usize {
+        self.shared.options.request_bytes_max
+    }
+
+    /// Largest message that a client may send.
+    pub fn message_bytes_max(&self) -> usize {
+        self.shared.options.request_bytes_max.saturating_add(MESSAGE_OVERHEAD_BYTES)
+    }
+
+    pub fn quota_bytes(&self) -> Option<u64> {
+        self.shared.options.quota_bytes
+    }
+
+    pub(super) fn tokens(&self) -> &Tokens {
+        &self.shared.tokens
+    }
+
+    pub(super) fn passwords(&self) -> &Passwords {
+        &self.shared.passwords
+    }
+}

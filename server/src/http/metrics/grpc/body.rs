@@ -1,0 +1,135 @@
+//! Bodies that count what passes through them.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::http::HeaderMap;
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use super::Method;
+use super::frames::Frames;
+use super::methods::code_name;
+
+/// What a client sends.
+pub(super) struct RequestBody {
+    pub(super) inner: Body,
+    pub(super) frames: Frames,
+    pub(super) method: Arc<Method>,
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.inner).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            let (messages, bytes) = self.frames.take(data);
+            self.method.received.inc_by(messages);
+            self.method.received_bytes.inc_by(bytes);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// What the server answers. The call is over when the trailers pass, or when it is dropped without
+/// them: the client went away.
+pub(super) struct ResponseBody {
+    pub(super) inner: Body,
+    pub(super) frames: Frames,
+    pub(super) call: Call,
+}
+
+impl HttpBody for ResponseBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.inner).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            if let Some(data) = frame.data_ref() {
+                let (messages, bytes) = self.frames.take(data);
+                self.call.method.sent.inc_by(messages);
+                self.call.method.sent_bytes.inc_by(bytes);
+            } else if let Some(trailers) = frame.trailers_ref() {
+                self.call.finish(trailers);
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// One call from its start to its status.
+pub(super) struct Call {
+    method: Arc<Method>,
+    start: Instant,
+    slow: Duration,
+    finished: bool,
+}
+
+impl Call {
+    /// Counts the start. `slow`: from when on a unary call earns a warning.
+    pub(super) fn start(method: Arc<Method>, slow: Duration) -> Self {
+        method.started.inc();
+        Self { method, start: Instant::now(), slow, finished: false }
+    }
+
+    /// Ends the call if the headers hold its status.
+    pub(super) fn finish(&mut self, headers: &HeaderMap) {
+        if let Some(status) = headers.get("grpc-status") {
+            self.end(code_name(status.to_str().unwrap_or_default()));
+        }
+    }
+
+    fn end(&mut self, code: &'static str) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
+        let took = self.start.elapsed();
+        self.method.finish(code, took.as_secs_f64());
+        if self.method.is_unary() && took > self.slow {
+            let [_, service, method] = self.method.labels;
+            tracing::warn!(
+                service,
+                method,
+                code,
+                took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+                "request took too long"
+            );
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.end("Canceled");
+    }
+}

@@ -28,3 +28,6 @@ pub mod etcdserverpb {
 pub mod berthpb {
     tonic::include_proto!("berthpb");
 }
+
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;

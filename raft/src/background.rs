@@ -43,19 +43,26 @@ pub(crate) async fn compact<R: AsyncRuntime>(behind: Arc<Behind>) {
         if matches!(called, Select2::First(false)) {
             return;
         }
-        loop {
-            let turn = behind.clone();
-            let step = R::spawn_blocking(move || turn.compact_step(COMPACT_KEYS_MAX)).await;
-            let more = matches!(step, Ok(Ok(true)));
-            if !went_well(&behind, step) {
-                return;
-            }
-            if !more {
-                break;
-            }
+        while compact_step::<R>(&behind).await {
             R::sleep(COMPACT_PAUSE).await;
         }
+        if behind.failure.get().is_some() {
+            return;
+        }
     }
+}
+
+/// Removes compacted versions without pauses.
+pub(crate) async fn compact_now<R: AsyncRuntime>(behind: &Arc<Behind>) {
+    while compact_step::<R>(behind).await {}
+}
+
+/// True if there is more to do at once.
+async fn compact_step<R: AsyncRuntime>(behind: &Arc<Behind>) -> bool {
+    let turn = behind.clone();
+    let step = R::spawn_blocking(move || turn.compact_step(COMPACT_KEYS_MAX)).await;
+    let more = matches!(step, Ok(Ok(true)));
+    went_well(behind, step) && more
 }
 
 /// Waits while too much is pending; false if the engine failed.

@@ -90,7 +90,7 @@ async fn read_index<R: AsyncRuntime>(
     let linearizer = raft.get_read_linearizer(ReadPolicy::ReadIndex).await;
     let linearizer = linearizer.map_err(Error::of_read)?;
     // The store is ahead of what openraft has heard of it.
-    if behind.reader().position().index >= linearizer.read_log_id().index() {
+    if behind.reader().position().index > linearizer.read_log_id().index() {
         return Ok(());
     }
     let ready = linearizer.await_ready(raft).await;

@@ -20,6 +20,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use openraft::EntryPayload;
 use openraft::vote::RaftLeaderId;
 use prost::Message;
+use store::Position;
 
 use crate::types::{
     CommittedLeaderId, LeaderId, LogId, Membership, Payload, Peer, Proposal, StoredMembership, Vote,
@@ -39,6 +40,24 @@ pub(crate) fn encode_log_id(log_id: &LogId) -> Bytes {
 pub(crate) fn decode_log_id(bytes: &[u8]) -> io::Result<LogId> {
     let (term, index) = bytes.split_at_checked(8).ok_or_else(|| damaged("log id"))?;
     Ok(LogId { leader_id: CommittedLeaderId::new(number(term)?), index: number(index)? })
+}
+
+/// A log id as everyone outside this crate sees it. Openraft counts entries and terms from 0, etcd
+/// from 1; so does whoever looks at a [`Position`], where 0 is "nothing yet".
+pub(crate) fn position(log_id: &LogId) -> Position {
+    Position {
+        index: log_id.index + 1,
+        term: log_id.leader_id.term + 1,
+        log_id: encode_log_id(log_id),
+    }
+}
+
+/// The log id at a position; `None`: nothing yet.
+pub(crate) fn log_id_at(position: &Position) -> io::Result<Option<LogId>> {
+    match position.log_id.as_ref() {
+        [] => Ok(None),
+        bytes => decode_log_id(bytes).map(Some),
+    }
 }
 
 pub(crate) fn encode_vote(vote: &Vote) -> Bytes {
@@ -217,6 +236,33 @@ mod tests {
         assert_eq!(payload.type_str(), "Membership");
         let blank = decode_payload(encode_payload(&EntryPayload::Blank)).unwrap();
         assert_eq!(blank.type_str(), "Blank");
+    }
+
+    #[test]
+    fn the_bytes_on_disk_do_not_change() {
+        // Proves the format against bytes written down once: logs of older versions stay readable.
+        let hex = |bytes: Bytes| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let log_id = LogId { leader_id: CommittedLeaderId::new(2), index: 0x0103 };
+        assert_eq!(hex(encode_log_id(&log_id)), "00000000000000020000000000000103");
+        let vote = Vote { leader_id: LeaderId::new(2, 0xab), committed: true };
+        assert_eq!(hex(encode_vote(&vote)), "000000000000000200000000000000ab01");
+        assert_eq!(hex(encode_payload(&EntryPayload::Blank)), "00");
+        let put = api::etcdserverpb::PutRequest {
+            key: "k".into(),
+            value: "v".into(),
+            ..Default::default()
+        };
+        let op = Some(api::berthpb::command::Op::Put(put));
+        assert_eq!(hex(encode_command(&Command { principal: None, op })), "0152060a016b120176");
+        let peer = Peer { name: "m".into(), peer_urls: vec!["u".into()] };
+        let one = Membership::new(vec![BTreeSet::from([1])], BTreeMap::from([(1, peer)])).unwrap();
+        let payload = EntryPayload::Membership(one.clone());
+        assert_eq!(hex(encode_payload(&payload)), "020a030a01011208080112016d1a0175");
+        let stored = StoredMembership::new(Some(log_id), one);
+        assert_eq!(
+            hex(encode_stored_membership(&stored)),
+            "0a1000000000000000020000000000000103120f0a030a01011208080112016d1a0175"
+        );
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! What a node is started with, and the bounds it keeps.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::wal;
 
 /// Bytes of commands proposed and not yet answered (etcd bounds their number, 5,000).
 const INFLIGHT_BYTES_MAX: usize = 256 << 20;
@@ -27,6 +30,16 @@ pub struct InitialMember {
     pub id: u64,
     pub name: String,
     pub peer_urls: Vec<String>,
+}
+
+/// Whoever is told about every write of the log.
+#[derive(Clone)]
+pub struct LogObserver(pub Arc<dyn wal::Observer>);
+
+impl fmt::Debug for LogObserver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LogObserver")
+    }
 }
 
 /// What a node is started with. Take [`Config::new`] and change what must differ.
@@ -54,6 +67,8 @@ pub struct Config {
     pub snapshot_bytes_per_s_max: Option<u64>,
     /// Never sync the log. A power failure then loses data, or the whole log.
     pub unsafe_no_fsync: bool,
+    /// Told about every write of the log: the place for histograms.
+    pub log_observer: Option<LogObserver>,
     /// Encoded log entries kept in memory.
     pub wal_cache_bytes: usize,
 }
@@ -81,6 +96,7 @@ impl Config {
             snapshot_log_bytes_min: SNAPSHOT_LOG_BYTES_MIN,
             snapshot_bytes_per_s_max: Some(SNAPSHOT_BYTES_PER_S_MAX),
             unsafe_no_fsync: false,
+            log_observer: None,
             wal_cache_bytes: WAL_CACHE_BYTES,
         }
     }

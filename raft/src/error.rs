@@ -47,16 +47,15 @@ impl Error {
     pub(crate) fn of_fatal<C: RaftTypeConfig>(fatal: &Fatal<C>) -> Error {
         match fatal {
             Fatal::Stopped => Error::Stopped,
-            fatal => Error::Fatal(describe(fatal)),
+            fatal => Error::Fatal(with_advice(fatal)),
         }
     }
 
-    pub(crate) fn of_write<C: RaftTypeConfig>(error: RaftError<C, ClientWriteError<C>>) -> Error {
+    pub(crate) fn of_write<C: RaftTypeConfig>(error: &ClientWriteError<C>) -> Error {
         match error {
-            RaftError::Fatal(fatal) => Error::of_fatal(&fatal),
             // Refused before it was appended.
-            RaftError::APIError(ClientWriteError::ForwardToLeader(_)) => Error::NoLeader,
-            RaftError::APIError(_) => Error::LeaderChanged,
+            ClientWriteError::ForwardToLeader(_) => Error::NoLeader,
+            _ => Error::LeaderChanged,
         }
     }
 
@@ -70,10 +69,10 @@ impl Error {
     }
 }
 
-/// What ended the consensus, and what to do about it.
-pub(crate) fn describe<C: RaftTypeConfig>(fatal: &Fatal<C>) -> String {
+/// What ended consensus or log, and what to do about it.
+pub(crate) fn with_advice(cause: &dyn fmt::Display) -> String {
     format!(
-        "the node stopped: {fatal}. Nothing that was acknowledged is lost. Check the disk (space, \
-         permissions, the kernel's log), then start berth again"
+        "{cause}. Nothing that was acknowledged is lost. Check the disk (space, permissions, the \
+         kernel's log), then start berth again"
     )
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use openraft::async_runtime::WatchReceiver;
+use openraft::errors::Fatal;
 use openraft::{AsyncRuntime, Raft, RaftMetrics, ServerState};
 
 use crate::behind::Behind;
@@ -10,9 +11,11 @@ use crate::error;
 use crate::lessor::Lessor;
 use crate::state_machine::StateMachine;
 use crate::types::Types;
+use crate::wal::Wal;
 
 pub(crate) struct Watcher<R: AsyncRuntime> {
     pub(crate) raft: Raft<Types<R>, StateMachine<R>>,
+    pub(crate) wal: Wal,
     pub(crate) behind: Arc<Behind>,
     pub(crate) lessor: Lessor<R>,
 }
@@ -42,8 +45,13 @@ impl<R: AsyncRuntime> Watcher<R> {
         loop {
             let now = metrics.borrow_and_update().clone();
             if let Err(fatal) = &now.running_state {
-                if *fatal != openraft::errors::Fatal::Stopped {
-                    self.behind.failure.set(error::describe(fatal));
+                if *fatal != Fatal::Stopped {
+                    // The log's own words are clearer than what openraft makes of them.
+                    let message = match self.wal.failed() {
+                        Some(cause) => error::with_advice(&cause),
+                        None => error::with_advice(fatal),
+                    };
+                    self.behind.failure.set(message);
                 }
                 return;
             }

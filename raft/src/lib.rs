@@ -31,9 +31,9 @@ mod types;
 pub mod vfs;
 pub mod wal;
 
-pub use config::{Config, InitialMember};
+pub use config::{Config, InitialMember, LogObserver};
 pub use error::Error;
 pub use lessor::Lessor;
 pub use node::{Backup, Node, ServerNode, Status};
-pub use open::{EngineSource, SledSource, Surroundings};
+pub use open::{Ended, EngineSource, RunWriter, SledSource, Surroundings};
 pub use openraft_rt_tokio::TokioRuntime;

@@ -3,44 +3,40 @@
 //! Writes go in through [`Node::propose`]; reads go to [`Node::reader`], after
 //! [`Node::linearizable`] if they must see everything that was acknowledged before them.
 
-use std::collections::BTreeMap;
+mod start;
+
+#[cfg(test)]
+mod tests;
+
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use api::berthpb::Command;
+use futures::channel::oneshot;
 use openraft::async_runtime::WatchReceiver;
-use openraft::errors::{InitializeError, RaftError};
-use openraft::{AsyncRuntime, Instant, Raft, ServerState};
+use openraft::{AsyncRuntime, Raft, ServerState};
 use openraft_rt_tokio::TokioRuntime;
 use parking_lot::Mutex;
 use store::engine::Engine;
 use store::{Applied, Reader};
 use watch::Hub;
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Permit};
 use crate::background;
 use crate::barrier::Barrier;
 use crate::behind::Behind;
-use crate::config::Config;
-use crate::error::Error;
-use crate::leadership;
-use crate::lessor::{self, Lessor};
-use crate::log_store::LogStore;
-use crate::network::NoNetwork;
-use crate::open::{self, Opened, Surroundings};
+use crate::error::{self, Error};
+use crate::lessor::Lessor;
+use crate::open::Ended;
 use crate::snapshot::SnapshotHeader;
-use crate::snapshotter::Snapshotter;
-use crate::state_machine::{self, StateMachine};
-use crate::types::{Peer, Proposal, Types};
+use crate::state_machine::StateMachine;
+use crate::types::{Answer, Proposal, Types};
 use crate::vfs::Lock;
 use crate::wal::{self, Wal};
 
-/// How often the watch hub is told the time.
-const HUB_TICK: Duration = Duration::from_millis(100);
-
-/// A member of the cluster. Clones share it.
+/// A member of the cluster. Clones share it; it runs until [`Node::shutdown`].
 pub struct Node<R: AsyncRuntime> {
     inner: Arc<Inner<R>>,
 }
@@ -60,14 +56,20 @@ struct Inner<R: AsyncRuntime> {
     member_id: u64,
     request_timeout: Duration,
     stopping: AtomicBool,
-    /// Released when the node has stopped.
-    lock: Mutex<Option<Box<dyn Lock>>>,
+    /// What ends with the node.
+    held: Mutex<Option<Held>>,
 }
 
-/// How the node is doing.
+struct Held {
+    writer: Ended,
+    /// Of the data directory; released last.
+    lock: Box<dyn Lock>,
+}
+
+/// How the node is doing. Indexes and terms are counted as etcd does: the first entry is 1, and
+/// the bootstrap is term 1 (openraft counts both from 0).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// As etcd counts: it calls its bootstrap term 1, openraft 0.
     pub term: u64,
     /// The leader's member id, if there is one.
     pub leader: Option<u64>,
@@ -110,36 +112,6 @@ impl Backup {
 }
 
 impl<R: AsyncRuntime> Node<R> {
-    /// Starts the node on the machine's files; returns once it leads and has applied everything
-    /// that was committed, so that it can serve at once.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] if it cannot start on this configuration or these directories;
-    /// [`Error::Fatal`] if it failed on the way.
-    pub async fn start(config: Config) -> Result<Node<R>, Error> {
-        let surroundings = Surroundings::real(&config);
-        Node::start_in(config, surroundings).await
-    }
-
-    /// [`Node::start`] on given files and engine.
-    pub async fn start_in(config: Config, surroundings: Surroundings) -> Result<Node<R>, Error> {
-        config.check()?;
-        let raft_config = Arc::new(config.openraft()?);
-        let opening = config.clone();
-        let opened = R::spawn_blocking(move || open::open(&opening, surroundings)).await;
-        let opened = opened.map_err(|error| Error::Fatal(format!("opening failed: {error}")))??;
-
-        let node = Node::assemble(&config, raft_config, opened).await?;
-        if let Err(error) = node.lead(&config).await {
-            node.shutdown().await;
-            return Err(match node.inner.behind.failure.get() {
-                Some(message) => Error::Fatal(message.to_owned()),
-                None => error,
-            });
-        }
-        Ok(node)
-    }
-
     /// Proposes a command and waits until it is applied. [`Applied::result`] is the state
     /// machine's own answer. If the call is dropped, the command may be applied all the same.
     ///
@@ -149,11 +121,9 @@ impl<R: AsyncRuntime> Node<R> {
     pub async fn propose(&self, command: Command) -> Result<Applied, Error> {
         self.check_alive()?;
         let proposal = Proposal::new(command);
-        let _permit = self.inner.admission.enter(proposal.encoded_len())?;
-        let write = self.inner.raft.client_write(proposal);
-        match R::timeout(self.inner.request_timeout, write).await {
-            Ok(Ok(written)) => Ok(written.data),
-            Ok(Err(error)) => Err(self.known(Error::of_write(error))),
+        let permit = self.inner.admission.enter(proposal.encoded_len())?;
+        match R::timeout(self.inner.request_timeout, self.write(proposal, permit)).await {
+            Ok(outcome) => outcome.map_err(|error| self.known(error)),
             Err(_) => Err(Error::Timeout),
         }
     }
@@ -189,20 +159,40 @@ impl<R: AsyncRuntime> Node<R> {
         self.inner.member_id
     }
 
+    /// [`Status::term`] alone: it stands in the header of every answer.
+    pub fn term(&self) -> u64 {
+        self.inner.raft.metrics().borrow_watched().current_term + 1
+    }
+
+    /// [`Status::is_learner`] alone: asked before every call.
+    pub fn is_learner(&self) -> bool {
+        self.inner.raft.metrics().borrow_watched().state == ServerState::Learner
+    }
+
     pub fn status(&self) -> Status {
         let metrics = self.inner.raft.metrics().borrow_watched().clone();
         Status {
             term: metrics.current_term + 1,
             leader: metrics.current_leader,
-            last_index: metrics.last_log_index.unwrap_or(0),
-            committed_index: metrics.local_committed.map_or(0, |log_id| log_id.index),
+            last_index: metrics.last_log_index.map_or(0, |index| index + 1),
+            committed_index: metrics.local_committed.map_or(0, |log_id| log_id.index + 1),
             applied_index: self.reader().position().index,
             is_learner: metrics.state == ServerState::Learner,
-            snapshot_index: metrics.snapshot.map_or(0, |log_id| log_id.index),
+            snapshot_index: metrics.snapshot.map_or(0, |log_id| log_id.index + 1),
             log_bytes: self.inner.wal.bytes(),
             inflight_bytes: self.inner.admission.inflight_bytes(),
             log: self.inner.wal.stats(),
         }
+    }
+
+    /// Returns when all that the last compaction made superfluous is removed, but for what a reader
+    /// still needs. It happens anyway, in small steps; this does it without pauses.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] if the engine failed.
+    pub async fn compact_physically(&self) -> Result<(), Error> {
+        background::compact_now::<R>(&self.inner.behind).await;
+        self.check_alive()
     }
 
     /// A consistent view of the whole state, to be saved elsewhere. Cancel safe.
@@ -240,107 +230,27 @@ impl<R: AsyncRuntime> Node<R> {
         self.inner.behind.close();
         self.flush_engine().await;
         self.inner.wal.close();
-        drop(self.inner.lock.lock().take());
-    }
-
-    async fn assemble(
-        config: &Config,
-        raft_config: Arc<openraft::Config>,
-        opened: Opened,
-    ) -> Result<Node<R>, Error> {
-        let Opened { wal, vote, store, engine, snapshots, lock } = opened;
-        let behind = Arc::new(Behind::new(&store));
-        let lessor = Lessor::new(config.lease_ttl_s_min());
-        let (hub, publisher) = Hub::new(store.reader(), config.watch);
-        let machine = StateMachine::new(state_machine::Parts {
-            store,
-            engine: engine.clone(),
-            options: config.store.clone(),
-            cluster_id: config.cluster_id,
-            publisher,
-            lessor: lessor.clone(),
-            snapshots: snapshots.clone(),
-            behind: behind.clone(),
-        });
-        let log = LogStore::new(wal.clone(), vote);
-        let raft = Raft::new(config.member_id, raft_config, NoNetwork, log, machine).await;
-        let raft = raft.map_err(|fatal| Error::of_fatal(&fatal))?;
-        let inner = Arc::new(Inner {
-            barrier: Barrier::new(raft.clone(), behind.clone()),
-            admission: Admission::new(config.inflight_bytes_max),
-            member_id: config.member_id,
-            request_timeout: config.request_timeout(),
-            stopping: AtomicBool::new(false),
-            lock: Mutex::new(Some(lock)),
-            raft: raft.clone(),
-            wal: wal.clone(),
-            engine: engine.clone(),
-            behind: behind.clone(),
-            lessor: lessor.clone(),
-            hub,
-        });
-        let node = Node { inner };
-        let log_bytes_min = config.snapshot_log_bytes_min;
-        let snapshotter = Snapshotter { raft, wal, engine, snapshots, behind, log_bytes_min };
-        node.spawn_tasks(snapshotter);
-        Ok(node)
-    }
-
-    fn spawn_tasks(&self, snapshotter: Snapshotter<R>) {
-        let Inner { raft, behind, lessor, hub, .. } = &*self.inner;
-        let (raft, behind, lessor) = (raft.clone(), behind.clone(), lessor.clone());
-        let proposer = self.clone();
-        let propose = move |command| {
-            let proposer = proposer.clone();
-            async move { proposer.propose(command).await }
-        };
-        drop(R::spawn(background::flush::<R>(behind.clone())));
-        drop(R::spawn(background::compact::<R>(behind.clone())));
-        drop(R::spawn(snapshotter.run()));
-        drop(R::spawn(lessor::run(lessor.clone(), propose)));
-        drop(R::spawn(leadership::Watcher { raft, behind, lessor }.run()));
-        drop(R::spawn(hub.clone().run()));
-        drop(R::spawn(self.clone().tick_hub()));
-        // A compaction may have been cut short by the last stop.
-        self.inner.behind.compact.raise();
-    }
-
-    async fn tick_hub(self) {
-        let start = R::Instant::now();
-        while !self.inner.stopping.load(Ordering::Acquire) {
-            let now_ms = R::Instant::now().saturating_duration_since(start).as_millis();
-            self.inner.hub.tick(u64::try_from(now_ms).unwrap_or(u64::MAX));
-            R::sleep(HUB_TICK).await;
+        let held = self.inner.held.lock().take();
+        if let Some(Held { writer, lock }) = held {
+            // Cancelled is how it ends.
+            let _ = writer.await;
+            drop(lock);
         }
     }
 
-    /// Makes this node the leader, of a new cluster if it has met none, and waits until it has
-    /// applied all that its log held.
-    async fn lead(&self, config: &Config) -> Result<(), Error> {
-        let raft = &self.inner.raft;
-        let peers: BTreeMap<u64, Peer> = config
-            .members
-            .iter()
-            .map(|it| (it.id, Peer { name: it.name.clone(), peer_urls: it.peer_urls.clone() }))
-            .collect();
-        match raft.initialize(peers).await {
-            // Not allowed: it was initialized by an earlier run.
-            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
-            Err(RaftError::APIError(error)) => return Err(Error::Refused(error.to_string())),
-            Err(RaftError::Fatal(fatal)) => return Err(Error::of_fatal(&fatal)),
-        }
-        // There is nobody to wait for an election timeout for.
-        raft.trigger().elect(false).await.map_err(|fatal| Error::of_fatal(&fatal))?;
-        let wait = raft.wait(None);
-        let ready = wait.metrics(
-            |metrics| {
-                let applied = metrics.last_applied.map(|log_id| log_id.index);
-                metrics.state == ServerState::Leader && applied >= metrics.last_log_index
+    async fn write(&self, proposal: Proposal, permit: Permit) -> Result<Applied, Error> {
+        let (answer, outcome) = Answer::new(permit);
+        let sent = self.inner.raft.client_write_ff(proposal, Some(answer)).await;
+        sent.map_err(|fatal| Error::of_fatal(&fatal))?;
+        match outcome.await {
+            Ok(Ok(written)) => Ok(written.data),
+            Ok(Err(error)) => Err(Error::of_write(&error)),
+            // Dropped unanswered: consensus has ended, and says why.
+            Err(oneshot::Canceled) => match self.inner.raft.is_initialized().await {
+                Err(fatal) => Err(Error::of_fatal(&fatal)),
+                Ok(_) => Err(Error::LeaderChanged),
             },
-            "lead and apply the log",
-        );
-        ready.await.map_err(|_| self.known(Error::Stopped))?;
-        self.linearizable().await
+        }
     }
 
     async fn flush_engine(&self) {
@@ -367,9 +277,12 @@ impl<R: AsyncRuntime> Node<R> {
 
     /// The error, unless a failure that is known explains it better.
     fn known(&self, error: Error) -> Error {
-        match self.inner.behind.failure.get() {
-            Some(message) => Error::Fatal(message.to_owned()),
-            None => error,
+        if let Some(message) = self.inner.behind.failure.get() {
+            return Error::Fatal(message.to_owned());
+        }
+        match (&error, self.inner.wal.failed()) {
+            (Error::Fatal(_), Some(cause)) => Error::Fatal(error::with_advice(&cause)),
+            _ => error,
         }
     }
 }
@@ -379,6 +292,3 @@ impl<R: AsyncRuntime> Clone for Node<R> {
         Node { inner: self.inner.clone() }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -35,11 +35,12 @@ impl<R: AsyncRuntime> Snapshotter<R> {
     }
 
     fn is_due(&self) -> bool {
-        let log_bytes = match self.snapshots.newest().and_then(|newest| newest.index()) {
-            Some(index) => self.wal.bytes_after(index),
-            None => self.wal.bytes(),
-        };
-        log_bytes > self.log_bytes_min.max(self.behind.reader().size().live_bytes / 2)
+        let newest = self.snapshots.newest().and_then(|newest| newest.index());
+        let log_bytes = newest.map_or(self.wal.bytes(), |index| self.wal.bytes_after(index));
+        let reader = self.behind.reader();
+        // A snapshot of the same moment again would be none.
+        newest.is_none_or(|index| index + 1 < reader.position().index)
+            && log_bytes > self.log_bytes_min.max(reader.size().live_bytes / 2)
     }
 
     /// False if the node is ending.

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use futures::{Stream, TryStreamExt};
@@ -12,7 +13,7 @@ use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine, Snapsh
 use openraft::{AsyncRuntime, EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use smallvec::SmallVec;
 use store::engine::Engine;
-use store::{Applied, Position, Response, Store};
+use store::{Applied, Response, Store};
 
 use crate::background;
 use crate::behind::Behind;
@@ -79,21 +80,30 @@ impl<R: AsyncRuntime> StateMachine<R> {
     /// The last applied entry and the membership then.
     fn applied(&self) -> io::Result<(Option<LogId>, StoredMembership)> {
         let reader = self.store.reader();
-        let log_id = match reader.position().log_id.as_ref() {
-            [] => None,
-            bytes => Some(codec::decode_log_id(bytes)?),
-        };
+        let log_id = codec::log_id_at(&reader.position())?;
         let membership = codec::decode_stored_membership(reader.membership().as_deref())?;
         Ok((log_id, membership))
     }
 
+    /// A panic here is a defect in the store. Uncaught, it would end openraft's task of applying and
+    /// nothing else: every caller would wait for ever.
+    fn apply_caught(&mut self, entry: Entry) -> io::Result<Applied> {
+        let index = entry.log_id.index + 1;
+        // Whatever the panic left half done is not looked at again: the process ends.
+        catch_unwind(AssertUnwindSafe(|| self.apply_entry(entry))).unwrap_or_else(|_| {
+            let message = format!(
+                "applying entry {index} of the log panicked. This is a defect in berth: please \
+                 report it with the message above. Nothing that was acknowledged is lost"
+            );
+            self.behind.failure.set(message.clone());
+            Err(io::Error::other(message))
+        })
+    }
+
     fn apply_entry(&mut self, entry: Entry) -> io::Result<Applied> {
         let log_id = entry.log_id;
-        let position = Position {
-            index: log_id.index,
-            term: log_id.leader_id.term,
-            log_id: codec::encode_log_id(&log_id),
-        };
+        let position = codec::position(&log_id);
+        let index = position.index;
         let proposal = match entry.payload {
             EntryPayload::Normal(proposal) => proposal,
             EntryPayload::Blank => {
@@ -112,7 +122,7 @@ impl<R: AsyncRuntime> StateMachine<R> {
             Ok(Response::Compact(_)) => self.behind.compact.raise(),
             _ => {}
         }
-        self.lessor.observe(log_id.index, proposal.command(), &applied);
+        self.lessor.observe(index, proposal.command(), &applied);
         if !applied.events.is_empty() {
             self.publisher.publish(&applied.events);
         }
@@ -158,7 +168,7 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for StateMachine<R> {
         Strm: Stream<Item = Result<EntryResponder<Types<R>>, io::Error>> + Unpin + OptionalSend,
     {
         while let Some((entry, responder)) = entries.try_next().await? {
-            let applied = self.apply_entry(entry)?;
+            let applied = self.apply_caught(entry)?;
             // Events were published: whoever sees the answer finds the watchers served soon.
             if let Some(responder) = responder {
                 ApplyResponder::send(responder, applied);

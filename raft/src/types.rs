@@ -7,8 +7,11 @@ use std::sync::Arc;
 
 use api::berthpb::Command;
 use bytes::Bytes;
+use futures::channel::oneshot;
+use openraft::raft::responder::Responder;
 use openraft::{AsyncRuntime, EntryPayload, RaftTypeConfig, impls};
 
+use crate::admission::Permit;
 use crate::codec;
 
 /// Openraft's type configuration over a runtime: tokio in the server, a deterministic one in the
@@ -39,7 +42,7 @@ impl<R: AsyncRuntime> RaftTypeConfig for Types<R> {
     type Entry = Entry;
     type AsyncRuntime = R;
     type Responder<T>
-        = impls::ProgressResponder<Self, T>
+        = Answer<T>
     where
         T: openraft::OptionalSend + 'static;
     type Batch<T>
@@ -102,6 +105,30 @@ impl fmt::Debug for Proposal {
 impl fmt::Display for Proposal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
+    }
+}
+
+/// Where a proposal's outcome goes.
+///
+/// It holds the proposal's permit: what its caller no longer waits for is still in flight.
+pub(crate) struct Answer<T> {
+    tx: oneshot::Sender<T>,
+    permit: Permit,
+}
+
+impl<T> Answer<T> {
+    /// The answer, and where to wait for it. Cancelled: the outcome will never be known.
+    pub(crate) fn new(permit: Permit) -> (Answer<T>, oneshot::Receiver<T>) {
+        let (tx, rx) = oneshot::channel();
+        (Answer { tx, permit }, rx)
+    }
+}
+
+impl<R: AsyncRuntime, T: Send + 'static> Responder<Types<R>, T> for Answer<T> {
+    fn on_complete(self, result: T) {
+        drop(self.permit);
+        // A caller that has gone needs no answer.
+        let _ = self.tx.send(result);
     }
 }
 

@@ -41,8 +41,7 @@ fn filter(level: &str) -> Targets {
         "warn" => LevelFilter::WARN,
         _ => LevelFilter::ERROR,
     };
-    let libraries = if own == LevelFilter::DEBUG { LevelFilter::INFO } else { LevelFilter::WARN };
-    let libraries = libraries.min(own);
+    let libraries = if own == LevelFilter::DEBUG { LevelFilter::WARN } else { LevelFilter::ERROR };
     ["berth", "raft", "store", "watch"]
         .iter()
         .fold(Targets::new().with_default(libraries), |targets, room| {

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
+use berth::config::Invocation;
 use berth::{ETCD_VERSION, VERSION, ctl, serve};
 
 const USAGE: &str = "\
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
     let called_as = args.next().unwrap_or_default();
     let args: Vec<OsString> = args.collect();
     match Path::new(&called_as).file_name().and_then(OsStr::to_str) {
-        Some("etcd") => server(args),
+        Some("etcd") => server(args, Invocation { as_etcd: true, ..Invocation::default() }),
         Some("etcdctl") => ctl::run(args),
         _ => berth(args),
     }
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
 /// Called by its own name: the first argument chooses, flags alone mean the server.
 fn berth(mut args: Vec<OsString>) -> ExitCode {
     match args.first().and_then(|arg| arg.to_str()) {
-        Some("serve") => server(args.split_off(1)),
+        Some("serve") => server(args.split_off(1), Invocation::default()),
         Some("ctl") => ctl::run(args.split_off(1)),
         Some("help" | "-h" | "-help" | "--help") => {
             print!("{USAGE}");
@@ -43,13 +44,16 @@ fn berth(mut args: Vec<OsString>) -> ExitCode {
             eprint!("berth: unknown command \"{word}\"\n\n{USAGE}");
             ExitCode::from(2)
         }
-        _ => server(args),
+        _ => {
+            let bare = args.is_empty();
+            server(args, Invocation { bare, ..Invocation::default() })
+        }
     }
 }
 
-fn server(args: Vec<OsString>) -> ExitCode {
+fn server(args: Vec<OsString>, invocation: Invocation) -> ExitCode {
     let asks = |arg: &OsString| arg == "--version" || arg == "-version";
-    if args.iter().any(asks) { version() } else { serve::run(args) }
+    if args.iter().any(asks) { version() } else { serve::run(args, invocation) }
 }
 
 /// The first line is the one that etcd's test harness parses.

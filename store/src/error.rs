@@ -70,6 +70,8 @@ pub enum Error {
     InvalidAuthManagement,
     /// No such member.
     MemberNotFound,
+    /// A command that this version does not know.
+    UnknownCommand,
     /// The engine failed or lost something. The state in memory can no longer be trusted to be
     /// written down: the server must stop, and rebuild the engine from its snapshot and log.
     Engine(String),

@@ -56,14 +56,6 @@ impl<'a> KeyRange<'a> {
     pub(crate) fn after(&self, key: &[u8]) -> KeyRange<'a> {
         KeyRange { start: Cow::Owned(successor(key)), end: self.end.clone(), single: false }
     }
-
-    pub(crate) fn into_owned(self) -> KeyRange<'static> {
-        KeyRange {
-            start: Cow::Owned(self.start.into_owned()),
-            end: self.end.map(|end| Cow::Owned(end.into_owned())),
-            single: self.single,
-        }
-    }
 }
 
 /// The smallest key behind `key`.

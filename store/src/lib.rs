@@ -8,22 +8,40 @@
 
 pub mod auth;
 pub mod engine;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod snapshot;
 
+mod apply;
 mod auth_view;
+mod authorize;
+mod check;
 mod compactor;
 mod entry;
 mod error;
 mod event;
 mod flusher;
+mod hash;
+mod history;
 mod index;
 mod key_range;
 mod options;
+mod outcome;
+mod persist;
 mod range_plan;
 mod reader;
 mod response;
 mod revision;
+mod select;
+mod shared;
+mod state;
 mod store;
+#[cfg(test)]
+mod tests;
+mod txn;
+mod values;
+mod view;
+mod write;
 
 pub use auth::Access;
 pub use auth_view::AuthView;
@@ -39,3 +57,4 @@ pub use response::{Applied, Position, Response};
 pub use revision::Revision;
 pub use snapshot::Snapshot;
 pub use store::Store;
+pub use txn::txn_is_read_only;

@@ -1,17 +1,26 @@
 //! Reads, from any thread, while the writer goes on.
 
+use std::sync::Arc;
+
 use api::berthpb::{Command, Principal};
 use api::etcdserverpb::{
-    AlarmMember, Member, RangeRequest, RangeResponse, TxnRequest, TxnResponse,
+    AlarmMember, AlarmType, Member, RangeRequest, RangeResponse, TxnRequest, TxnResponse,
 };
 use api::mvccpb::KeyValue;
 use bytes::Bytes;
 
-use crate::{AuthView, Entry, Error, Event, Position, RangePlan};
+use crate::authorize::Caller;
+use crate::shared::Shared;
+use crate::txn::{self, Plan};
+use crate::view::{View, range_response};
+use crate::write::key_value;
+use crate::{AuthView, Entry, Error, Event, Position, RangePlan, check, hash, history};
 
 /// A view of the newest state. Cheap to clone, safe to call from many threads.
 #[derive(Clone)]
-pub struct Reader {}
+pub struct Reader {
+    pub(crate) shared: Arc<Shared>,
+}
 
 /// A hash over all that is visible at a revision.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -57,128 +66,173 @@ pub struct Size {
 
 impl Reader {
     pub fn revision(&self) -> i64 {
-        unimplemented!()
+        self.shared.state.read().revision
     }
 
-    /// The newest compacted revision; 0 before the first compaction.
+    /// The newest compacted revision; -1 before the first compaction, as etcd has it.
     pub fn compact_revision(&self) -> i64 {
-        unimplemented!()
+        self.shared.state.read().compact_revision
     }
 
     pub fn position(&self) -> Position {
-        unimplemented!()
+        self.shared.state.read().position.clone()
     }
 
     /// The last membership given to [`crate::Store::advance`].
     pub fn membership(&self) -> Option<Bytes> {
-        unimplemented!()
+        self.shared.state.read().membership.clone()
     }
 
     /// Stateless checks that etcd makes before it proposes: key given, operations counted,
     /// duplicate keys, sort options. A command that fails them must not enter the log.
-    pub fn check(&self, _command: &Command) -> Result<(), Error> {
-        unimplemented!()
+    pub fn check(&self, command: &Command) -> Result<(), Error> {
+        check::check(command, self.shared.options.max_txn_ops)
     }
 
     /// The same for a range, which is no command.
-    pub fn check_range(&self, _request: &RangeRequest) -> Result<(), Error> {
-        unimplemented!()
+    pub fn check_range(&self, request: &RangeRequest) -> Result<(), Error> {
+        check::check_range(request)
     }
 
     /// The same for a transaction that may be read-only.
-    pub fn check_txn(&self, _request: &TxnRequest) -> Result<(), Error> {
-        unimplemented!()
+    pub fn check_txn(&self, request: &TxnRequest) -> Result<(), Error> {
+        check::check_txn(request, self.shared.options.max_txn_ops)
     }
 
+    /// The whole answer to a range request. Reads by many keys are better answered by
+    /// [`Reader::range_plan`], which needs not hold all values at once.
     pub fn range(
         &self,
-        _principal: Option<&Principal>,
-        _request: &RangeRequest,
+        principal: Option<&Principal>,
+        request: &RangeRequest,
     ) -> Result<RangeResponse, Error> {
-        unimplemented!()
+        let view = self.view_for(principal, request)?;
+        let found = view.find(request)?;
+        range_response(&self.shared, found, request.keys_only, view.revision)
     }
 
     /// The same answer, to be taken in pieces.
     pub fn range_plan(
         &self,
-        _principal: Option<&Principal>,
-        _request: &RangeRequest,
+        principal: Option<&Principal>,
+        request: &RangeRequest,
     ) -> Result<RangePlan, Error> {
-        unimplemented!()
+        RangePlan::new(self.view_for(principal, request)?, request)
+    }
+
+    fn view_for(
+        &self,
+        principal: Option<&Principal>,
+        request: &RangeRequest,
+    ) -> Result<View, Error> {
+        View::now(&self.shared, |state| {
+            Caller { state, principal }.may_range(&request.key, &request.range_end)
+        })
     }
 
     /// A transaction without puts and deletes.
+    ///
+    /// # Panics
+    /// If the branch that is taken has one: ask [`crate::txn_is_read_only`] before.
     pub fn txn(
         &self,
-        _principal: Option<&Principal>,
-        _request: &TxnRequest,
+        principal: Option<&Principal>,
+        request: &TxnRequest,
     ) -> Result<TxnResponse, Error> {
-        unimplemented!()
+        let view = View::now(&self.shared, |state| Caller { state, principal }.may_txn(request))?;
+        let mut outcome = txn::read(&view, Plan::new(&view, request)?)?;
+        outcome.revision = view.revision;
+        outcome.response(&self.shared)
     }
 
-    /// Hash of the logical state at `revision` (0: now).
-    pub fn hash_kv(&self, _revision: i64) -> Result<HashKv, Error> {
-        unimplemented!()
+    /// Hash of the logical state at `revision` (0: now): equal on all replicas that have applied
+    /// the same, however far each has come with physical compaction.
+    ///
+    /// # Errors
+    /// [`Error::Compacted`], [`Error::FutureRevision`], [`Error::Engine`].
+    pub fn hash_kv(&self, revision: i64) -> Result<HashKv, Error> {
+        hash::hash_kv(&self.shared, revision)
     }
 
     /// Hash of everything replicated at this moment: keys, leases, auth, alarms, members.
     pub fn hash(&self) -> Result<u32, Error> {
-        unimplemented!()
+        hash::hash(&self.shared)
     }
 
-    pub fn lease(&self, _id: i64) -> Option<LeaseInfo> {
-        unimplemented!()
+    /// Events with a main revision in `from..=to` whose key passes `filter`, in order. At least
+    /// one whole revision is looked at; then it stops near `bytes_max` bytes of keys and values,
+    /// or when it has looked at many versions that do not pass. `next` says where to go on; it is
+    /// behind `to`, or behind the store's revision, when there is nothing more.
+    ///
+    /// # Errors
+    /// [`Error::Compacted`] if `from` is below the compacted revision; [`Error::Engine`].
+    pub fn history(
+        &self,
+        from: i64,
+        to: i64,
+        filter: &dyn Fn(&[u8]) -> bool,
+        bytes_max: usize,
+    ) -> Result<HistoryChunk, Error> {
+        history::history(&self.shared, from, to, filter, bytes_max)
+    }
+
+    pub fn lease(&self, id: i64) -> Option<LeaseInfo> {
+        self.shared.state.read().leases.get(id).map(|lease| lease.info(id))
     }
 
     /// Keys attached to a lease, sorted; `None` if there is no such lease.
-    pub fn lease_keys(&self, _id: i64) -> Option<Vec<Bytes>> {
-        unimplemented!()
+    pub fn lease_keys(&self, id: i64) -> Option<Vec<Bytes>> {
+        let state = self.shared.state.read();
+        let keys = state.leases.get(id)?.keys.iter();
+        Some(keys.map(|key| Bytes::copy_from_slice(key)).collect())
     }
 
     /// All leases, by id.
     pub fn leases(&self) -> Vec<LeaseInfo> {
-        unimplemented!()
-    }
-
-    /// Events with a main revision in `from..=to` whose key passes `filter`, in order. At least
-    /// one whole revision is looked at; then it stops near `bytes_max` bytes of keys and values.
-    ///
-    /// # Errors
-    /// [`Error::Compacted`] if `from` is at or below the compacted revision's past.
-    pub fn history(
-        &self,
-        _from: i64,
-        _to: i64,
-        _filter: &dyn Fn(&[u8]) -> bool,
-        _bytes_max: usize,
-    ) -> Result<HistoryChunk, Error> {
-        unimplemented!()
+        self.shared.state.read().leases.iter().map(|(id, lease)| lease.info(id)).collect()
     }
 
     /// The value of a retained version; `None` if it has been compacted away.
-    pub fn value_of(&self, _entry: &Entry) -> Result<Option<Bytes>, Error> {
-        unimplemented!()
+    pub fn value_of(&self, entry: &Entry) -> Result<Option<Bytes>, Error> {
+        self.shared.value(entry)
     }
 
     /// The whole key-value of a retained version; `None` if it has been compacted away.
-    pub fn key_value(&self, _key: &Bytes, _entry: &Entry) -> Result<Option<KeyValue>, Error> {
-        unimplemented!()
+    pub fn key_value(&self, key: &Bytes, entry: &Entry) -> Result<Option<KeyValue>, Error> {
+        Ok(self.shared.value(entry)?.map(|value| key_value(key.clone(), entry, value)))
     }
 
     pub fn auth(&self) -> AuthView {
-        unimplemented!()
+        AuthView(Arc::clone(&self.shared.state.read().auth))
     }
 
     pub fn alarms(&self) -> Vec<AlarmMember> {
-        unimplemented!()
+        self.shared.state.read().alarms.of_type(AlarmType::None as i32)
     }
 
     /// What members have published about themselves, by id.
     pub fn members(&self) -> Vec<Member> {
-        unimplemented!()
+        self.shared.state.read().members.values().cloned().collect()
+    }
+
+    /// Bytes applied but not yet in the engine.
+    pub fn size_pending(&self) -> usize {
+        self.shared.state.read().pending.bytes()
+    }
+
+    /// What a quota counts: [`Size::live_bytes`], without asking the engine.
+    pub fn live_bytes(&self) -> u64 {
+        self.shared.state.read().live_bytes
     }
 
     pub fn size(&self) -> Size {
-        unimplemented!()
+        let engine_bytes = self.shared.engine.size_bytes().unwrap_or(0);
+        let state = self.shared.state.read();
+        Size {
+            live_bytes: state.live_bytes,
+            engine_bytes,
+            keys: state.index.live() as u64,
+            pending_bytes: state.pending.bytes(),
+        }
     }
 }

@@ -54,3 +54,12 @@ pub enum Response {
     RoleGrantPermission(pb::AuthRoleGrantPermissionResponse),
     RoleRevokePermission(pb::AuthRoleRevokePermissionResponse),
 }
+
+/// A header that says the revision.
+pub(crate) fn header(revision: i64) -> Option<pb::ResponseHeader> {
+    Some(pb::ResponseHeader { revision, ..pb::ResponseHeader::default() })
+}
+
+pub(crate) fn count(count: usize) -> i64 {
+    i64::try_from(count).expect("a count of what is in memory")
+}

@@ -15,6 +15,10 @@ use crate::error::Error;
 /// entry holds up the others for long.
 const LEASES_PER_ENTRY_MAX: usize = 1000;
 
+/// How long after a deadline others are waited for, to share its entry: leases end this much late
+/// (etcd looks every 500 ms).
+pub(super) const GATHER: Duration = Duration::from_millis(100);
+
 /// How long to wait after an expiry could not be proposed.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -51,7 +55,7 @@ async fn wait_for_due<R: AsyncRuntime>(lessor: &Lessor<R>) -> bool {
             }
             continue;
         };
-        match R::select2(changed, R::sleep_until(next)).await {
+        match R::select2(changed, R::sleep_until(next + GATHER)).await {
             Select2::First(false) => return false,
             Select2::First(true) => {}
             Select2::Second(()) => return true,

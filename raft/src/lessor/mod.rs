@@ -87,10 +87,7 @@ impl<R: AsyncRuntime> Lessor<R> {
                     },
                     Phase::Following => {}
                 }
-                let (tx, rx) = oneshot::channel();
-                state.waiting.retain(|waiting| !waiting.is_canceled());
-                state.waiting.push(tx);
-                rx
+                state.wait()
             };
             // Cancelled is how it is told.
             let _ = changed.await;
@@ -101,6 +98,21 @@ impl<R: AsyncRuntime> Lessor<R> {
     pub fn remaining(&self, id: i64) -> Option<i64> {
         let left = self.shared.state.lock().deadlines.remaining(id, R::Instant::now())?;
         Some(i64::try_from(left.as_secs()).unwrap_or(i64::MAX))
+    }
+
+    /// Returns when this node's clock counts, or never will. Cancel safe.
+    pub(crate) async fn leading(&self) {
+        loop {
+            let changed = {
+                let mut state = self.shared.state.lock();
+                if state.phase != Phase::Following {
+                    return;
+                }
+                state.wait()
+            };
+            // Cancelled is how it is told.
+            let _ = changed.await;
+        }
     }
 
     /// Learns from a command that was applied at `index`.
@@ -195,6 +207,14 @@ impl<R: AsyncRuntime> Lessor<R> {
 }
 
 impl<R: AsyncRuntime> State<R> {
+    /// Cancelled at the next change.
+    fn wait(&mut self) -> oneshot::Receiver<()> {
+        let (tx, rx) = oneshot::channel();
+        self.waiting.retain(|waiting| !waiting.is_canceled());
+        self.waiting.push(tx);
+        rx
+    }
+
     fn wake(&mut self) {
         // Dropping the senders wakes their receivers.
         self.waiting.clear();

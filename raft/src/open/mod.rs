@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 pub use engine::{EngineSource, SledSource};
 
+use futures::channel::oneshot;
 use openraft::AsyncRuntime;
 use store::Store;
 use store::engine::Engine;
@@ -31,13 +32,21 @@ use metadata::Metadata;
 pub struct Surroundings {
     pub vfs: Arc<dyn Vfs>,
     pub engines: Box<dyn EngineSource>,
-    /// Runs the log's writer, whose file calls block: on a thread of its own.
-    pub run_writer: Box<dyn FnOnce(Writer) -> io::Result<()> + Send>,
+    /// Starts the log's writer, whose file calls block: on a thread of its own.
+    pub run_writer: RunWriter,
 }
+
+/// Starts the log's writer, in the runtime's context.
+pub type RunWriter = Box<dyn FnOnce(Writer) -> io::Result<Ended> + Send>;
+
+/// Resolves, as cancelled, when the log's writer has ended and released its files.
+pub type Ended = oneshot::Receiver<()>;
 
 /// All that a node starts from.
 pub(crate) struct Opened {
     pub(crate) wal: Wal,
+    /// To be run before anything waits for the log.
+    pub(crate) writer: Writer,
     pub(crate) vote: Option<Vote>,
     pub(crate) store: Store,
     pub(crate) engine: Arc<dyn Engine>,
@@ -64,22 +73,35 @@ impl Surroundings {
         engines: Box<dyn EngineSource>,
     ) -> Surroundings {
         let run_writer = |writer: Writer| {
-            drop(R::spawn(writer.run()));
-            Ok(())
+            let (running, ended) = oneshot::channel::<()>();
+            drop(R::spawn(async move {
+                // Its failure reaches everyone who waits for the log.
+                let _ = writer.run().await;
+                drop(running);
+            }));
+            Ok(ended)
         };
         Surroundings { vfs, engines, run_writer: Box::new(run_writer) }
     }
 }
 
-fn run_on_thread(writer: Writer) -> io::Result<()> {
-    // Its failure reaches everyone who waits for the log.
-    let run = || drop(futures::executor::block_on(writer.run()));
-    std::thread::Builder::new().name("wal".into()).spawn(run).map(drop)
+fn run_on_thread(writer: Writer) -> io::Result<Ended> {
+    let (running, ended) = oneshot::channel::<()>();
+    let run = move || {
+        // Its failure reaches everyone who waits for the log.
+        let _ = futures::executor::block_on(writer.run());
+        drop(running);
+    };
+    std::thread::Builder::new().name("wal".into()).spawn(run)?;
+    Ok(ended)
 }
 
 /// Opens everything. Blocks, for as long as a rebuild takes.
-pub(crate) fn open(config: &Config, surroundings: Surroundings) -> Result<Opened, Error> {
-    let Surroundings { vfs, mut engines, run_writer } = surroundings;
+pub(crate) fn open(
+    config: &Config,
+    vfs: Arc<dyn Vfs>,
+    mut engines: Box<dyn EngineSource>,
+) -> Result<Opened, Error> {
     let lock = lock(&*vfs, &config.data_dir)?;
     let snap_dir = config.data_dir.join("snap");
     let snapshots = SnapshotDir::open(vfs.clone(), snap_dir, config.snapshot_bytes_per_s_max)
@@ -95,13 +117,11 @@ pub(crate) fn open(config: &Config, surroundings: Surroundings) -> Result<Opened
             config.wal_dir.display()
         )));
     }
-    run_writer(writer).map_err(|error| Error::Fatal(format!("no thread for the log: {error}")))?;
-
     let vote = recovered.vote.as_deref().map(codec::decode_vote).transpose();
     let vote = vote.map_err(|error| damaged_log(config, &error))?;
     let sources = state::Sources { config, wal: &wal, snapshots: &snapshots };
     let (store, engine) = sources.open(&mut *engines)?;
-    Ok(Opened { wal, vote, store, engine, snapshots, lock })
+    Ok(Opened { wal, writer, vote, store, engine, snapshots, lock })
 }
 
 fn lock(vfs: &dyn Vfs, data_dir: &Path) -> Result<Box<dyn Lock>, Error> {
@@ -135,6 +155,7 @@ fn open_wal(config: &Config, vfs: Arc<dyn Vfs>) -> Result<(Wal, Recovered, Write
     let options = wal::Options {
         no_fsync: config.unsafe_no_fsync,
         cache_bytes: config.wal_cache_bytes,
+        observer: config.log_observer.as_ref().map(|observer| observer.0.clone()),
         ..wal::Options::default()
     };
     let opened = Wal::create_or_open(vfs, &config.wal_dir, own.encode(), options);

@@ -7,6 +7,7 @@ use store::engine::Engine;
 use store::{Position, Store};
 
 use super::{EngineSource, damaged_log};
+use crate::codec;
 use crate::config::Config;
 use crate::error::Error;
 use crate::snapshot::{SnapshotDir, SnapshotFile};
@@ -60,19 +61,22 @@ impl Sources<'_> {
     /// Why a state at `mark` cannot be continued by the log, if it cannot.
     fn doubt(&self, mark: &Position) -> Result<Option<String>, Error> {
         let snapshot = self.snapshots.newest().and_then(|newest| newest.index());
-        if mark.log_id.is_empty() {
+        let Ok(log_id) = codec::log_id_at(mark) else {
+            return Ok(Some("its mark is damaged".into()));
+        };
+        let Some(log_id) = log_id else {
             let purged = self.wal.purged().is_some() || snapshot.is_some();
             return Ok(purged.then(|| "it is empty".into()));
+        };
+        if snapshot.is_some_and(|snapshot| log_id.index < snapshot) {
+            return Ok(Some(format!("it ends at entry {}, before the snapshot", mark.index)));
         }
-        if snapshot.is_some_and(|snapshot| mark.index < snapshot) {
-            return Ok(Some(format!("it ends at index {}, before the snapshot", mark.index)));
-        }
-        let logged = self.wal.log_id_of(mark.index);
+        let logged = self.wal.log_id_of(log_id.index);
         let logged = logged.map_err(|error| damaged_log(self.config, &error.into()))?;
         Ok(match logged {
             Some(log_id) if log_id == mark.log_id => None,
-            Some(_) => Some(format!("it is not of this log at index {}", mark.index)),
-            None => Some(format!("it ends at index {}, outside the log", mark.index)),
+            Some(_) => Some(format!("it is not of this log at entry {}", mark.index)),
+            None => Some(format!("it ends at entry {}, outside the log", mark.index)),
         })
     }
 

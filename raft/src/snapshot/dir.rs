@@ -84,8 +84,7 @@ impl SnapshotDir {
         let finished = self.path_of(header, FINISHED);
         {
             let file = self.vfs.create(&unfinished)?;
-            let out = Appender { file: &*file, offset: 0 };
-            let out = BufWriter::with_capacity(WRITE_BYTES, out);
+            let out = BufWriter::with_capacity(WRITE_BYTES, Appender::new(&*file));
             let mut out = Throttle::new(out, self.bytes_per_s_max);
             out.write_all(&header.encode())?;
             write(&mut out)?;

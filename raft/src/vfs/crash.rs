@@ -102,6 +102,21 @@ impl CrashFs {
         CrashFs { disk: Arc::new(Mutex::new(after)) }
     }
 
+    /// The file system after the death of the process alone: what was not synced is still there, and
+    /// still to be lost. A new one without locks and faults, like [`CrashFs::crash`].
+    pub fn kill(&self) -> CrashFs {
+        let disk = self.disk.lock();
+        let after = Disk {
+            files: disk.files.clone(),
+            names: disk.names.clone(),
+            durable_names: disk.durable_names.clone(),
+            directories: disk.directories.clone(),
+            pending: disk.pending.clone(),
+            ..Disk::default()
+        };
+        CrashFs { disk: Arc::new(Mutex::new(after)) }
+    }
+
     /// Changes that a power failure could lose now.
     pub fn pending(&self) -> usize {
         self.disk.lock().pending.len()

@@ -10,6 +10,8 @@
 //! power on purpose.
 
 mod crash;
+#[cfg(test)]
+mod crash_tests;
 mod real;
 
 pub use crash::{CrashFs, CrashRule};

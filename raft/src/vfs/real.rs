@@ -3,9 +3,13 @@
 use super::{File, Lock, Vfs};
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
+
+/// The log holds what clients stored: only the owner reads it, as with etcd's files.
+const PRIVATE_FILE: u32 = 0o600;
+const PRIVATE_DIRECTORY: u32 = 0o700;
 
 /// The machine's own file system, through the standard library.
 #[derive(Debug, Clone, Copy, Default)]
@@ -13,9 +17,7 @@ pub struct RealFs;
 
 impl Vfs for RealFs {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let file =
-            fs::OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
-        Ok(Arc::new(file))
+        Ok(Arc::new(private_file().create(true).truncate(true).open(path)?))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
@@ -48,7 +50,7 @@ impl Vfs for RealFs {
             _ => Path::new("."),
         };
         self.create_dir_all(parent)?;
-        match fs::create_dir(dir) {
+        match fs::DirBuilder::new().mode(PRIVATE_DIRECTORY).create(dir) {
             Ok(()) => self.sync_dir(parent),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             Err(error) => Err(error),
@@ -60,13 +62,19 @@ impl Vfs for RealFs {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
-        let file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        let file = private_file().create(true).truncate(false).open(path)?;
         match file.try_lock() {
             Ok(()) => Ok(Box::new(LockedFile { _file: file })),
             Err(fs::TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
             Err(fs::TryLockError::Error(error)) => Err(error),
         }
     }
+}
+
+fn private_file() -> fs::OpenOptions {
+    let mut options = fs::OpenOptions::new();
+    options.read(true).write(true).mode(PRIVATE_FILE);
+    options
 }
 
 /// The lock lives as long as the open file description.

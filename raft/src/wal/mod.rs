@@ -39,7 +39,8 @@ pub use writer::Writer;
 use bytes::Bytes;
 
 /// Told once the operation is durable, or that it never will be. Called on the writer's thread, in
-/// the order of the operations; it must not block.
+/// the order of the operations; it must not block. A request that is refused (or comes after the
+/// log failed or closed) is told on the caller's thread, before the call returns.
 pub type Done = Box<dyn FnOnce(Result<(), Error>) + Send>;
 
 /// One entry of the log.

@@ -69,3 +69,28 @@ impl Recent {
 fn cost(entry: &WalEntry) -> usize {
     entry.log_id.len() + entry.payload.len() + ENTRY_OVERHEAD_BYTES
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    #[test]
+    fn only_written_entries_are_evicted() {
+        // Proves: an entry that is nowhere else is kept, however small the cache.
+        let mut recent = Recent::default();
+        for index in 5..9 {
+            let entry = WalEntry { index, log_id: Bytes::new(), payload: Bytes::new() };
+            recent.push(entry, index);
+        }
+        recent.evict(6, usize::MAX);
+        assert_eq!(recent.first_index(), Some(5));
+        recent.evict(6, 0);
+        assert_eq!(recent.first_index(), Some(7));
+        assert_eq!(recent.get(6), None);
+        assert_eq!(recent.get(8).map(|entry| entry.index), Some(8));
+        recent.truncate(8);
+        recent.purge(8);
+        assert_eq!((recent.first_index(), recent.bytes), (None, 0));
+    }
+}

@@ -8,7 +8,7 @@ use super::table::{Disposition, GROUPS};
 pub const FLAGS_HINT: &str = "Usage: berth serve [flags]; `berth serve --help` lists them.";
 
 /// The whole help text.
-pub fn print() -> String {
+pub fn text() -> String {
     let mut text = String::from(
         "Usage: berth serve [flags]\n\n\
          Each flag may also be given as ETCD_NAME in the environment or as a key of the file\n\

@@ -20,6 +20,7 @@ mod settings;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod urls;
 mod value;
 mod values;
@@ -28,10 +29,11 @@ use std::ffi::OsString;
 
 pub use cluster::Member;
 pub use compaction::AutoCompaction;
-pub use help::{FLAGS_HINT, print as print_help};
+pub use help::{FLAGS_HINT, text as help};
 pub use ids::{cluster_id, member_id};
 pub use settings::{Addresses, Limits, LogSettings, Notice, Settings};
-pub use urls::{Scheme, Url, join as join_urls};
+pub use tls::{TlsSettings, TlsVersions};
+pub use urls::{Scheme, Url, join as join_urls, parse_list as parse_urls};
 
 use values::Values;
 

@@ -204,8 +204,12 @@ fn check_addresses(addresses: &Addresses) -> Result<(), String> {
     ];
     for (name, list) in listening {
         urls::check_bind(list)?;
-        if let Some(url) = list.iter().find(|url| url.is_tls() || url.is_unix()) {
-            return Err(format!("--{name}={url} is not supported by berth: only http:// for now"));
+        let unsupported =
+            |url: &&Url| url.is_unix() || (name == "listen-peer-urls" && url.is_tls());
+        if let Some(url) = list.iter().find(unsupported) {
+            return Err(format!(
+                "--{name}={url} is not supported by berth: this scheme is not served yet"
+            ));
         }
     }
     if let Some((name, _)) = listening[..2].iter().find(|(_, list)| list.is_empty()) {

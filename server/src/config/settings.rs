@@ -7,6 +7,7 @@ use super::cluster::Member;
 use super::compaction::{self, AutoCompaction};
 use super::reader::Reader;
 use super::table::Disposition;
+use super::tls::{self, TlsSettings};
 use super::urls::Url;
 use super::values::Values;
 use super::{Invocation, gates, ids};
@@ -22,6 +23,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     pub wal_dir: Option<PathBuf>,
     pub addresses: Addresses,
+    /// For addresses with `https`.
+    pub tls: Option<TlsSettings>,
     pub limits: Limits,
     pub heartbeat_ms: u64,
     pub election_ms: u64,
@@ -47,6 +50,13 @@ pub struct Addresses {
     pub advertise_peer: Vec<Url>,
     pub reuse_port: bool,
     pub reuse_address: bool,
+}
+
+impl Addresses {
+    /// All addresses that clients and operators connect to.
+    pub fn for_clients(&self) -> impl Iterator<Item = &Url> {
+        self.listen_client.iter().chain(&self.listen_client_http).chain(&self.listen_metrics)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -93,6 +103,7 @@ impl Settings {
         let notices = dispositions(values)?;
         let name = values.get("name");
         let addresses = reader.addresses(invocation.from_file)?;
+        let tls = tls::read(values, &addresses)?;
         let (members, member_id) = reader.cluster(&name, &addresses)?;
         let (heartbeat_ms, election_ms) = reader.timing()?;
         let mut settings = Self {
@@ -102,6 +113,7 @@ impl Settings {
             new_cluster: values.get("initial-cluster-state") == "new",
             data_dir: reader.data_dir(&name, invocation),
             wal_dir: Some(values.get("wal-dir")).filter(|dir| !dir.is_empty()).map(PathBuf::from),
+            tls,
             limits: reader.limits(invocation),
             heartbeat_ms,
             election_ms,
@@ -124,6 +136,11 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Where the log is, given or not.
+    pub fn wal_dir(&self) -> PathBuf {
+        self.wal_dir.clone().unwrap_or_else(|| self.data_dir.join("wal"))
+    }
+
     /// Warnings that etcd gives for values it takes.
     fn advise(&mut self) {
         let mut warn = |text: String| self.notices.push(Notice::Warning(text));
@@ -136,6 +153,20 @@ impl Settings {
             warn(format!(
                 "max-request-bytes exceeds the recommended maximum of {REQUEST_BYTES_ADVISED_MAX}"
             ));
+        }
+        if let Some(tls) = &self.tls {
+            let plain = self.addresses.for_clients().find(|url| !url.is_tls());
+            if let Some(url) = plain {
+                warn(format!(
+                    "{url}: scheme is http, so its clients get no TLS in spite of --cert-file"
+                ));
+            }
+            if tls.trusted_ca_file.is_some() {
+                warn(
+                    "the common name of a client's certificate is not taken as its user's name"
+                        .into(),
+                );
+            }
         }
         if self.unsafe_no_fsync {
             warn("--unsafe-no-fsync: acknowledged writes are lost when the machine stops".into());

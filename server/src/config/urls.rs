@@ -42,6 +42,12 @@ impl Url {
         self.address.rsplit_once(':').map_or("", |(_, port)| port)
     }
 
+    /// # Errors
+    /// The port is no number below 65,536.
+    pub fn port_number(&self) -> std::io::Result<u16> {
+        self.port().parse().map_err(|_| std::io::Error::other("invalid port"))
+    }
+
     pub fn is_unix(&self) -> bool {
         matches!(self.scheme, Scheme::Unix | Scheme::Unixs)
     }
@@ -55,7 +61,7 @@ impl Url {
 ///
 /// # Errors
 /// etcd's text for the first URL that is none.
-pub(super) fn parse_list(text: &str) -> Result<Vec<Url>, String> {
+pub fn parse_list(text: &str) -> Result<Vec<Url>, String> {
     let mut urls = Vec::new();
     for item in text.split(',').filter(|_| !text.is_empty()) {
         let url = parse(item.trim())?;

@@ -19,7 +19,7 @@ impl Context {
     pub fn fill_without_revision(&self, header: &mut ResponseHeader) {
         header.cluster_id = self.cluster_id();
         header.member_id = self.member_id();
-        header.raft_term = self.node().status().term;
+        header.raft_term = self.node().term();
     }
 
     /// A header at the present revision.

@@ -44,7 +44,7 @@ pub fn operator_routes<P: Probe>(probe: P, metrics: Metrics) -> Router {
 
 /// What the peer address serves, as long as the cluster is this member alone.
 pub fn peer_routes() -> Router {
-    Router::new().route("/version", any(version::version)).fallback(unknown_path)
+    Router::new().route("/version", any(version::version))
 }
 
 async fn serve_metrics(State(metrics): State<Metrics>, _: Request) -> Response {

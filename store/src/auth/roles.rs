@@ -1,14 +1,12 @@
 //! Roles and the permissions that they hold.
 
 use api::authpb::Permission;
-use api::authpb::permission::Type;
 use api::etcdserverpb::{
     AuthRoleAddRequest, AuthRoleAddResponse, AuthRoleDeleteRequest, AuthRoleDeleteResponse,
     AuthRoleGetRequest, AuthRoleGetResponse, AuthRoleGrantPermissionRequest,
     AuthRoleGrantPermissionResponse, AuthRoleListResponse, AuthRoleRevokePermissionRequest,
     AuthRoleRevokePermissionResponse,
 };
-use bytes::Bytes;
 
 use super::ranges::is_valid_permission;
 use super::{AuthState, ROOT, Role};
@@ -92,15 +90,14 @@ impl AuthState {
         Ok(AuthRoleRevokePermissionResponse::default())
     }
 
-    /// The permissions of a role, sorted by key. Those of `root` are everything, whatever was
-    /// granted.
+    /// The permissions of a role, sorted by key: what was granted, also for `root`, who may do
+    /// everything (as etcd 3.4; later ones show one permission for all keys there).
     ///
     /// # Errors
     /// [`Error::RoleNotFound`].
     pub fn role_get(&self, request: &AuthRoleGetRequest) -> Result<AuthRoleGetResponse, Error> {
         let role = self.roles.get(&request.role).ok_or(Error::RoleNotFound)?;
-        let perm = if request.role == ROOT { vec![everything()] } else { role.permissions.clone() };
-        Ok(AuthRoleGetResponse { header: None, perm })
+        Ok(AuthRoleGetResponse { header: None, perm: role.permissions.clone() })
     }
 
     /// The names of all roles, sorted.
@@ -142,14 +139,5 @@ impl Role {
         }
         let place = self.permissions.partition_point(|held| held.key <= granted.key);
         self.permissions.insert(place, granted.clone());
-    }
-}
-
-/// What etcd shows for the role `root`.
-fn everything() -> Permission {
-    Permission {
-        perm_type: Type::Readwrite as i32,
-        key: Bytes::new(),
-        range_end: Bytes::from_static(b"\0"),
     }
 }

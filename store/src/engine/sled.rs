@@ -13,6 +13,8 @@
 
 mod fence;
 mod handles;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use std::collections::BTreeMap;

@@ -1,9 +1,11 @@
 //! Forgetting old versions, a few keys at a time.
 
 #[cfg(test)]
+use super::History;
+use super::Index;
+#[cfg(test)]
 use super::node::Summary;
 use super::node::{Branch, Node, Slot, WIDTH_MAX, WIDTH_MIN, search};
-use super::{History, Index};
 use crate::Entry;
 
 /// One step of a walk over all keys.

@@ -82,11 +82,16 @@ impl History {
         (!entry.tombstone).then_some(entry)
     }
 
+    /// Whether `entry` can follow: versions of a key are written in order, and only what exists
+    /// is deleted.
+    pub(crate) fn can_push(&self, entry: &Entry) -> bool {
+        self.newest().is_none_or(|newest| {
+            newest.revision < entry.revision && !(newest.tombstone && entry.tombstone)
+        })
+    }
+
     pub(crate) fn push(&mut self, entry: Entry) {
-        if let Some(newest) = self.newest() {
-            assert!(newest.revision < entry.revision, "versions of a key are written in order");
-            assert!(!(newest.tombstone && entry.tombstone), "only what exists is deleted");
-        }
+        assert!(self.can_push(&entry), "{entry:?} cannot follow {:?}", self.newest());
         self.versions.push(entry.into());
     }
 

@@ -82,9 +82,11 @@ impl Home {
         Home { fs: CrashFs::new(), engines: Engines::default(), config }
     }
 
-    /// After a power failure by `rule`.
+    /// After a power failure by `rule`. What the old process still has in hand reaches neither the
+    /// files nor the engine.
     pub(super) fn crash(&mut self, rule: CrashRule) {
         self.fs = self.fs.crash(rule);
+        self.engines.put_back(self.engines.copy());
     }
 
     /// With the log on a thread, as in production.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use api::berthpb::{Command, command::Op};
 use api::etcdserverpb::{LeaseGrantRequest, PutRequest};
+use futures::future::join_all;
 use tokio::time::sleep;
 
 use super::home::{Home, TestNode, get};
@@ -74,9 +75,7 @@ async fn thousands_of_leases_end_in_a_few_entries() {
     // Proves that leases due together do not take an entry each.
     let home = Home::new();
     let node = home.start_on_runtime().await.unwrap();
-    for id in 1..=3000 {
-        apply(&node, grant(id, 30)).await;
-    }
+    join_all((1..=3000).map(|id| apply(&node, grant(id, 30)))).await;
     let before = node.status().last_index;
     sleep(s(60)).await;
     assert_eq!(node.reader().leases(), []);

@@ -1,8 +1,8 @@
 //! Start, stop, kill, power failure: what was acknowledged stays.
 
 use super::home::{Home, TestNode, get, process, put, write};
-use crate::Error;
 use crate::vfs::CrashRule;
+use crate::{Error, Node};
 
 /// Writes `count` keys of one life of the node.
 async fn live(node: &TestNode, life: usize, count: usize) {
@@ -42,6 +42,28 @@ fn a_fresh_node_serves_at_once() {
         assert_eq!(node.propose(put("b", "2")).await.err(), Some(Error::Stopped));
         assert_eq!(node.linearizable().await.err(), Some(Error::Stopped));
     });
+}
+
+#[test]
+fn the_machines_files_and_sled_keep_it_too() {
+    // Proves what production runs: its files, sled, stops, kills, and an engine that is removed.
+    let temp = tempfile::tempdir().unwrap();
+    let mut config = Home::new().config;
+    config.wal_dir = temp.path().join("wal");
+    config.data_dir = temp.path().join("data");
+    for life in 0..6 {
+        let process = process();
+        process.block_on(async {
+            let node: TestNode = Node::start(config.clone()).await.unwrap();
+            check(&node, life, 20);
+            live(&node, life, 20).await;
+            node.shutdown().await;
+        });
+        drop(process);
+        if life % 3 == 2 {
+            std::fs::remove_dir_all(config.data_dir.join("db")).unwrap();
+        }
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::harness::{DIR, METADATA, Op, Rig, read_all, small_options};
 use crate::vfs::{CrashFs, CrashRule, RealFs, Vfs};
-use crate::wal::{Error, ErrorKind, Options, Wal, WalEntry};
+use crate::wal::{Error, ErrorKind, Observer, Options, Wal, WalEntry};
 use bytes::Bytes;
 use std::path::Path;
 use std::sync::Arc;
@@ -118,7 +118,7 @@ fn a_second_opening_is_refused_while_the_first_lives() {
 }
 
 #[test]
-fn on_real_files_a_thread_writes_what_many_threads_append() {
+fn on_real_files_a_thread_writes_what_another_appends() {
     // Proves: wake-ups are not lost and the whole path works on the machine's file system.
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().join("a/b");
@@ -155,6 +155,36 @@ fn after_close_what_waited_is_written_and_more_is_refused() {
     assert_eq!(*rig.acknowledged.lock(), 1);
     assert_eq!(rig.refused.lock()[0].kind(), ErrorKind::Stopped);
     assert_eq!(rig.wal.failed(), None);
+}
+
+#[derive(Default)]
+struct Notes(parking_lot::Mutex<Vec<String>>);
+
+impl Observer for Notes {
+    fn write_started(&self, bytes: usize, operations: usize) {
+        self.0.lock().push(format!("write {bytes} bytes, {operations} operations"));
+    }
+
+    fn sync_started(&self) {
+        self.0.lock().push("sync".to_owned());
+    }
+
+    fn sync_finished(&self) {
+        self.0.lock().push("synced".to_owned());
+    }
+}
+
+#[test]
+fn the_observer_sees_each_write_and_its_sync() {
+    // Proves: histograms measure the write and the sync of what callers asked for, no zeros.
+    let notes = Arc::new(Notes::default());
+    let mut options = small_options();
+    options.observer = Some(Arc::clone(&notes) as Arc<dyn Observer>);
+    let (mut rig, _) = Rig::open(&CrashFs::new(), options).unwrap();
+    rig.apply(&Op::Vote(1));
+    rig.apply(&Op::Vote(2));
+    rig.write();
+    assert_eq!(*notes.0.lock(), ["write 112 bytes, 2 operations", "sync", "synced"]);
 }
 
 #[test]

@@ -96,3 +96,22 @@ fn a_power_failure_during_recovery_is_recovered_from() {
         }
     }
 }
+
+#[test]
+fn what_a_restarted_process_found_survives_a_later_power_failure() {
+    // Proves: an opening makes durable what it reports; after a kill it may exist in the page cache
+    // alone, and raft counts it as durable from then on.
+    let ops = script(5, 60);
+    let (fs, _) = run_until(u64::MAX, &ops);
+    for halt_at in 0..=fs.operations() {
+        let restarted = run_until(halt_at, &ops).0.kill();
+        let (mut found, _) = Rig::open(&restarted, small_options()).unwrap();
+        for _ in 0..2 {
+            let after = restarted.crash(CrashRule::DropAll);
+            let (rig, _) = Rig::open(&after, small_options()).unwrap();
+            assert_eq!(rig.model, found.model, "killed at operation {halt_at}");
+            found.apply(&Op::Append(vec![10]));
+            found.write();
+        }
+    }
+}

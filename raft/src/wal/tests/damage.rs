@@ -138,6 +138,19 @@ fn bytes_of_another_segment_are_not_records() {
 }
 
 #[test]
+fn a_record_at_another_place_is_not_a_record() {
+    // Proves: a write that went astray within its segment is not replayed.
+    let (fs, model) = written(false);
+    let last = segments(&fs).pop().unwrap();
+    let astray = with(&fs, &last, |bytes| {
+        let end = bytes.iter().rposition(|&byte| byte != 0).unwrap() / 8 * 8 + 8;
+        // The vote at the head: 32 bytes of record header, 24 of vote, behind 88 of segment header.
+        bytes.copy_within(88..88 + 56, end);
+    });
+    assert_eq!(open(&astray).unwrap(), (model, 56));
+}
+
+#[test]
 fn a_newer_version_is_refused_by_name() {
     // Proves: an older berth never touches a newer one's log, and says why.
     let (fs, _) = written(true);

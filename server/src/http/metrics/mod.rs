@@ -5,6 +5,7 @@
 //! when somebody asks come from a [`Source`].
 
 mod grpc;
+mod log_times;
 mod source;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
 pub use grpc::GrpcLayer;
+use raft::LogObserver;
 pub use source::{Reading, Source};
 
 pub(super) const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -73,6 +75,11 @@ impl Metrics {
             healthchecks,
             grpc,
         }))
+    }
+
+    /// Measures the log's writes and syncs. Called once, before the member is opened.
+    pub fn log_observer(&self) -> LogObserver {
+        LogObserver(Arc::new(log_times::LogTimes::new(&self.0.registry)))
     }
 
     /// Adds what the member itself knows. Called once, when there is a member.

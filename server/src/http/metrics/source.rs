@@ -15,21 +15,21 @@ pub struct Reading {
     pub name: &'static str,
     pub help: &'static str,
     pub counter: bool,
-    pub label: Option<(&'static str, String)>,
+    pub labels: Vec<(&'static str, String)>,
     pub value: f64,
 }
 
 impl Reading {
     pub fn gauge(name: &'static str, help: &'static str, value: f64) -> Self {
-        Self { name, help, counter: false, label: None, value }
+        Self { name, help, counter: false, labels: Vec::new(), value }
     }
 
     pub fn counter(name: &'static str, help: &'static str, value: f64) -> Self {
-        Self { name, help, counter: true, label: None, value }
+        Self { name, help, counter: true, labels: Vec::new(), value }
     }
 
     pub fn labelled(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.label = Some((name, value.into()));
+        self.labels.push((name, value.into()));
         self
     }
 }
@@ -63,12 +63,7 @@ impl<S: Source> prometheus::core::Collector for Collector<S> {
 
 fn family(reading: Reading) -> MetricFamily {
     let mut metric = proto::Metric::default();
-    if let Some((name, value)) = reading.label {
-        let mut label = proto::LabelPair::default();
-        label.set_name(name.to_owned());
-        label.set_value(value);
-        metric.set_label(vec![label]);
-    }
+    metric.set_label(reading.labels.into_iter().map(label).collect());
     let mut family = MetricFamily::default();
     if reading.counter {
         let mut counter = proto::Counter::default();
@@ -85,4 +80,11 @@ fn family(reading: Reading) -> MetricFamily {
     family.set_help(reading.help.to_owned());
     family.set_metric(vec![metric]);
     family
+}
+
+fn label((name, value): (&'static str, String)) -> proto::LabelPair {
+    let mut label = proto::LabelPair::default();
+    label.set_name(name.to_owned());
+    label.set_value(value);
+    label
 }

@@ -1,0 +1,52 @@
+//! What each address serves, put together from the gRPC services and the HTTP endpoints.
+
+use axum::Router;
+use tokio_util::sync::CancellationToken;
+
+use super::end_streams::EndStreams;
+use super::listen::Roles;
+use super::member::NodeProbe;
+use crate::config::Settings;
+use crate::grpc;
+use crate::http::{self, GrpcLayer, Metrics};
+
+pub(super) struct Services {
+    grpc: Router,
+    http: Router,
+    operator: Router,
+}
+
+impl Services {
+    pub(super) fn new(
+        settings: &Settings,
+        context: &grpc::Context,
+        metrics: &Metrics,
+        stopping: &CancellationToken,
+    ) -> Self {
+        let ending = EndStreams { stopping: stopping.clone() };
+        let probe = NodeProbe::new(context.node().clone());
+        let counted = GrpcLayer::new(metrics, settings.slow_request);
+        Self {
+            grpc: grpc::routes(context).layer(ending).layer(counted),
+            http: http::routes(probe.clone(), metrics.clone()),
+            operator: http::operator_routes(probe, metrics.clone()),
+        }
+    }
+
+    pub(super) fn routes(&self, roles: Roles) -> Router {
+        let mut routes = Router::new();
+        if roles.grpc {
+            routes = routes.merge(self.grpc.clone());
+        }
+        if roles.http {
+            routes = routes.merge(self.http.clone());
+        } else if roles.metrics {
+            routes = routes.merge(self.operator.clone());
+        }
+        // The client endpoints have /version already.
+        if roles.peer && !roles.http {
+            routes = routes.merge(http::peer_routes());
+        }
+        routes.fallback(http::unknown_path)
+    }
+}

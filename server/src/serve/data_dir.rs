@@ -1,0 +1,60 @@
+//! The data directory before anything is opened in it.
+
+use std::fs::{self, DirBuilder};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+
+use crate::config::Settings;
+
+/// Makes the directories if they are missing (for the owner alone, as etcd does), and refuses those
+/// that hold something else's data. What berth itself wrote there, `raft` judges.
+///
+/// # Errors
+/// One line that names the directory.
+pub(super) fn prepare(settings: &Settings) -> Result<(), String> {
+    let dir = &settings.data_dir;
+    if dir.join("member").exists() {
+        return Err(format!(
+            "{} holds data of etcd, which berth does not read: choose another --data-dir, and copy \
+             the keys with a client",
+            dir.display()
+        ));
+    }
+    let log_exists = has_entries(&settings.wal_dir())?;
+    if !settings.new_cluster && !log_exists {
+        return Err(format!(
+            "--initial-cluster-state=existing, but {} holds no member: joining a running cluster \
+             is not supported by berth yet",
+            dir.display()
+        ));
+    }
+    create(dir)?;
+    if let Some(wal_dir) = &settings.wal_dir {
+        create(wal_dir)?;
+    }
+    Ok(())
+}
+
+fn has_entries(dir: &Path) -> Result<bool, String> {
+    match fs::read_dir(dir) {
+        Ok(mut entries) => Ok(entries.next().is_some()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(format!("cannot use directory {}: {error}", dir.display())),
+    }
+}
+
+fn create(dir: &Path) -> Result<(), String> {
+    let at = |error: std::io::Error| format!("cannot use directory {}: {error}", dir.display());
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(at)?;
+    let mode = fs::metadata(dir).map_err(at)?.permissions().mode() & 0o777;
+    if mode != 0o700 {
+        tracing::warn!(
+            dir = %dir.display(),
+            mode = format!("{mode:o}"),
+            recommended = "700",
+            "others may read this directory"
+        );
+    }
+    Ok(())
+}

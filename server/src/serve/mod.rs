@@ -1,0 +1,103 @@
+//! The life of one server, from flags to exit.
+//!
+//! The order is the point: nothing is bound before the settings are known to be good, nothing is
+//! served before the node has caught up, and nothing is released before the streams have ended.
+//! Every way out that is not a signal ends in one clear line and an exit code other than zero.
+//!
+//! Start at [`run`], then [`lifecycle`].
+
+mod addresses;
+mod auto_compaction;
+mod connections;
+mod data_dir;
+mod end_streams;
+mod greeting;
+mod lifecycle;
+mod listen;
+mod member;
+mod proposals;
+mod publish;
+mod signals;
+mod tls;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use crate::config::{self, Invocation, Notice, Settings, Stop};
+use crate::log;
+
+/// Runs the server until it is told to stop or cannot go on; `arguments` are those after `serve`.
+pub fn run(arguments: Vec<OsString>, invocation: Invocation) -> ExitCode {
+    let bare = invocation.bare;
+    let settings = match config::load(arguments, &environment(), invocation) {
+        Ok(settings) => settings,
+        Err(stop) => return refuse(&stop),
+    };
+    if let Err(line) = log::install(&settings.log) {
+        return refuse(&Stop::Invalid(line));
+    }
+    announce(&settings);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("cannot start threads: {error}")),
+    };
+    let outcome = runtime.block_on(lifecycle::serve(settings, bare));
+    // A thread that hangs in a system call must not hold up the exit: all that counts is on disk.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(line) => fail(&line),
+    }
+}
+
+fn environment() -> Vec<(String, String)> {
+    let text = |(key, value): (OsString, OsString)| {
+        Some((key.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
+}
+
+/// There is no log yet: what is wrong goes to stderr as a line for people.
+fn refuse(stop: &Stop) -> ExitCode {
+    match stop {
+        Stop::Help => {
+            print!("{}", config::help());
+            ExitCode::SUCCESS
+        }
+        Stop::Usage(line) => {
+            eprintln!("{line}\n{}", config::FLAGS_HINT);
+            ExitCode::from(2)
+        }
+        Stop::Invalid(line) => {
+            eprintln!("berth: {line}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn fail(line: &str) -> ExitCode {
+    tracing::error!(error = line, "the server cannot go on");
+    ExitCode::FAILURE
+}
+
+/// Says what the operator should know of the settings.
+fn announce(settings: &Settings) {
+    tracing::info!(
+        version = crate::VERSION,
+        etcd_version = crate::ETCD_VERSION,
+        name = settings.name,
+        data_dir = %settings.data_dir.display(),
+        member_id = format!("{:x}", settings.member_id),
+        cluster_id = format!("{:x}", settings.cluster_id),
+        "starting berth"
+    );
+    for notice in &settings.notices {
+        match notice {
+            Notice::Warning(text) => tracing::warn!("{text}"),
+            Notice::Remark(text) => tracing::info!("{text}"),
+            Notice::NoEffect { flag, value, reason } => {
+                tracing::info!(flag, value, reason, "this flag has no effect here");
+            }
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Telling the cluster this member's name and where clients reach it.
+
+use std::time::Duration;
+
+use api::etcdserverpb::Member;
+use raft::ServerNode;
+
+use super::proposals;
+use crate::config::{Settings, Url};
+
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Returns when the cluster knows; tries for as long as it takes. Cancel safe.
+pub(super) async fn publish(node: &ServerNode, settings: &Settings) {
+    let member = member(settings);
+    while !node.reader().members().contains(&member) {
+        match node.propose(proposals::publish(member.clone())).await {
+            Ok(applied) if applied.result.is_ok() => return,
+            Ok(applied) => {
+                tracing::warn!(error = ?applied.result.err(), "this member is not published yet");
+            }
+            Err(error) => tracing::warn!(error = %error, "this member is not published yet"),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+fn member(settings: &Settings) -> Member {
+    let texts = |urls: &[Url]| {
+        let mut texts: Vec<String> = urls.iter().map(ToString::to_string).collect();
+        texts.sort();
+        texts
+    };
+    Member {
+        id: settings.member_id,
+        name: settings.name.clone(),
+        peer_urls: texts(&settings.addresses.advertise_peer),
+        client_urls: texts(&settings.addresses.advertise_client),
+        is_learner: false,
+    }
+}

@@ -1,0 +1,39 @@
+//! SIGTERM and SIGINT: the first asks for a clean stop, the second ends the process.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    pub(super) fn install() -> Result<Self, String> {
+        let install =
+            |kind| signal(kind).map_err(|error| format!("cannot handle signals: {error}"));
+        Ok(Self {
+            terminate: install(SignalKind::terminate())?,
+            interrupt: install(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Resolves with the first signal. Cancel safe. Afterwards another signal ends the process at
+    /// once: whoever sends it does not want to wait, and all that was acknowledged is on disk.
+    pub(super) async fn stop(&mut self) {
+        self.next().await;
+        if let Ok(mut again) = Self::install() {
+            tokio::spawn(async move {
+                again.next().await;
+                std::process::exit(1);
+            });
+        }
+    }
+
+    async fn next(&mut self) {
+        let name = tokio::select! {
+            _ = self.terminate.recv() => "terminated",
+            _ = self.interrupt.recv() => "interrupt",
+        };
+        tracing::info!(signal = name, "received signal");
+    }
+}

@@ -1,0 +1,18 @@
+//! Free loopback ports.
+
+use std::net::TcpListener;
+
+use rand::Rng;
+
+/// Below Linux's ephemeral range (32768 and up), so that no outgoing connection can take the
+/// port of a server between its kill and its restart.
+const PORTS: std::ops::Range<u16> = 15_000..32_000;
+
+/// A port on 127.0.0.1 that nobody listens on now.
+pub(crate) fn free() -> u16 {
+    let mut random = rand::rng();
+    (0..1_000)
+        .map(|_| random.random_range(PORTS))
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("one port of a thousand tried is free")
+}

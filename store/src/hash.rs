@@ -1,0 +1,91 @@
+//! Hashes over the state, to tell replicas apart that should be equal.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crc32fast::Hasher;
+
+use crate::key_range::KeyRange;
+use crate::persist::records;
+use crate::shared::{SLICE_KEYS_MAX, Shared};
+use crate::state::{State, revision_of};
+use crate::view::View;
+use crate::{Entry, Error, HashKv};
+
+/// Over all versions that are retained at `revision`, however far physical compaction has come.
+pub(crate) fn hash_kv(shared: &Arc<Shared>, revision: i64) -> Result<HashKv, Error> {
+    let view = View::now(shared, |_| Ok(()))?;
+    let at = revision_of(revision, view.revision, view.compact_revision)?;
+    let mut hasher = Hasher::new();
+    hash_versions(&view, at, &mut hasher)?;
+    Ok(HashKv {
+        hash: hasher.finalize(),
+        compact_revision: view.compact_revision,
+        hash_revision: at,
+    })
+}
+
+/// Over everything that is replicated. Consistent only while nothing is applied.
+pub(crate) fn hash(shared: &Arc<Shared>) -> Result<u32, Error> {
+    let mut hasher = Hasher::new();
+    let view = View::now(shared, |state| {
+        hash_small(state, &mut hasher);
+        Ok(())
+    })?;
+    hasher.update(&view.revision.to_be_bytes());
+    hasher.update(&view.compact_revision.to_be_bytes());
+    hash_versions(&view, view.revision, &mut hasher)?;
+    Ok(hasher.finalize())
+}
+
+fn hash_small(state: &State, hasher: &mut Hasher) {
+    for (id, lease) in state.leases.iter() {
+        hasher.update(&records::lease_key(id));
+        hasher.update(&records::encode_lease(lease.ttl_s, lease.grant_index));
+    }
+    for (key, record) in state.auth.records() {
+        hasher.update(&key);
+        hasher.update(&record);
+    }
+    hasher.update(&records::encode_alarms(state.alarms.of_type(0)));
+    hasher.update(&records::encode_members(state.members.values().cloned().collect()));
+}
+
+fn hash_versions(view: &View, at: i64, hasher: &mut Hasher) -> Result<(), Error> {
+    each_version(view, at, |key, entry, value| {
+        hasher.update(&records::version_key(entry.revision));
+        hasher.update(&records::encode_version(key, entry));
+        hasher.update(value);
+        Ok(())
+    })
+}
+
+/// Visits the versions that are retained at `at`, by key and revision, with their values.
+pub(crate) fn each_version(
+    view: &View,
+    at: i64,
+    mut visit: impl FnMut(&[u8], &Entry, &[u8]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut rest = Some(KeyRange::everything());
+    while let Some(range) = rest.take() {
+        let mut versions: Vec<(Arc<[u8]>, Entry)> = Vec::new();
+        let mut seen = 0;
+        view.shared.state.read().index.visit(&range, |key, history| {
+            let retained = history.retained(view.compact_revision);
+            let shown = retained.filter(|entry| entry.revision.main <= at);
+            let key: Arc<[u8]> = key.into();
+            versions.extend(shown.map(|entry| (Arc::clone(&key), entry)));
+            seen += 1;
+            if seen < SLICE_KEYS_MAX {
+                return ControlFlow::Continue(());
+            }
+            rest = Some(range.after(&key));
+            ControlFlow::Break(())
+        });
+        let values = view.shared.pinned_values(versions.iter().map(|(_, entry)| entry))?;
+        for ((key, entry), value) in versions.iter().zip(values) {
+            visit(key, entry, &value)?;
+        }
+    }
+    Ok(())
+}

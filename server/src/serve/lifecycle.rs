@@ -18,6 +18,9 @@ use crate::http::Metrics;
 /// How long requests under way may take to end after the signal.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
 
+/// How long the node may take to hand over what it holds in memory.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(30);
+
 /// Serves until a signal comes (`Ok`) or something makes it impossible (`Err`, one line).
 pub(super) async fn serve(settings: Settings, bare: bool) -> Result<(), String> {
     let mut signals = signals::Signals::install()?;
@@ -59,7 +62,10 @@ pub(super) async fn serve(settings: Settings, bare: bool) -> Result<(), String> 
     if tokio::time::timeout(DRAIN_MAX, tasks.wait()).await.is_err() {
         tracing::warn!("some streams did not end in time and are cut");
     }
-    node.shutdown().await;
+    // What is not in the engine by then is in the log, and is read from there at the next start.
+    if tokio::time::timeout(SHUTDOWN_MAX, node.shutdown()).await.is_err() {
+        tracing::warn!("the engine did not take everything in time");
+    }
     if outcome.is_ok() {
         tracing::info!("stopped");
     }

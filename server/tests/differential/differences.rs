@@ -78,11 +78,11 @@ pub(crate) fn judge(call: Option<&Call>, reference: &mut Answer, subject: &mut A
 /// Aligns fields of two replies that may differ although the replies are the same.
 fn reconcile(reference: &mut Reply, subject: &mut Reply) {
     match (reference, subject) {
-        (Reply::LeaseTimeToLive(reference), Reply::LeaseTimeToLive(subject)) => {
-            // A second may end between the two calls.
-            if reference.ttl.abs_diff(subject.ttl) <= 1 && reference.ttl.min(subject.ttl) >= 0 {
-                subject.ttl = reference.ttl;
-            }
+        // A second may end between the two calls.
+        (Reply::LeaseTimeToLive(reference), Reply::LeaseTimeToLive(subject))
+            if reference.ttl.min(subject.ttl) >= 0 && reference.ttl.abs_diff(subject.ttl) <= 1 =>
+        {
+            subject.ttl = reference.ttl;
         }
         (Reply::Status(reference), Reply::Status(subject)) => {
             // 3.4 says 3.4.23, and does not know the fields of 3.6 and 3.7.

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 /// No step of a sound server takes a fraction of this, on any machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const BERTH: &str = env!("CARGO_BIN_EXE_berth");
 
 /// A command without anything of ours in its environment.

@@ -9,9 +9,10 @@ use std::fs;
 use std::io::Read;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
-use harness::{BERTH, Place, Running, berth, failure, free_port, get, run, text};
+use harness::{BERTH, PATIENCE, Place, Running, berth, failure, free_port, get, run, text};
 
 /// The value of a metric without labels.
 fn sample(metrics: &str, name: &str) -> f64 {
@@ -212,4 +213,42 @@ fn called_etcd_it_uses_etcds_directory() {
     assert_eq!(get(metrics, "/version").0, 404);
     assert_eq!(server.signal("-TERM").code(), Some(0));
     assert!(place.dir.path().join("e1.etcd").is_dir());
+}
+
+#[test]
+fn ids_are_those_that_etcd_would_have() {
+    // Shows member and cluster id of etcd's default flags, as etcd 3.4.23 prints them, in the
+    // header of a real client's answer. Only the addresses that are not advertised differ.
+    let place = Place::new();
+    let (client, peer) = (place.url(place.client), place.url(place.peer));
+    let mut command = berth(BERTH);
+    command
+        .current_dir(place.dir.path())
+        .args(["serve", "--listen-client-urls", &client, "--advertise-client-urls", &client])
+        .args(["--listen-peer-urls", &peer]);
+    let _server = Running::start(&mut command);
+    let mut etcdctl = berth("etcdctl");
+    etcdctl.env("ETCDCTL_API", "3").args(["--endpoints", &client, "put", "k", "v", "-w", "json"]);
+    let header = text(&run(&mut etcdctl).stdout);
+    for part in ["\"cluster_id\":14841639068965178418", "\"member_id\":10276657743932975437"] {
+        assert!(header.contains(part), "{header}");
+    }
+}
+
+#[test]
+fn the_service_manager_is_told() {
+    // Shows systemd's protocol: READY when it serves, STOPPING when it begins to stop.
+    let place = Place::new();
+    let path = place.dir.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let told = || {
+        let mut message = [0; 256];
+        let len = manager.recv(&mut message).unwrap();
+        text(&message[..len])
+    };
+    let mut server = Running::start(place.command().env("NOTIFY_SOCKET", &path));
+    assert!(told().contains("READY=1"));
+    assert_eq!(server.signal("-TERM").code(), Some(0));
+    assert!(told().contains("STOPPING=1"));
 }

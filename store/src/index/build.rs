@@ -2,7 +2,7 @@
 
 use super::Index;
 use super::history::History;
-use super::node::{Branch, Node, Slot, Summary, WIDTH_MAX};
+use super::node::{Branch, Leaf, Node, Slot, Summary, WIDTH_MAX};
 
 /// Leaves room in each node for what comes later.
 const WIDTH_BUILT: usize = WIDTH_MAX * 7 / 8;
@@ -50,7 +50,7 @@ impl Builder {
     fn finish_leaf(&mut self) {
         if let Some(first) = self.leaf.first() {
             let key = first.key.clone();
-            let node = Node::Leaf(std::mem::take(&mut self.leaf));
+            let node = Node::Leaf(Leaf::new(std::mem::take(&mut self.leaf)));
             self.leaves.push(Part { key, summary: node.summary(), node });
         }
     }
@@ -72,6 +72,7 @@ fn raise(parts: Vec<Part>) -> Vec<Part> {
             branch.children.push(part.node);
             branch.summaries.push(part.summary);
         }
+        branch.separators_changed();
         let node = Node::Branch(Box::new(branch));
         raised.push(Part { key, summary: node.summary(), node });
     }

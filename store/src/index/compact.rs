@@ -5,7 +5,7 @@ use super::History;
 use super::Index;
 #[cfg(test)]
 use super::node::Summary;
-use super::node::{Branch, Node, Slot, WIDTH_MAX, WIDTH_MIN, search};
+use super::node::{Branch, Leaf, Node, WIDTH_MAX, WIDTH_MIN};
 use crate::Entry;
 
 /// One step of a walk over all keys.
@@ -50,15 +50,15 @@ impl Index {
 impl Step<'_> {
     fn node(&mut self, node: &mut Node) -> Option<Box<[u8]>> {
         match node {
-            Node::Leaf(slots) => self.leaf(slots),
+            Node::Leaf(leaf) => self.leaf(leaf),
             Node::Branch(branch) => self.branch(branch),
         }
     }
 
-    fn leaf(&mut self, slots: &mut Vec<Slot>) -> Option<Box<[u8]>> {
-        let first = search(slots, self.from).unwrap_or_else(|place| place);
+    fn leaf(&mut self, leaf: &mut Leaf) -> Option<Box<[u8]>> {
+        let first = leaf.search(self.from).unwrap_or_else(|place| place);
         let mut next = None;
-        for slot in &mut slots[first..] {
+        for slot in &mut leaf.slots[first..] {
             if self.budget == 0 {
                 next = Some(slot.key.clone());
                 break;
@@ -68,7 +68,11 @@ impl Step<'_> {
                 slot.history.compact(self.revision, |entry| (self.removed)(&slot.key, entry));
             }
         }
-        slots.retain(|slot| slot.history.len() > 0);
+        let keys = leaf.slots.len();
+        leaf.slots.retain(|slot| slot.history.len() > 0);
+        if leaf.slots.len() < keys {
+            leaf.keys_changed();
+        }
         next
     }
 
@@ -121,6 +125,7 @@ impl Branch {
         self.summaries.remove(place);
         if !self.separators.is_empty() {
             self.separators.remove(place.saturating_sub(1));
+            self.separators_changed();
         }
     }
 
@@ -133,9 +138,13 @@ impl Branch {
         let right = self.children.remove(left + 1);
         let summary = self.summaries.remove(left + 1);
         let separator = self.separators.remove(left);
+        self.separators_changed();
         self.summaries[left] += summary;
         match (&mut self.children[left], right) {
-            (Node::Leaf(slots), Node::Leaf(more)) => slots.extend(more),
+            (Node::Leaf(leaf), Node::Leaf(more)) => {
+                leaf.slots.extend(more.slots);
+                leaf.keys_changed();
+            }
             (Node::Branch(branch), Node::Branch(more)) => branch.append(separator, *more),
             _ => unreachable!("siblings have one height"),
         }
@@ -146,6 +155,7 @@ impl Branch {
         self.separators.extend(right.separators);
         self.children.extend(right.children);
         self.summaries.extend(right.summaries);
+        self.separators_changed();
     }
 }
 
@@ -171,10 +181,10 @@ fn check(
     content: &mut Vec<(Box<[u8]>, History)>,
 ) -> Summary {
     match node {
-        Node::Leaf(slots) => {
-            assert!(slots.len() <= WIDTH_MAX);
+        Node::Leaf(leaf) => {
+            assert!(leaf.slots.len() <= WIDTH_MAX);
             depths.push(depth);
-            content.extend(slots.iter().map(|slot| (slot.key.clone(), slot.history.clone())));
+            content.extend(leaf.slots.iter().map(|slot| (slot.key.clone(), slot.history.clone())));
             node.summary()
         }
         Node::Branch(branch) => {

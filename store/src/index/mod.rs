@@ -4,11 +4,12 @@
 //! child holds: counting a range costs the tree's height, and compaction passes by subtrees that
 //! have nothing to give. It must never forget a version on its own, nor look at a value.
 //!
-//! Start at [`Index`]; `history.rs` is one key, `node.rs` the tree's nodes, `build.rs` makes a
-//! tree of what is already sorted.
+//! Start at [`Index`]; `history.rs` is one key, `node.rs` the tree's nodes, `heads.rs` how they are
+//! searched, `build.rs` makes a tree of what is already sorted, `compact.rs` forgets.
 
 mod build;
 mod compact;
+mod heads;
 mod history;
 mod node;
 #[cfg(test)]

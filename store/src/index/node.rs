@@ -2,6 +2,7 @@
 
 use std::ops::{AddAssign, ControlFlow, SubAssign};
 
+use super::heads::Heads;
 use super::history::History;
 use crate::Entry;
 use crate::key_range::KeyRange;
@@ -67,14 +68,20 @@ pub(super) struct Split {
 
 #[derive(Debug)]
 pub(super) enum Node {
-    Leaf(Vec<Slot>),
+    Leaf(Leaf),
     Branch(Box<Branch>),
 }
 
 impl Default for Node {
     fn default() -> Self {
-        Node::Leaf(Vec::new())
+        Node::Leaf(Leaf::default())
     }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Leaf {
+    heads: Heads,
+    pub(super) slots: Vec<Slot>,
 }
 
 #[derive(Debug)]
@@ -86,6 +93,7 @@ pub(super) struct Slot {
 /// Invariant: `separators[i]` is above every key of child `i` and not above any of child `i + 1`.
 #[derive(Debug, Default)]
 pub(super) struct Branch {
+    heads: Heads,
     pub(super) separators: Vec<Box<[u8]>>,
     pub(super) children: Vec<Node>,
     pub(super) summaries: Vec<Summary>,
@@ -96,9 +104,9 @@ impl Node {
         let mut node = self;
         loop {
             match node {
-                Node::Leaf(slots) => {
-                    let place = search(slots, key).ok()?;
-                    return Some(&slots[place].history);
+                Node::Leaf(leaf) => {
+                    let place = leaf.search(key).ok()?;
+                    return Some(&leaf.slots[place].history);
                 }
                 Node::Branch(branch) => node = &branch.children[branch.child_of(key)],
             }
@@ -107,7 +115,7 @@ impl Node {
 
     pub(super) fn width(&self) -> usize {
         match self {
-            Node::Leaf(slots) => slots.len(),
+            Node::Leaf(leaf) => leaf.slots.len(),
             Node::Branch(branch) => branch.children.len(),
         }
     }
@@ -115,7 +123,9 @@ impl Node {
     pub(super) fn summary(&self) -> Summary {
         let mut sum = Summary::default();
         match self {
-            Node::Leaf(slots) => slots.iter().for_each(|slot| sum += Summary::of(&slot.history)),
+            Node::Leaf(leaf) => {
+                leaf.slots.iter().for_each(|slot| sum += Summary::of(&slot.history));
+            }
             Node::Branch(branch) => branch.summaries.iter().for_each(|child| sum += *child),
         }
         sum
@@ -127,9 +137,10 @@ impl Node {
         let mut node = self;
         loop {
             match node {
-                Node::Leaf(slots) => {
-                    let place = search(slots, key).unwrap_or_else(|place| place);
-                    let live = slots[..place].iter().filter(|slot| slot.history.is_live());
+                Node::Leaf(leaf) => {
+                    let place = leaf.search(key).unwrap_or_else(|place| place);
+                    let before = leaf.slots[..place].iter();
+                    let live = before.filter(|slot| slot.history.is_live());
                     return count + live.count();
                 }
                 Node::Branch(branch) => {
@@ -148,9 +159,9 @@ impl Node {
         visitor: &mut impl FnMut(&[u8], &History) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         match self {
-            Node::Leaf(slots) => {
-                let first = search(slots, range.start()).unwrap_or_else(|place| place);
-                for slot in &slots[first..] {
+            Node::Leaf(leaf) => {
+                let first = leaf.search(range.start()).unwrap_or_else(|place| place);
+                for slot in &leaf.slots[first..] {
                     if range.end().is_some_and(|end| *slot.key >= *end) {
                         return ControlFlow::Break(());
                     }
@@ -168,7 +179,7 @@ impl Node {
 
     pub(super) fn push(&mut self, key: &[u8], make: impl FnOnce(&History) -> Entry) -> Grown {
         match self {
-            Node::Leaf(slots) => push_into_leaf(slots, key, make),
+            Node::Leaf(leaf) => leaf.push(key, make),
             Node::Branch(branch) => branch.push(key, make),
         }
     }
@@ -178,14 +189,32 @@ impl Node {
         let left = std::mem::take(self);
         let summaries = vec![left.summary(), right.node.summary()];
         let children = vec![left, right.node];
-        *self = Node::Branch(Box::new(Branch { separators: vec![right.key], children, summaries }));
+        *self = Node::Branch(Box::new(Branch::new(vec![right.key], children, summaries)));
     }
 }
 
 impl Branch {
+    pub(super) fn new(
+        separators: Vec<Box<[u8]>>,
+        children: Vec<Node>,
+        summaries: Vec<Summary>,
+    ) -> Branch {
+        let mut branch = Branch { heads: Heads::default(), separators, children, summaries };
+        branch.separators_changed();
+        branch
+    }
+
+    /// To be called after any change of `separators`.
+    pub(super) fn separators_changed(&mut self) {
+        self.heads = Heads::of(self.separators.iter().map(|separator| &**separator));
+    }
+
     /// Where `key` is, or would be.
     pub(super) fn child_of(&self, key: &[u8]) -> usize {
-        self.separators.partition_point(|separator| **separator <= *key)
+        match self.heads.search(key, |place| &self.separators[place]) {
+            Ok(separator) => separator + 1,
+            Err(separator) => separator,
+        }
     }
 
     fn push(&mut self, key: &[u8], make: impl FnOnce(&History) -> Entry) -> Grown {
@@ -203,49 +232,71 @@ impl Branch {
         self.separators.insert(place, right.key);
         self.children.insert(place + 1, right.node);
         self.summaries.insert(place + 1, summary);
+        self.separators_changed();
         (self.children.len() > WIDTH_MAX).then(|| self.split())
     }
 
     fn split(&mut self) -> Split {
         let middle = self.children.len() / 2;
-        let right = Branch {
-            separators: self.separators.split_off(middle),
-            children: self.children.split_off(middle),
-            summaries: self.summaries.split_off(middle),
-        };
+        let right = Branch::new(
+            self.separators.split_off(middle),
+            self.children.split_off(middle),
+            self.summaries.split_off(middle),
+        );
         let key = self.separators.pop().expect("the left half has at least two children");
+        self.separators_changed();
         Split { key, node: Node::Branch(Box::new(right)) }
     }
 }
 
-fn push_into_leaf(
-    slots: &mut Vec<Slot>,
-    key: &[u8],
-    make: impl FnOnce(&History) -> Entry,
-) -> Grown {
-    let (place, was_live) = match search(slots, key) {
-        Ok(place) => (place, slots[place].history.is_live()),
-        Err(place) => {
-            slots.insert(place, Slot { key: key.into(), history: History::default() });
-            (place, false)
+impl Leaf {
+    pub(super) fn new(slots: Vec<Slot>) -> Leaf {
+        let mut leaf = Leaf { heads: Heads::default(), slots };
+        leaf.keys_changed();
+        leaf
+    }
+
+    /// To be called after any change of the keys in `slots`.
+    pub(super) fn keys_changed(&mut self) {
+        self.heads = Heads::of(self.slots.iter().map(|slot| &*slot.key));
+    }
+
+    pub(super) fn search(&self, key: &[u8]) -> Result<usize, usize> {
+        self.heads.search(key, |place| &self.slots[place].key)
+    }
+
+    fn push(&mut self, key: &[u8], make: impl FnOnce(&History) -> Entry) -> Grown {
+        let (place, was_live) = match self.search(key) {
+            Ok(place) => (place, self.slots[place].history.is_live()),
+            Err(place) => {
+                self.insert(place, key);
+                (place, false)
+            }
+        };
+        let history = &mut self.slots[place].history;
+        let entry = make(history);
+        history.push(entry);
+        let live = isize::from(!entry.tombstone) - isize::from(was_live);
+        let split = (self.slots.len() > WIDTH_MAX).then(|| self.split(place));
+        Grown { by: Growth { live, versions: 1 }, split }
+    }
+
+    fn insert(&mut self, place: usize, key: &[u8]) {
+        self.slots.insert(place, Slot { key: key.into(), history: History::default() });
+        let (first, last) = (&self.slots[0].key, &self.slots[self.slots.len() - 1].key);
+        if !self.heads.insert(place, key, first, last) {
+            self.keys_changed();
         }
-    };
-    let entry = make(&slots[place].history);
-    slots[place].history.push(entry);
-    let live = isize::from(!entry.tombstone) - isize::from(was_live);
-    let split = (slots.len() > WIDTH_MAX).then(|| split_leaf(slots, place));
-    Grown { by: Growth { live, versions: 1 }, split }
-}
+    }
 
-/// In half, except at the right edge: keys that come in ascending order leave full leaves behind.
-fn split_leaf(slots: &mut Vec<Slot>, inserted: usize) -> Split {
-    let at_the_edge = inserted + 1 == slots.len();
-    let middle = if at_the_edge { slots.len() - 1 } else { slots.len() / 2 };
-    let mut right = Vec::with_capacity(WIDTH_MAX);
-    right.extend(slots.drain(middle..));
-    Split { key: right[0].key.clone(), node: Node::Leaf(right) }
-}
-
-pub(super) fn search(slots: &[Slot], key: &[u8]) -> Result<usize, usize> {
-    slots.binary_search_by(|slot| (*slot.key).cmp(key))
+    /// In half, except at the right edge: keys that come in ascending order leave full leaves
+    /// behind.
+    fn split(&mut self, inserted: usize) -> Split {
+        let at_the_edge = inserted + 1 == self.slots.len();
+        let middle = if at_the_edge { self.slots.len() - 1 } else { self.slots.len() / 2 };
+        let mut right = Vec::with_capacity(WIDTH_MAX);
+        right.extend(self.slots.drain(middle..));
+        self.keys_changed();
+        Split { key: right[0].key.clone(), node: Node::Leaf(Leaf::new(right)) }
+    }
 }

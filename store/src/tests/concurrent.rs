@@ -32,7 +32,7 @@ fn nobody_sees_anything_torn_or_missing() {
         scope.spawn(move || while compactor.step(16).unwrap() || go_on() {});
         scope.spawn(move || {
             while go_on() {
-                read_consistently(reader)
+                read_consistently(reader);
             }
         });
         let follower = scope.spawn(move || follow(reader, followed, done));
@@ -85,7 +85,7 @@ fn read_consistently(reader: &Reader) {
     let request = pb::RangeRequest { key, range_end, ..pb::RangeRequest::default() };
     let found = reader.range(None, &request).unwrap();
     let revision = found.header.unwrap().revision;
-    assert_eq!(found.count as usize, found.kvs.len());
+    assert_eq!(found.count, i64::try_from(found.kvs.len()).unwrap());
     let (left, right): (Vec<_>, Vec<_>) = found.kvs.iter().partition(|kv| kv.key[0] == b'a');
     for kv in left {
         assert!(kv.mod_revision <= revision);

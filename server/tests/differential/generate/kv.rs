@@ -157,6 +157,16 @@ pub(super) fn flatten(txn: &mut TxnRequest) {
     }
 }
 
+/// Takes from a flat transaction's puts what needs more than the permission to write.
+pub(super) fn ask_little_of_puts(txn: &mut TxnRequest) {
+    for op in txn.success.iter_mut().chain(&mut txn.failure) {
+        if let Some(Request::RequestPut(put)) = &mut op.request {
+            put.lease = 0;
+            put.prev_kv = false;
+        }
+    }
+}
+
 fn has_delete(txn: &TxnRequest) -> bool {
     txn.success.iter().chain(&txn.failure).any(|op| match &op.request {
         Some(Request::RequestDeleteRange(_)) => true,

@@ -40,12 +40,16 @@ impl Generator {
         self.queue.extend(self.world.take_logins());
         let mut action = self.draw();
         let caller = self.caller_of(&action);
-        let judged_by_parts = self.administrator() != caller || !self.world.alarms.is_empty();
-        if let Action::Call(Call::Txn(txn)) = &mut action
-            && judged_by_parts
-        {
-            // 3.4 asks neither quota nor permissions about nested transactions; 3.7 does.
-            kv::flatten(txn);
+        let restricted = self.administrator() != caller;
+        if let Action::Call(Call::Txn(txn)) = &mut action {
+            // 3.4 asks neither quota nor permissions about nested transactions, nor about the
+            // leases and previous values of a transaction's puts; 3.7 does.
+            if restricted || !self.world.alarms.is_empty() {
+                kv::flatten(txn);
+            }
+            if restricted {
+                kv::ask_little_of_puts(txn);
+            }
         }
         Step { caller, action }
     }
@@ -96,6 +100,10 @@ impl Generator {
     fn caller_of(&mut self, action: &Action) -> Caller {
         if !self.world.auth_enabled || !is_protected(action) {
             return self.administrator();
+        }
+        if matches!(action, Action::Call(Call::Authenticate(_))) {
+            // With a bad token 3.4 refuses even this; later etcds do not look at the token.
+            return Caller::Nobody;
         }
         match self.dice.below(100) {
             0..50 => self.administrator(),

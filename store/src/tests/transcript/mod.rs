@@ -76,7 +76,7 @@ impl World {
         let reader = self.store.reader();
         match &line.verb {
             Verb::Apply(op) => {
-                self.apply(Command { principal: line.principal.clone(), op: Some(op.clone()) })
+                self.apply(&Command { principal: line.principal.clone(), op: Some(op.clone()) })
             }
             Verb::Get(request) => match reader.check_range(request) {
                 Ok(()) => print::range(&reader.range(principal, request)),
@@ -104,13 +104,13 @@ impl World {
         }
     }
 
-    fn apply(&mut self, command: Command) -> String {
-        if let Err(error) = self.store.reader().check(&command) {
+    fn apply(&mut self, command: &Command) -> String {
+        if let Err(error) = self.store.reader().check(command) {
             return format!("refused before the log: {error:?}\n");
         }
         self.index += 1;
         let position = Position { index: self.index, term: 1, log_id: Bytes::new() };
-        print::applied(&self.store.apply(position, &command))
+        print::applied(&self.store.apply(position, command))
     }
 
     /// A copy by snapshot answers the same hash, whatever was vacuumed here.

@@ -216,11 +216,19 @@ impl Reader {
     }
 
     /// Bytes applied but not yet in the engine.
-    pub fn size_pending(&self) -> usize {
+    pub fn pending_bytes(&self) -> usize {
         self.shared.state.read().pending.bytes()
     }
 
+    /// Bytes of keys, values and overhead of all retained versions: what a quota counts.
+    pub fn live_bytes(&self) -> u64 {
+        self.shared.state.read().live_bytes
+    }
+
+    /// All sizes. It asks the engine for its own, which may mean looking at many files: not for
+    /// every request.
     pub fn size(&self) -> Size {
+        // An engine that cannot even say this fails elsewhere, where it matters.
         let engine_bytes = self.shared.engine.size_bytes().unwrap_or(0);
         let state = self.shared.state.read();
         Size {

@@ -216,7 +216,7 @@ impl Reader {
     }
 
     /// Bytes applied but not yet in the engine.
-    pub fn size_pending(&self) -> usize {
+    pub fn pending_bytes(&self) -> usize {
         self.shared.state.read().pending.bytes()
     }
 
@@ -226,6 +226,7 @@ impl Reader {
     }
 
     pub fn size(&self) -> Size {
+        // An engine that cannot even say this fails elsewhere, where it matters.
         let engine_bytes = self.shared.engine.size_bytes().unwrap_or(0);
         let state = self.shared.state.read();
         Size {

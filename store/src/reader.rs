@@ -225,6 +225,8 @@ impl Reader {
         self.shared.state.read().live_bytes
     }
 
+    /// All sizes. It asks the engine for its own, which may mean looking at many files: not for
+    /// every request.
     pub fn size(&self) -> Size {
         // An engine that cannot even say this fails elsewhere, where it matters.
         let engine_bytes = self.shared.engine.size_bytes().unwrap_or(0);

@@ -19,6 +19,7 @@ use tonic::Status;
 use tonic::metadata::{GRPC_CONTENT_TYPE, MetadataMap};
 
 use super::errors::Error;
+use super::feed::{STALL_MAX, feed};
 use super::frame::{self, HEAD_BYTES};
 use super::kv::Kv;
 
@@ -27,7 +28,7 @@ pub(super) const PATH: &str = "/etcdserverpb.KV/Range";
 
 /// Answers up to this are encoded at once.
 const WHOLE_BYTES_MAX: usize = 1 << 20;
-/// Bytes of a piece of a larger one. A client that does not read keeps two of them in memory.
+/// Bytes of a piece of a larger one. A slow client keeps a few of them in memory.
 const PIECE_BYTES: usize = 256 << 10;
 /// What grpc-go would refuse to send.
 const ANSWER_BYTES_MAX: usize = i32::MAX as usize;
@@ -74,16 +75,14 @@ async fn spawn_if<T: Send + 'static>(
     spawn_blocking(work).await.map_err(|error| Error::Internal(error.to_string()))
 }
 
-fn piecewise(pieces: Pieces) -> Response<Body> {
-    let frames = stream::try_unfold(pieces, |mut pieces| async move {
-        let read = spawn_blocking(move || (pieces.next(), pieces));
-        let (piece, pieces) = read.await.map_err(std::io::Error::other)?;
-        // The head is out, so a failure now can only break the stream off: the client sees a
-        // reset, never a short answer.
-        let piece = piece.map_err(std::io::Error::other)?;
-        Ok(piece.map(|piece| (Frame::data(piece), pieces)))
-    });
-    respond(frames)
+fn piecewise(mut pieces: Pieces) -> Response<Body> {
+    // The head goes out first, so a failure after it can only break the stream off: the client
+    // sees a reset, never a short answer.
+    let pieces = feed(move || pieces.next(), STALL_MAX);
+    respond(pieces.map(|piece| match piece {
+        Ok(piece) => Ok(Frame::data(piece)),
+        Err(error) => Err(std::io::Error::other(Status::from(error).message().to_owned())),
+    }))
 }
 
 /// A successful response with `frames` and the trailers that say so.

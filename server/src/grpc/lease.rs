@@ -84,8 +84,10 @@ impl LeaseService for Lease {
     ) -> Result<Response<LeaseLeasesResponse>, Status> {
         let principal = self.context.require_user(request.metadata())?;
         let mut leases = self.context.node().reader().leases();
-        for lease in &leases {
-            self.check_keys(principal.as_ref(), lease.id, Access::Read)?;
+        if self.context.node().reader().auth().check_admin(principal.as_ref()).is_err() {
+            for lease in &leases {
+                self.check_keys(principal.as_ref(), lease.id, Access::Read)?;
+            }
         }
         self.context.check_still(principal.as_ref())?;
         // Those that expire first come first.

@@ -13,6 +13,7 @@ mod caller;
 mod cluster;
 mod context;
 pub mod errors;
+mod feed;
 mod frame;
 mod gate;
 mod header;

@@ -7,14 +7,14 @@
 use api::etcdserverpb::range_request::{SortOrder, SortTarget};
 use api::etcdserverpb::{RangeRequest, RangeResponse, RangeStreamResponse, ResponseHeader};
 use api::mvccpb::KeyValue;
+use futures::StreamExt;
 use futures::stream::BoxStream;
-use futures::{StreamExt, stream};
 use store::RangePlan;
-use tokio::task::spawn_blocking;
 use tonic::Status;
 
 use super::Context;
 use super::errors::Error;
+use super::feed::{STALL_MAX, feed};
 use super::reads::has_revision_filters;
 
 /// Keys in the first chunk, so that a client soon has something to do.
@@ -44,30 +44,17 @@ pub(super) fn check(range: &RangeRequest) -> Result<(), Error> {
 }
 
 pub(super) fn start(context: Context, plan: RangePlan) -> RangeStream {
-    let chunks = Chunks { bytes_max: context.request_bytes_max(), plan, ready: None, first: true };
-    stream::unfold(Some((context, chunks)), step).boxed()
-}
-
-type State = Option<(Context, Chunks)>;
-
-/// The next response and what follows it; `None` after the last.
-async fn step(state: State) -> Option<(Result<RangeStreamResponse, Status>, State)> {
-    let (context, chunks) = state?;
-    let read = spawn_blocking(move || {
-        let mut chunks = chunks;
-        (chunks.next(), chunks)
-    });
-    match read.await {
-        Ok((Ok((mut response, last)), chunks)) => {
-            if let Some(header) = &mut response.header {
-                context.fill_without_revision(header);
-            }
-            let next = (!last).then_some((context, chunks));
-            Some((Ok(RangeStreamResponse { range_response: Some(response) }), next))
+    let bytes_max = context.request_bytes_max();
+    let mut chunks = Chunks { plan, bytes_max, ready: None, first: true, done: false };
+    let answers = feed(move || chunks.next(), STALL_MAX);
+    let answers = answers.map(move |chunk| {
+        let mut response = chunk?;
+        if let Some(header) = &mut response.header {
+            context.fill_without_revision(header);
         }
-        Ok((Err(error), _)) => Some((Err(Error::from(error).into()), None)),
-        Err(error) => Some((Err(Error::Internal(error.to_string()).into()), None)),
-    }
+        Ok(RangeStreamResponse { range_response: Some(response) })
+    });
+    answers.boxed()
 }
 
 struct Chunks {
@@ -76,11 +63,15 @@ struct Chunks {
     /// Read and not yet sent: only the one after it tells whether it is the last.
     ready: Option<Vec<KeyValue>>,
     first: bool,
+    done: bool,
 }
 
 impl Chunks {
-    /// The next chunk, and whether it is the last. Blocks.
-    fn next(&mut self) -> Result<(RangeResponse, bool), store::Error> {
+    /// The next chunk; `None` after the last. Blocks.
+    fn next(&mut self) -> Result<Option<RangeResponse>, store::Error> {
+        if self.done {
+            return Ok(None);
+        }
         let mut kvs = match self.ready.take() {
             Some(kvs) => kvs,
             None => self.plan.next_chunk(self.bytes_max)?.unwrap_or_default(),
@@ -92,11 +83,12 @@ impl Chunks {
         }
         let chunk = RangeResponse { kvs, ..RangeResponse::default() };
         if self.ready.is_some() {
-            return Ok((chunk, false));
+            return Ok(Some(chunk));
         }
+        self.done = true;
         let header = ResponseHeader { revision: self.plan.revision(), ..Default::default() };
         let (more, count) = (self.plan.more(), self.plan.count());
-        Ok((RangeResponse { header: Some(header), more, count, ..chunk }, true))
+        Ok(Some(RangeResponse { header: Some(header), more, count, ..chunk }))
     }
 }
 

@@ -5,18 +5,23 @@
 //! checksum follows; then come the 32 bytes of the SHA-256 of all before.
 
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use api::etcdserverpb::SnapshotResponse;
 use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
 use futures::stream::BoxStream;
+use futures::{StreamExt, future, stream};
 use raft::Backup;
 use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::task::spawn_blocking;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
+use super::feed::STALL_MAX;
 use crate::CLUSTER_VERSION;
 
 /// As etcd's.
@@ -34,26 +39,33 @@ pub(super) type SnapshotStream = BoxStream<'static, Result<SnapshotResponse, Sta
 /// `bytes_expected` is what the client is told, as an estimate.
 pub(super) fn start(backup: Backup, bytes_expected: u64) -> SnapshotStream {
     let (tx, rx) = mpsc::channel(BLOBS_AHEAD);
-    let sender = tx.clone();
+    let complete = Arc::new(AtomicBool::new(false));
+    let told = complete.clone();
     drop(spawn_blocking(move || {
-        let mut blobs = Blobs::new(bytes_expected, |blob| send(&sender, blob));
-        let done = backup.write_to(&mut blobs).and_then(|()| blobs.finish());
-        if let Err(error) = done
-            && error.kind() != io::ErrorKind::BrokenPipe
-        {
-            tracing::warn!(%error, "a snapshot for a client broke off");
-            // The client may have gone.
-            let _ = tx.blocking_send(Err(Status::new(Code::Unavailable, error.to_string())));
+        let mut blobs = Blobs::new(bytes_expected, |blob| send(&tx, blob));
+        match backup.write_to(&mut blobs).and_then(|()| blobs.finish()) {
+            Ok(()) => complete.store(true, Ordering::Release),
+            Err(error) => tracing::warn!(%error, "a snapshot for a client broke off"),
         }
+        // Only now does the sender go, and the stream end.
     }));
-    ReceiverStream::new(rx).boxed()
+    let end = stream::once(async move {
+        let broken = || Status::new(Code::Unavailable, "etcdserver: the snapshot broke off");
+        (!told.load(Ordering::Acquire)).then(|| Err(broken()))
+    });
+    ReceiverStream::new(rx).chain(end.filter_map(future::ready)).boxed()
 }
 
 type Sender = mpsc::Sender<Result<SnapshotResponse, Status>>;
 
-/// Waits for the client.
+/// Waits for the client, within bounds: as long as the backup is there, nothing that is in it can
+/// be compacted away.
 fn send(sender: &Sender, blob: SnapshotResponse) -> io::Result<()> {
-    sender.blocking_send(Ok(blob)).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    let sent = Handle::current().block_on(sender.send_timeout(Ok(blob), STALL_MAX));
+    sent.map_err(|error| match error {
+        SendTimeoutError::Closed(_) => io::ErrorKind::BrokenPipe.into(),
+        SendTimeoutError::Timeout(_) => io::ErrorKind::TimedOut.into(),
+    })
 }
 
 /// Cuts what is written into blobs.

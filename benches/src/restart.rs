@@ -40,14 +40,10 @@ struct Figures {
 }
 
 pub(crate) async fn run(restart: &Restart) -> Result<(), Box<dyn Error>> {
-    let berth = Subject {
-        name: "berth".to_owned(),
-        command: vec![own_berth()?.into(), "serve".into()],
-    };
-    let peer = Subject {
-        name: restart.peer.to_string_lossy().into_owned(),
-        command: vec![restart.peer.clone()],
-    };
+    let berth = vec![own_berth()?.into(), "serve".into()];
+    let berth = Subject::new("berth".to_owned(), berth)?;
+    let peer = restart.peer.to_string_lossy().into_owned();
+    let peer = Subject::new(peer, vec![restart.peer.clone()])?;
     let mut all = vec![measure(&berth, restart).await?];
     if !restart.alone {
         all.push(measure(&peer, restart).await?);
@@ -68,7 +64,11 @@ async fn measure(subject: &Subject, restart: &Restart) -> Result<Figures, Box<dy
     load::fill(channel, restart.keys, restart.value_bytes).await?;
     let mut restarts = Vec::new();
     for round in 0..restart.restarts {
-        if round == 0 { server.stop()? } else { server.kill()? }
+        if round == 0 {
+            server.stop()?
+        } else {
+            server.kill()?
+        }
         let start = Instant::now();
         server = Server::start(subject, &data_dir)?;
         server.first_read().await?;

@@ -18,25 +18,39 @@ const START_MAX: Duration = Duration::from_secs(120);
 /// How long a server may take to stop after SIGTERM.
 const STOP_MAX: Duration = Duration::from_secs(60);
 
-/// What to start: a name for the table and the program with its leading arguments.
+/// What to start: a name for the table, the program with its leading arguments, and where it
+/// listens. The ports stay the same over restarts: a member's id comes from its peer URL.
 #[derive(Debug, Clone)]
 pub(crate) struct Subject {
     pub(crate) name: String,
-    pub(crate) command: Vec<OsString>,
+    command: Vec<OsString>,
+    client_url: String,
+    peer_url: String,
 }
 
-/// A running server on its own ports and data directory.
+impl Subject {
+    pub(crate) fn new(name: String, command: Vec<OsString>) -> std::io::Result<Self> {
+        let client_url = format!("http://127.0.0.1:{}", free_port()?);
+        let peer_url = format!("http://127.0.0.1:{}", free_port()?);
+        Ok(Self { name, command, client_url, peer_url })
+    }
+}
+
+/// A running server on a data directory.
 pub(crate) struct Server {
     child: Child,
-    pub(crate) client_url: String,
+    client_url: String,
+    log: PathBuf,
 }
 
 impl Server {
-    /// Starts `subject` on `data_dir` and returns at once; see [`Server::first_read`].
+    /// Starts `subject` on `data_dir` and returns at once; see [`Server::first_read`]. What it logs
+    /// goes to a file beside the directory.
     pub(crate) fn start(subject: &Subject, data_dir: &Path) -> Result<Self, Box<dyn Error>> {
-        let client_url = format!("http://127.0.0.1:{}", free_port()?);
-        let peer_url = format!("http://127.0.0.1:{}", free_port()?);
+        let Subject { client_url, peer_url, .. } = subject;
         let (program, arguments) = subject.command.split_first().ok_or("an empty command")?;
+        let log_path = data_dir.with_extension("log");
+        let log = fs::File::options().create(true).append(true).open(&log_path)?;
         let child = Command::new(program)
             .args(arguments)
             .arg("--data-dir")
@@ -49,10 +63,10 @@ impl Server {
             .arg("--quota-backend-bytes=8589934592")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .map_err(|error| format!("cannot start {}: {error}", program.to_string_lossy()))?;
-        Ok(Self { child, client_url })
+        Ok(Self { child, client_url: client_url.clone(), log: log_path })
     }
 
     /// Waits until a linearizable read is served; returns the connection that was used.
@@ -60,7 +74,9 @@ impl Server {
         let deadline = Instant::now() + START_MAX;
         loop {
             if let Some(status) = self.child.try_wait()? {
-                return Err(format!("the server ended with {status}").into());
+                let log = fs::read_to_string(&self.log).unwrap_or_default();
+                let last = log.lines().last().unwrap_or_default();
+                return Err(format!("the server ended with {status}: {last}").into());
             }
             if let Some(channel) = self.try_read().await {
                 return Ok(channel);

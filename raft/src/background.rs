@@ -52,8 +52,13 @@ pub(crate) async fn compact<R: AsyncRuntime>(behind: Arc<Behind>) {
     }
 }
 
-/// Removes compacted versions without pauses.
+/// Removes compacted versions without pauses. The engine has to know of a compaction first.
 pub(crate) async fn compact_now<R: AsyncRuntime>(behind: &Arc<Behind>) {
+    let turn = behind.clone();
+    let flushed = R::spawn_blocking(move || turn.flush_all()).await;
+    if !went_well(behind, flushed) {
+        return;
+    }
     while compact_step::<R>(behind).await {}
 }
 

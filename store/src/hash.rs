@@ -1,15 +1,16 @@
 //! Hashes over the state, to tell replicas apart that should be equal.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use crc32fast::Hasher;
 
-use crate::key_range::KeyRange;
+use crate::history::is_retained;
 use crate::persist::records;
 use crate::shared::{SLICE_KEYS_MAX, Shared};
 use crate::state::{State, revision_of};
 use crate::view::View;
+use crate::walk::Walk;
 use crate::{Entry, Error, HashKv};
 
 /// Over all versions that are retained at `revision`, however far physical compaction has come.
@@ -60,28 +61,24 @@ fn hash_versions(view: &View, at: i64, hasher: &mut Hasher) -> Result<(), Error>
     })
 }
 
-/// Visits the versions that are retained at `at`, by key and revision, with their values.
+/// Visits the versions that are retained up to `at`, in the order of revisions, with their values:
+/// the order in which the engine has them.
 pub(crate) fn each_version(
     view: &View,
     at: i64,
     mut visit: impl FnMut(&[u8], &Entry, &[u8]) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let mut rest = Some(KeyRange::everything());
-    while let Some(range) = rest.take() {
-        let mut versions: Vec<(Arc<[u8]>, Entry)> = Vec::new();
-        let mut seen = 0;
-        view.shared.state.read().index.visit(&range, |key, history| {
-            let retained = history.retained(view.compact_revision);
-            let shown = retained.filter(|entry| entry.revision.main <= at);
-            let key: Arc<[u8]> = key.into();
-            versions.extend(shown.map(|entry| (Arc::clone(&key), entry)));
-            seen += 1;
-            if seen < SLICE_KEYS_MAX {
-                return ControlFlow::Continue(());
-            }
-            rest = Some(range.after(&key));
-            ControlFlow::Break(())
-        });
+    let mut walk = Walk::new(0, at);
+    while walk.next <= at {
+        let mut versions: Vec<(Bytes, Entry)> = Vec::new();
+        walk.part(&view.shared, |_| Ok(()), &mut |key, entry, _| {
+            versions.push((Bytes::copy_from_slice(key), *entry));
+            versions.len() >= SLICE_KEYS_MAX
+        })?;
+        {
+            let state = view.shared.state.read();
+            versions.retain(|(key, entry)| is_retained(&state, key, entry, view.compact_revision));
+        }
         let values = view.shared.pinned_values(versions.iter().map(|(_, entry)| entry))?;
         for ((key, entry), value) in versions.iter().zip(values) {
             visit(key, entry, &value)?;

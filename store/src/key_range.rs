@@ -27,6 +27,7 @@ impl<'a> KeyRange<'a> {
         KeyRange { start: Cow::Borrowed(key), end, single }
     }
 
+    #[cfg(test)]
     pub(crate) const fn everything() -> KeyRange<'static> {
         KeyRange { start: Cow::Borrowed(&[]), end: None, single: false }
     }

@@ -41,6 +41,7 @@ mod tests;
 mod txn;
 mod values;
 mod view;
+mod walk;
 mod write;
 
 pub use auth::Access;

@@ -12,7 +12,7 @@ use crate::{Entry, Error, response};
 
 /// Bytes of values that are read at once, for chunks to come: the more, the less often the engine
 /// must look at the same place again.
-const READ_AHEAD_BYTES: usize = 8 << 20;
+const READ_AHEAD_BYTES: usize = 32 << 20;
 
 /// The answer to a range request before its values are read, so that it can be sent in pieces.
 ///

@@ -147,3 +147,6 @@ impl Kv {
         Ok(done)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -177,3 +177,6 @@ impl KeepAlives {
         Ok(Some((answer, self)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,8 @@ mod quota;
 mod range_stream;
 mod reads;
 mod snapshot_stream;
+#[cfg(test)]
+mod testing;
 mod tokens;
 pub mod watch;
 mod watch_gate;

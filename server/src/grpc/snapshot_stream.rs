@@ -1,6 +1,6 @@
 //! `Snapshot`: the whole state as a file, in blobs.
 //!
-//! The file is a snapshot file as in the data directory (`docs/format/snapshot.md`), filled with
+//! The file (`docs/format/backup.md`) is a snapshot file as in the data directory, filled with
 //! zeros to a multiple of 512 bytes, because etcdctl keeps only files whose length says that a
 //! checksum follows; then come the 32 bytes of the SHA-256 of all before.
 

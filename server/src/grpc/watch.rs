@@ -16,15 +16,14 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 use watch::{CreateError, Hub, WatchStream};
 
+use super::errors::{self, Error};
+
 /// Requests taken from a client before its events get their turn.
 const REQUESTS_PER_TURN: usize = 64;
 
-/// Reasons that etcd gives in `cancel_reason` without a gRPC status around them.
-const REASON_NEGATIVE_START: &str = "etcdserver: mvcc: required revision has been compacted";
+/// Reasons for `cancel_reason` that are in none of etcd's tables of errors.
 const REASON_EMPTY_RANGE: &str = "mvcc: watcher range is empty";
 const REASON_DUPLICATE_ID: &str = "mvcc: duplicate watch ID provided on the WatchStream";
-/// How etcd ends streams when it stops.
-const STOPPED: &str = "etcdserver: server stopped";
 
 /// What this service needs to know of the server around it.
 pub trait Gate: Send + Sync + 'static {
@@ -107,7 +106,7 @@ where
             Ok(()) => match session.watches.poll_next(context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Some(response)) => Some(Ok(session.with_header(response))),
-                Poll::Ready(None) => Some(Err(Status::unavailable(STOPPED))),
+                Poll::Ready(None) => Some(Err(Error::from(raft::Error::Stopped).into())),
             },
         };
         session.ended = matches!(response, Some(Err(_)));
@@ -132,7 +131,7 @@ where
             match requests.poll_next_unpin(context) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(None) => self.requests = None,
-                Poll::Ready(Some(request)) => self.handle(request?),
+                Poll::Ready(Some(request)) => self.handle(request.map_err(errors::of_stream)?),
             }
         }
         context.waker().wake_by_ref();
@@ -158,11 +157,11 @@ where
         }
         let reason = match self.watches.create(request) {
             Ok(_) => return,
-            Err(CreateError::NegativeStart) => REASON_NEGATIVE_START,
-            Err(CreateError::EmptyRange) => REASON_EMPTY_RANGE,
-            Err(CreateError::DuplicateId) => REASON_DUPLICATE_ID,
+            Err(CreateError::NegativeStart) => errors::text(store::Error::Compacted),
+            Err(CreateError::EmptyRange) => REASON_EMPTY_RANGE.to_owned(),
+            Err(CreateError::DuplicateId) => REASON_DUPLICATE_ID.to_owned(),
         };
-        self.watches.refuse(reason.to_owned());
+        self.watches.refuse(reason);
     }
 
     fn with_header(&self, mut response: EncodedWatchResponse) -> EncodedWatchResponse {

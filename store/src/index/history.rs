@@ -25,6 +25,12 @@ struct Version {
     lease: i64,
 }
 
+impl Version {
+    fn revision(&self) -> Revision {
+        Revision::new(self.main, self.sub)
+    }
+}
+
 impl From<Entry> for Version {
     fn from(entry: Entry) -> Self {
         assert_eq!(entry.tombstone, entry.version == 0, "only a tombstone has version 0");
@@ -95,13 +101,10 @@ impl History {
         self.versions.push(entry.into());
     }
 
-    /// All versions that a compaction at `revision` keeps, ascending.
-    ///
-    /// They are: the version that a reader at `revision` sees, everything later, and deletions at
-    /// exactly `revision` (a watcher may still start there). It makes no difference whether an
-    /// earlier compaction has already taken its part.
-    pub(crate) fn retained(&self, revision: i64) -> impl Iterator<Item = Entry> {
-        self.versions[self.first_kept(revision)..].iter().map(|version| Entry::from(*version))
+    /// Whether a compaction at `revision` keeps the version written at `written`.
+    pub(crate) fn retains(&self, written: Revision, revision: i64) -> bool {
+        let kept = &self.versions[self.first_kept(revision)..];
+        kept.binary_search_by_key(&written, Version::revision).is_ok()
     }
 
     /// Forgets what a compaction at `revision` does not keep, and says which it was.
@@ -116,6 +119,11 @@ impl History {
         self.first_kept(revision) > 0
     }
 
+    /// Where the versions begin that a compaction at `revision` keeps.
+    ///
+    /// They are: the version that a reader at `revision` sees, everything later, and deletions at
+    /// exactly `revision` (a watcher may still start there). It makes no difference whether an
+    /// earlier compaction has already taken its part.
     fn first_kept(&self, revision: i64) -> usize {
         let before = self.versions.partition_point(|version| version.main < revision);
         let seen = self.versions.partition_point(|version| version.main <= revision);
@@ -152,7 +160,13 @@ mod tests {
     }
 
     fn kept(entries: &[Entry], revision: i64) -> Vec<Revision> {
-        history(entries).retained(revision).map(|entry| entry.revision).collect()
+        let all = entries.iter().map(|entry| entry.revision);
+        let history = history(entries);
+        let kept: Vec<_> = all.filter(|written| history.retains(*written, revision)).collect();
+        let mut compacted = history.clone();
+        compacted.compact(revision, |_| ());
+        assert_eq!(compacted.versions.iter().map(Version::revision).collect::<Vec<_>>(), kept);
+        kept
     }
 
     #[test]

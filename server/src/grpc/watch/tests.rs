@@ -4,7 +4,7 @@ use api::etcdserverpb::encoded_watch_server::WatchServer;
 use api::etcdserverpb::watch_client::WatchClient;
 use api::etcdserverpb::{WatchCancelRequest, WatchProgressRequest, WatchResponse};
 use bytes::Bytes;
-use store::{Entry, Error, Event, EventBatch, EventKind, HistoryChunk, Revision};
+use store::{Entry, Event, EventBatch, EventKind, HistoryChunk, Revision};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
@@ -14,6 +14,8 @@ use super::*;
 
 /// How long a response may take before a test gives it up.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+const NEGATIVE_START: &str = "etcdserver: mvcc: required revision has been compacted";
 
 /// A store that stays at one revision and has no history.
 struct Still;
@@ -33,11 +35,15 @@ impl watch::Source for Still {
         to: i64,
         _filter: &dyn Fn(&[u8]) -> bool,
         _bytes_max: usize,
-    ) -> Result<HistoryChunk, Error> {
+    ) -> Result<HistoryChunk, store::Error> {
         Ok(HistoryChunk { events: Vec::new(), next: to + 1 })
     }
 
-    fn key_value(&self, _: &Bytes, _: &Entry) -> Result<Option<api::mvccpb::KeyValue>, Error> {
+    fn key_value(
+        &self,
+        _: &Bytes,
+        _: &Entry,
+    ) -> Result<Option<api::mvccpb::KeyValue>, store::Error> {
         Ok(None)
     }
 }
@@ -155,7 +161,7 @@ async fn refusals_leave_the_stream_alive() {
     let mut served = serve().await;
     served.requests.as_ref().unwrap().send(WatchRequest { request_union: None }).await.unwrap();
     let refused = [
-        (WatchCreateRequest { start_revision: -1, ..on("secret") }, REASON_NEGATIVE_START),
+        (WatchCreateRequest { start_revision: -1, ..on("secret") }, NEGATIVE_START),
         (on("secret"), "rpc error: code = PermissionDenied desc = etcdserver: permission denied"),
         (WatchCreateRequest { range_end: "a".into(), ..on("b") }, REASON_EMPTY_RANGE),
     ];
@@ -209,7 +215,10 @@ async fn endings() {
     assert!(served.next().await.created);
     served.hub.close();
     let status = served.response().await.unwrap_err();
-    assert_eq!((status.code(), status.message()), (tonic::Code::Unavailable, STOPPED));
+    assert_eq!(
+        (status.code(), status.message()),
+        (tonic::Code::Unavailable, "etcdserver: server stopped")
+    );
 
     let mut request = Request::new(tokio_stream::empty());
     request.metadata_mut().insert("hasleader", "true".parse().unwrap());

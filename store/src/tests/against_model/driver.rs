@@ -50,7 +50,7 @@ impl Driver {
             Step::Apply(op) => self.apply(op),
             Step::Range(request) => self.range(&request),
             Step::ReadTxn(request) => self.read_txn(&request),
-            Step::History { from, bytes_max } => self.history(from, bytes_max),
+            Step::History { from, to, bytes_max } => self.history(from, to, bytes_max),
             Step::Flush => drop(self.flusher.flush_once().unwrap()),
             Step::Compact(keys_max) => drop(self.compactor.step(keys_max).unwrap()),
             Step::Crash => self.use_store(open(&self.engine)),
@@ -112,11 +112,14 @@ impl Driver {
         assert_eq!(self.reader.txn(None, request), expected, "{request:?}");
     }
 
-    fn history(&self, from: i64, bytes_max: usize) {
-        let expected = self.model.history(from);
+    fn history(&self, from: i64, to: i64, bytes_max: usize) {
+        let expected = self.model.history(from).map(|mut events| {
+            events.retain(|event| event.revision.main <= to);
+            events
+        });
         let (mut next, mut events) = (from, Vec::new());
-        while next <= self.model.revision {
-            match self.reader.history(next, i64::MAX, &|_| true, bytes_max) {
+        while next <= self.model.revision.min(to) {
+            match self.reader.history(next, to, &|_| true, bytes_max) {
                 Ok(chunk) => {
                     assert!(chunk.next > next, "{from} {bytes_max}");
                     let main = |event: &Event| event.revision.main;
@@ -135,7 +138,7 @@ impl Driver {
             let prev = self.reader.key_value(&event.kv.key, entry).unwrap();
             assert_eq!(prev.as_ref(), self.model.prev_kv(event), "{event:?}");
         }
-        if from <= self.model.revision {
+        if from <= self.model.revision.min(to) {
             assert_eq!(Ok(events), expected);
         }
     }
@@ -191,7 +194,7 @@ impl Driver {
             self.range(&everything);
             self.range(&RangeRequest { limit: 1, ..everything.clone() });
             self.range(&RangeRequest { count_only: true, ..everything });
-            self.history(revision, 100);
+            self.history(revision, i64::MAX, 100);
         }
         assert_eq!(reader.hash(), twin.hash());
         self.compare_leases();

@@ -17,6 +17,7 @@ pub(super) enum Step {
     ReadTxn(TxnRequest),
     History {
         from: i64,
+        to: i64,
         bytes_max: usize,
     },
     Flush,
@@ -39,7 +40,8 @@ fn step() -> impl Strategy<Value = Step> {
         40 => op().prop_map(Step::Apply),
         10 => range().prop_map(Step::Range),
         3 => read_txn().prop_map(Step::ReadTxn),
-        4 => (revision(), 1usize..400).prop_map(|(from, bytes_max)| Step::History { from, bytes_max }),
+        4 => (revision(), revision(), 1usize..400)
+            .prop_map(|(from, to, bytes_max)| Step::History { from, to, bytes_max }),
         6 => Just(Step::Flush),
         6 => (1usize..6).prop_map(Step::Compact),
         2 => Just(Step::Crash),

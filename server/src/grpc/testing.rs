@@ -1,0 +1,33 @@
+//! A node on a disk of its own, for tests of services.
+
+use std::time::Duration;
+
+use raft::{Config, InitialMember, ServerNode};
+use tempfile::TempDir;
+
+use super::{Context, Options};
+
+pub(super) struct Home {
+    pub(super) context: Context,
+    _dir: TempDir,
+}
+
+/// Starts a node whose store may hold `quota_bytes`.
+pub(super) async fn home(quota_bytes: Option<u64>) -> Home {
+    let dir = tempfile::tempdir().unwrap();
+    let member = InitialMember { id: 1, name: "one".to_owned(), peer_urls: Vec::new() };
+    let config = Config {
+        unsafe_no_fsync: true,
+        ..Config::new(dir.path().join("data"), 2, 1, vec![member])
+    };
+    let node = ServerNode::start(config).await.unwrap();
+    let options = Options {
+        cluster_id: 2,
+        member_id: 1,
+        request_bytes_max: 1536 << 10,
+        quota_bytes,
+        bcrypt_cost: 4,
+        token_ttl: Duration::from_secs(300),
+    };
+    Home { context: Context::new(node, options), _dir: dir }
+}

@@ -65,9 +65,9 @@ async fn measure(subject: &Subject, restart: &Restart) -> Result<Figures, Box<dy
     let mut restarts = Vec::new();
     for round in 0..restart.restarts {
         if round == 0 {
-            server.stop()?
+            server.stop()?;
         } else {
-            server.kill()?
+            server.kill()?;
         }
         let start = Instant::now();
         server = Server::start(subject, &data_dir)?;

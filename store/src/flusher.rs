@@ -51,7 +51,8 @@ impl Flusher {
         self.shared.state.read().pending.bytes()
     }
 
-    /// Index of the newest log entry whose effects, and those of all before, are in the engine.
+    /// Index of the newest log entry whose effects, and those of all before, are in the engine;
+    /// 0 also before the first.
     pub fn flushed_index(&self) -> u64 {
         self.shared.flushed.index.load(Ordering::Acquire)
     }

@@ -216,7 +216,7 @@ impl Reader {
     }
 
     /// Bytes applied but not yet in the engine.
-    pub fn size_pending(&self) -> usize {
+    pub fn pending_bytes(&self) -> usize {
         self.shared.state.read().pending.bytes()
     }
 
@@ -225,7 +225,10 @@ impl Reader {
         self.shared.state.read().live_bytes
     }
 
+    /// All sizes. It asks the engine for its own, which may mean looking at many files: not for
+    /// every request.
     pub fn size(&self) -> Size {
+        // An engine that cannot even say this fails elsewhere, where it matters.
         let engine_bytes = self.shared.engine.size_bytes().unwrap_or(0);
         let state = self.shared.state.read();
         Size {

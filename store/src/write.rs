@@ -15,7 +15,7 @@ use crate::{Entry, Event, EventBatch, EventKind, Position, Revision};
 
 /// Bytes of a request that are kept are copied out of it if they are fewer than this: a small
 /// slice must not keep a large buffer alive. Larger ones are worth sharing.
-const SHARED_BYTES_MIN: usize = 4 << 10;
+const SHARED_BYTES_MIN: usize = 64 << 10;
 
 /// What a command changed, one batch per main revision.
 pub(crate) type Batches = SmallVec<[Arc<EventBatch>; 1]>;
@@ -171,10 +171,10 @@ impl<'a> Write<'a> {
     /// Ends the command: it is applied at `position`.
     pub(crate) fn commit(mut self, position: Position) -> Batches {
         self.end_revision();
-        assert!(
-            self.state.position.index < position.index,
-            "log entries are applied in order, each once"
-        );
+        let last = &self.state.position;
+        // The log may begin with index 0, as that of raft does.
+        let is_first = *last == Position::default();
+        assert!(is_first || last.index < position.index, "entries are applied in order, each once");
         let mut delta = self.delta;
         delta.position = position.clone();
         delta.revision = self.state.revision;

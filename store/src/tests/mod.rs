@@ -2,6 +2,7 @@
 
 mod against_model;
 mod concurrent;
+mod mark;
 mod transcript;
 
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use api::etcdserverpb as pb;
 use api::etcdserverpb::request_op::Request;
 use bytes::Bytes;
 
-use crate::engine::MemEngine;
+use crate::engine::{Engine, MemEngine};
 use crate::{Applied, Error, EventKind, Options, Position, Response, Store};
 
 struct Fixture {

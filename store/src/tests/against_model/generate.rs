@@ -82,7 +82,7 @@ fn range_end() -> impl Strategy<Value = Bytes> {
 fn value() -> impl Strategy<Value = Bytes> {
     prop_oneof![
         8 => "[xyz]{0,3}".prop_map(Bytes::from),
-        1 => Just(Bytes::from(vec![b'v'; 5000])),
+        1 => Just(Bytes::from(vec![b'v'; 70_000])),
     ]
 }
 

@@ -39,7 +39,11 @@ impl watch::Source for Still {
         Ok(HistoryChunk { events: Vec::new(), next: to + 1 })
     }
 
-    fn key_value(&self, _: &Bytes, _: &Entry) -> Result<Option<api::mvccpb::KeyValue>, store::Error> {
+    fn key_value(
+        &self,
+        _: &Bytes,
+        _: &Entry,
+    ) -> Result<Option<api::mvccpb::KeyValue>, store::Error> {
         Ok(None)
     }
 }
@@ -211,7 +215,10 @@ async fn endings() {
     assert!(served.next().await.created);
     served.hub.close();
     let status = served.response().await.unwrap_err();
-    assert_eq!((status.code(), status.message()), (tonic::Code::Unavailable, "etcdserver: server stopped"));
+    assert_eq!(
+        (status.code(), status.message()),
+        (tonic::Code::Unavailable, "etcdserver: server stopped")
+    );
 
     let mut request = Request::new(tokio_stream::empty());
     request.metadata_mut().insert("hasleader", "true".parse().unwrap());

@@ -111,6 +111,10 @@ impl Generator {
             // While an alarm is raised, 3.4 forgets about permissions.
             return self.administrator();
         }
+        if matches!(action, Action::Watch(watch) if watch.range_end[..] == [0]) {
+            // 3.4 takes the permission for the first key for enough.
+            return self.administrator();
+        }
         match self.dice.below(100) {
             0..50 => self.administrator(),
             _ if matches!(action, Action::Call(Call::AuthDisable(_))) => self.administrator(),
@@ -164,9 +168,9 @@ fn maintenance(dice: &mut Dice, world: &World) -> Call {
     match dice.below(16) {
         0..3 => Call::Status(StatusRequest {}),
         3..5 => Call::MemberList(MemberListRequest { linearizable: dice.one_in(2) }),
-        5..7 => alarm(0, dice),
-        7 => alarm(1, dice),
-        8 => alarm(2, dice),
+        5..7 => alarm(0, dice, world),
+        7 => alarm(1, dice, world),
+        8 => alarm(2, dice, world),
         9 => Call::Defragment(DefragmentRequest {}),
         10 => Call::Hash(HashRequest {}),
         11..15 => Call::HashKv(HashKvRequest { revision: kv::revision(dice, world) }),
@@ -174,8 +178,13 @@ fn maintenance(dice: &mut Dice, world: &World) -> Call {
     }
 }
 
-/// `action` as in the protocol: 0 asks, 1 raises, 2 disarms.
-fn alarm(action: i32, dice: &mut Dice) -> Call {
-    let alarm = if action == 0 { dice.pick(&[0, 1, 2]) } else { dice.pick(&[1, 1, 2]) };
+/// `action` as in the protocol: 0 asks, 1 raises, 2 disarms. Only one alarm is raised at a time:
+/// when one of two is disarmed, 3.4 forgets the other.
+fn alarm(action: i32, dice: &mut Dice, world: &World) -> Call {
+    let alarm = match action {
+        0 => dice.pick(&[0, 1, 2]),
+        1 if !world.alarms.is_empty() => world.alarms[0],
+        _ => dice.pick(&[1, 1, 2]),
+    };
     Call::Alarm(AlarmRequest { action, member_id: OWN_MEMBER, alarm })
 }

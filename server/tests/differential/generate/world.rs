@@ -23,6 +23,8 @@ pub(crate) struct World {
     pub alarms: Vec<i32>,
     /// The password of each user that has one.
     pub passwords: BTreeMap<String, String>,
+    /// How many permissions each role has been granted, at most.
+    pub grants: BTreeMap<String, usize>,
     needs_login: bool,
 }
 
@@ -69,6 +71,12 @@ impl World {
             (Call::UserChangePassword(request), _) => {
                 self.passwords.insert(request.name.clone(), request.password.clone());
                 self.needs_login |= self.auth_enabled && request.name == "root";
+            }
+            (Call::RoleGrantPermission(request), _) => {
+                *self.grants.entry(request.name.clone()).or_default() += 1;
+            }
+            (Call::RoleDelete(request), _) => {
+                self.grants.remove(&request.role);
             }
             (Call::UserDelete(request), _) => {
                 self.passwords.remove(&request.name);

@@ -146,7 +146,7 @@ async fn ask_each<T>(
             Ok(answer) => answers.push((endpoint, answer)),
             Err(failure) => {
                 eprintln!("Failed to get the {what} of endpoint {endpoint} ({})", failure.message);
-                outcome = Err(Failure::error(format!("{endpoint} did not answer")));
+                outcome = Err(failure);
             }
         }
     }

@@ -6,6 +6,8 @@ use tonic::{Code, Status};
 pub(super) const EXIT_ERROR: u8 = 1;
 /// The answer said that the thing asked about is not there any more.
 pub(super) const EXIT_BAD_CONNECTION: u8 = 2;
+/// What was read from standard input is no command.
+pub(super) const EXIT_INVALID_INPUT: u8 = 3;
 /// The input was understood but asks for something that does not exist.
 pub(super) const EXIT_BAD_FEATURE: u8 = 4;
 /// A watch ended before it was told to.
@@ -36,6 +38,10 @@ impl Failure {
 
     pub(super) fn bad_args(message: impl Into<String>) -> Self {
         Self::new(EXIT_BAD_ARGS, message)
+    }
+
+    pub(super) fn invalid_input(message: impl Into<String>) -> Self {
+        Self::new(EXIT_INVALID_INPUT, message)
     }
 
     pub(super) fn bad_feature(message: impl Into<String>) -> Self {

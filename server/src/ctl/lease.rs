@@ -57,6 +57,7 @@ pub(super) fn parse_id(text: &str) -> Result<i64, Failure> {
 fn only_id(words: &[String], verb: &str) -> Result<i64, Failure> {
     match words {
         [id] => parse_id(id),
+        _ if verb == "revoke" => Err(Failure::bad_args("lease revoke command needs 1 argument")),
         _ => Err(Failure::bad_args(format!("lease {verb} command needs lease ID as argument"))),
     }
 }
@@ -69,7 +70,10 @@ async fn grant(words: &[String], session: &Session) -> Outcome {
         Failure::bad_args(format!("bad TTL ({text:?}), expecting a number of seconds"))
     })?;
     let mut client = session.lease().await?;
-    let response = session.call(client.lease_grant(LeaseGrantRequest { ttl, id: 0 })).await?;
+    let answer = session.call(client.lease_grant(LeaseGrantRequest { ttl, id: 0 })).await;
+    let response = answer.map_err(|failure| {
+        Failure::error(format!("failed to grant lease ({})", failure.message))
+    })?;
     let header = response.header.as_ref();
     session.out.print(
         || println!("lease {:016x} granted with TTL({}s)", response.id, response.ttl),

@@ -12,7 +12,7 @@ use super::quote::unquote_prefix;
 
 /// Parses `TARGET("KEY") OPERATOR "VALUE"`.
 pub(super) fn parse_compare(line: &str) -> Result<Compare, Failure> {
-    let malformed = || Failure::bad_args(format!("malformed comparison: {line}"));
+    let malformed = || Failure::invalid_input(format!("malformed comparison: {line}"));
     let (target, rest) = line.split_once('(').ok_or_else(malformed)?;
     let (key, rest) = unquote_prefix(rest.trim_start()).ok_or_else(malformed)?;
     let rest = rest.trim_start().strip_prefix(')').ok_or_else(malformed)?.trim_start();
@@ -26,7 +26,9 @@ pub(super) fn parse_compare(line: &str) -> Result<Compare, Failure> {
         "!=" => CompareResult::NotEqual,
         ">" => CompareResult::Greater,
         "<" => CompareResult::Less,
-        other => return Err(Failure::bad_args(format!("{other:?} is not a comparison: = != > <"))),
+        other => {
+            return Err(Failure::invalid_input(format!("{other:?} is not a comparison: = != > <")));
+        }
     };
     let (target, union) = target_value(target.trim(), value, line)?;
     Ok(Compare {
@@ -46,7 +48,7 @@ fn target_value(
     let number = || {
         let text = std::str::from_utf8(&value).ok();
         text.and_then(|text| text.parse().ok())
-            .ok_or_else(|| Failure::bad_args(format!("not a number on the right of: {line}")))
+            .ok_or_else(|| Failure::invalid_input(format!("not a number on the right of: {line}")))
     };
     Ok(match target {
         "ver" | "version" => (CompareTarget::Version, TargetUnion::Version(number()?)),
@@ -58,7 +60,7 @@ fn target_value(
             (CompareTarget::Lease, TargetUnion::Lease(id))
         }
         other => {
-            return Err(Failure::bad_args(format!(
+            return Err(Failure::invalid_input(format!(
                 "malformed comparison: {line} (unknown target {other})"
             )));
         }
@@ -82,8 +84,9 @@ enum RequestVerb {
 /// Parses `get`, `put` or `del` with the flags that they have on the command line.
 pub(super) fn parse_request(line: &str) -> Result<RequestOp, Failure> {
     let words = words(line)?;
-    let parsed = RequestLine::try_parse_from(words)
-        .map_err(|error| Failure::bad_args(format!("invalid txn request {line:?}: {error}")))?;
+    let parsed = RequestLine::try_parse_from(words).map_err(|error| {
+        Failure::invalid_input(format!("invalid txn request {line:?}: {error}"))
+    })?;
     let request = match parsed.verb {
         RequestVerb::Get(get) => Request::RequestRange(get.request()?),
         RequestVerb::Put(put) => Request::RequestPut(put.request(None)?),
@@ -94,7 +97,8 @@ pub(super) fn parse_request(line: &str) -> Result<RequestOp, Failure> {
 
 /// Splits a line as a shell does: blanks separate, quotes hold together.
 pub(super) fn words(line: &str) -> Result<Vec<String>, Failure> {
-    shlex::split(line).ok_or_else(|| Failure::bad_args(format!("a quote is not closed in: {line}")))
+    shlex::split(line)
+        .ok_or_else(|| Failure::invalid_input(format!("a quote is not closed in: {line}")))
 }
 
 #[cfg(test)]

@@ -74,7 +74,7 @@ pub(super) async fn watch(watch: Watch, session: &mut Session) -> Outcome {
             line = input.next_line(), if interactive => {
                 let line = line.map_err(|error| Failure::io("cannot read standard input", &error))?;
                 let Some(line) = line else {
-                    return Err(Failure::bad_args("Error reading watch request line: EOF"));
+                    return Err(Failure::invalid_input("Error reading watch request line: EOF"));
                 };
                 obey(&line, &requests, &mut commands);
             }
@@ -140,24 +140,17 @@ fn keys_from_environment() -> Result<Vec<OsString>, Failure> {
 }
 
 fn print(answer: &WatchResponse, commands: &Commands, session: &Session) -> Outcome {
-    if answer.canceled {
-        let reason = match (answer.compact_revision, answer.cancel_reason.as_str()) {
-            (0, reason) => reason,
-            _ => "etcdserver: mvcc: required revision has been compacted",
-        };
-        eprintln!("watch was canceled ({reason})");
-        return Err(Failure::new(EXIT_INTERRUPTED, "watch is canceled by the server"));
-    }
-    if answer.created {
+    if answer.created && !answer.canceled {
         return Ok(());
     }
-    let is_progress = answer.events.is_empty();
-    if is_progress && session.out.format != Format::Json {
+    if !answer.canceled && answer.events.is_empty() {
         let revision = answer.header.as_ref().map_or(0, |header| header.revision);
         println!("progress notify: {revision}");
-        return Ok(());
     }
     print_events(answer, session)?;
+    if answer.canceled {
+        return Err(canceled(answer));
+    }
     let command = usize::try_from(answer.watch_id).ok().and_then(|id| commands.get(id));
     match command {
         Some(command) if !command.is_empty() => {
@@ -165,6 +158,16 @@ fn print(answer: &WatchResponse, commands: &Commands, session: &Session) -> Outc
         }
         _ => Ok(()),
     }
+}
+
+/// Tells why the server ended the watch.
+fn canceled(answer: &WatchResponse) -> Failure {
+    let reason = match (answer.compact_revision, answer.cancel_reason.as_str()) {
+        (0, reason) => reason,
+        _ => "etcdserver: mvcc: required revision has been compacted",
+    };
+    eprintln!("watch was canceled ({reason})");
+    Failure::new(EXIT_INTERRUPTED, "watch is canceled by the server")
 }
 
 fn print_events(answer: &WatchResponse, session: &Session) -> Outcome {

@@ -131,6 +131,7 @@ pub(in crate::ctl) fn role(response: &AuthRoleGetResponse) {
 
 pub(in crate::ctl) fn roles(response: &AuthRoleListResponse) {
     header(response.header.as_ref());
-    let roles: Vec<String> = response.roles.iter().map(|role| quote(role.as_bytes())).collect();
-    field("Roles", roles.join(" "));
+    let roles: String =
+        response.roles.iter().map(|role| format!(" {}", quote(role.as_bytes()))).collect();
+    println!("\"Roles\" :{roles}");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use api::etcdserverpb::{LeaseLeasesRequest, RangeRequest, WatchCreateRequest, WatchResponse};
 use api::mvccpb::Event;
-use testkit::{Program, bounded};
+use testkit::{Kind, Program, bounded};
 
 use crate::call::{Action, Answer, Call, Caller, Refusal, Step};
 use crate::differences::{self, Verdict};
@@ -121,7 +121,36 @@ impl Comparison {
         }
         let (mut a, mut b) =
             tokio::join!(self.reference.call(step, call), self.subject.call(step, call));
-        self.compare(step, Some(call), &mut a, &mut b)
+        self.compare(step, Some(call), &mut a, &mut b)?;
+        match call {
+            Call::Range(range) => self.range_stream(step, range, &a).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// The same range again, as a stream: together its chunks have to be the answer. Only berth
+    /// is asked, for the calls that a stream can answer.
+    async fn range_stream(
+        &mut self,
+        step: &Step,
+        range: &RangeRequest,
+        answer: &Answer,
+    ) -> Result<(), String> {
+        let filters = [
+            range.min_mod_revision,
+            range.max_mod_revision,
+            range.min_create_revision,
+            range.max_create_revision,
+        ];
+        let plain = range.sort_order == 0 && range.sort_target == 0 && filters == [0; 4];
+        if !plain || self.subject.server.program.kind == Kind::Etcd {
+            return Ok(());
+        }
+        let streamed = self.subject.range_stream(step, range).await;
+        if streamed == *answer {
+            return Ok(());
+        }
+        Err(format!("reference: {answer:#?}\nsubject's stream: {streamed:#?}"))
     }
 
     async fn keep_alive(&mut self, step: &Step, lease: i64) -> Result<(), String> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use api::etcdserverpb::{LeaseKeepAliveRequest, MemberListRequest};
+use api::etcdserverpb::{LeaseKeepAliveRequest, MemberListRequest, RangeRequest, RangeResponse};
 use testkit::{Clients, Program, Server, bounded, with_token};
 
 use crate::call::{Answer, Call, Caller, Refusal, Reply, Step};
@@ -52,6 +52,25 @@ impl Side {
             self.tokens.insert(request.name.clone(), reply.token.clone());
         }
         self.ids.canonicalise(call, &mut reply);
+        Ok(reply)
+    }
+
+    /// Makes a range as a stream (etcd 3.7) and returns its chunks as one canonical answer.
+    pub(crate) async fn range_stream(&mut self, step: &Step, range: &RangeRequest) -> Answer {
+        let token = self.token(&step.caller);
+        let request = with_token(range.clone(), token.as_deref());
+        let mut chunks = bounded(self.clients.kv.range_stream(request)).await?.into_inner();
+        let mut whole = RangeResponse::default();
+        while let Some(chunk) = bounded(chunks.message()).await? {
+            let chunk = chunk.range_response.unwrap_or_default();
+            whole.kvs.extend(chunk.kvs);
+            // Only the last chunk has these.
+            whole.header = chunk.header.or(whole.header);
+            whole.more |= chunk.more;
+            whole.count += chunk.count;
+        }
+        let mut reply = Reply::Range(whole);
+        self.ids.canonicalise(&Call::Range(range.clone()), &mut reply);
         Ok(reply)
     }
 

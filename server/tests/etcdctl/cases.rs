@@ -191,7 +191,7 @@ const TRANSACTIONS: &[Case] = &[
     run("txn").stdin("ver(\"a\") > \"1\"\nc(\"a\") > \"0\"\nval(\"a\") < \"z\"\n\nget a\n\n\n"),
     run("txn").stdin("\nput \"quoted key\" \"quoted value\"\nget \"quoted key\"\n\n\n"),
     run("txn").stdin("\ndel c\ndel d --prev-kv\n\n\n").forms_all(),
-    run("txn").stdin("\nget a z\n\n\n").forms_all(),
+    run("txn").stdin("\nget \"\" --prefix\n\n\n").forms_all(),
     run("txn").stdin("\nput a 1\nput a 2\n\n\n"),
     run("txn").stdin("\nput a 1\ndel a\n\n\n"),
     run("txn").stdin("\nput a\n\n\n"),

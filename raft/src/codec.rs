@@ -253,7 +253,10 @@ mod tests {
             ..Default::default()
         };
         let op = Some(api::berthpb::command::Op::Put(put));
-        assert_eq!(hex(encode_command(&Command { principal: None, op })), "0152060a016b120176");
+        assert_eq!(
+            hex(encode_command(&Command { principal: None, origin: None, op })),
+            "0152060a016b120176"
+        );
         let peer = Peer { name: "m".into(), peer_urls: vec!["u".into()] };
         let one = Membership::new(vec![BTreeSet::from([1])], BTreeMap::from([(1, peer)])).unwrap();
         let payload = EntryPayload::Membership(one.clone());

@@ -23,6 +23,7 @@ mod log_store;
 mod network;
 mod node;
 mod open;
+pub mod peer;
 mod signal;
 mod snapshot;
 mod snapshotter;

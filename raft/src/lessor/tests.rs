@@ -149,7 +149,7 @@ async fn revoked_leases_are_forgotten_and_closing_ends_all() {
     clock.promote(|| leases(2, 10));
     let proposals = expiring(&clock, |_| true);
     let revoke = Op::LeaseRevoke(LeaseRevokeRequest { id: 1 });
-    let command = Command { principal: None, op: Some(revoke) };
+    let command = Command { principal: None, origin: None, op: Some(revoke) };
     clock.observe(50, &command, &ok(Response::LeaseRevoke(LeaseRevokeResponse::default())));
     assert_eq!(clock.keep_alive(1).await, Ok(None));
     sleep(s(10)).await;

@@ -5,7 +5,7 @@ use api::etcdserverpb::{CompactionRequest, Member};
 
 /// No principal: the server asks for itself.
 fn own(op: Op) -> Command {
-    Command { principal: None, op: Some(op) }
+    Command { principal: None, origin: None, op: Some(op) }
 }
 
 pub(super) fn compact(revision: i64) -> Command {
@@ -13,5 +13,5 @@ pub(super) fn compact(revision: i64) -> Command {
 }
 
 pub(super) fn publish(member: Member) -> Command {
-    own(Op::PublishMember(PublishMember { member: Some(member) }))
+    own(Op::PublishMember(PublishMember { member: Some(member), incarnation: 0 }))
 }

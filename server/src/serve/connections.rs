@@ -1,22 +1,29 @@
 //! Accepting connections and carrying HTTP/1 and HTTP/2 over each, gRPC among them.
 
+use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
+use axum::response::Response;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::Service;
+use tower::util::MapRequest;
 
 use super::listen::Listener;
-use super::tls::Tls;
+use super::tls::{Acceptor, ClientTls, PeerTls, common_name};
 use crate::config::Settings;
-use crate::grpc::Mended;
+use crate::grpc::{CommonName, Mended};
 
 /// Bytes that one stream may send before the server has taken them; larger than a request of etcd's
 /// default size, so that none waits for a window.
@@ -27,24 +34,60 @@ const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 const HEADER_BYTES_MAX: u32 = 64 << 10;
 /// How long a client of HTTP/1 may take to send its headers.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(30);
-/// How long a TLS handshake may take.
-const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 /// A pause after a failed accept: when files run out, only time helps.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 const _: () = assert!(STREAM_WINDOW_BYTES <= CONNECTION_WINDOW_BYTES);
 
+/// What listeners with `https` use.
+#[derive(Clone)]
+pub(super) struct Tls {
+    pub(super) clients: Option<ClientTls>,
+    pub(super) members: Option<PeerTls>,
+}
+
+impl Tls {
+    /// # Errors
+    /// One line that names the file that is missing or wrong.
+    pub(super) fn open(settings: &Settings) -> Result<Self, String> {
+        let clients = settings.client_tls.as_ref().map(ClientTls::open).transpose()?;
+        let members = settings.peer_tls.as_ref().map(PeerTls::open).transpose()?;
+        Ok(Self { clients, members })
+    }
+
+    /// How connections to `listener` begin, if not in the clear.
+    fn of(&self, listener: &Listener) -> Option<Handshake> {
+        if !listener.tls {
+            return None;
+        }
+        let handshake = if listener.roles.is_for_members_alone() {
+            let acceptor = self.members.as_ref().map(|tls| tls.acceptor().clone())?;
+            Handshake { acceptor, common_name_is_user: false }
+        } else {
+            let tls = self.clients.as_ref()?;
+            let common_name_is_user = tls.common_name_is_user();
+            Handshake { acceptor: tls.acceptor().clone(), common_name_is_user }
+        };
+        Some(handshake)
+    }
+}
+
+#[derive(Clone)]
+struct Handshake {
+    acceptor: Acceptor,
+    common_name_is_user: bool,
+}
+
 /// How connections are served. Clones are alike.
 #[derive(Clone)]
 pub(super) struct Connections {
     builder: Builder<TokioExecutor>,
-    /// For listeners that want it.
-    tls: Option<Tls>,
+    tls: Tls,
     stopping: CancellationToken,
 }
 
 impl Connections {
-    pub(super) fn new(settings: &Settings, tls: Option<Tls>, stopping: CancellationToken) -> Self {
+    pub(super) fn new(settings: &Settings, tls: Tls, stopping: CancellationToken) -> Self {
         let limits = &settings.limits;
         let mut builder = Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME_MAX);
@@ -63,12 +106,14 @@ impl Connections {
     /// Accepts until the server stops; returns when every connection has ended.
     pub(super) async fn serve(self, listener: Listener, routes: Router) {
         let connections = TaskTracker::new();
+        let handshake = self.tls.of(&listener);
         while let Some(accepted) = self.stopping.run_until_cancelled(listener.socket.accept()).await
         {
             match accepted {
-                Ok((stream, _)) => {
-                    let tls = self.tls.as_ref().filter(|_| listener.tls).map(Tls::acceptor);
-                    connections.spawn(self.clone().open(stream, tls, routes.clone()));
+                Ok((stream, remote)) => {
+                    let connection =
+                        self.clone().open(stream, remote, handshake.clone(), routes.clone());
+                    connections.spawn(connection);
                 }
                 Err(error) => pause(&error).await,
             }
@@ -79,22 +124,37 @@ impl Connections {
     }
 
     /// One connection from its first byte to its end.
-    async fn open(self, stream: TcpStream, tls: Option<TlsAcceptor>, routes: Router) {
+    async fn open(
+        self,
+        stream: TcpStream,
+        remote: SocketAddr,
+        handshake: Option<Handshake>,
+        routes: Router,
+    ) {
         // Small answers must not wait for more to send along.
         let _ = stream.set_nodelay(true);
-        let Some(tls) = tls else { return self.carry(stream, routes).await };
-        match tokio::time::timeout(HANDSHAKE_TIME_MAX, tls.accept(stream)).await {
-            Ok(Ok(stream)) => self.carry(stream, routes).await,
-            Ok(Err(error)) => tracing::warn!(error = %error, "rejected connection"),
-            Err(_) => tracing::warn!("rejected connection: no TLS handshake in time"),
+        let Some(handshake) = handshake else { return self.carry(stream, routes).await };
+        let stream = match handshake.acceptor.accept(stream).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(remote_addr = %remote, error = %error, "rejected connection");
+                return;
+            }
+        };
+        match user_of(&stream).filter(|_| handshake.common_name_is_user) {
+            Some(name) => self.carry(stream, named(routes, name)).await,
+            None => self.carry(stream, routes).await,
         }
     }
 
     /// HTTP on an open stream. When the server stops, requests under way go on and no new ones are
     /// taken.
-    async fn carry<S>(self, stream: S, routes: Router)
+    async fn carry<S, R>(self, stream: S, routes: R)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        R: Service<Request<Incoming>, Response = Response, Error = Infallible>,
+        R: Clone + Send + 'static,
+        R::Future: Send,
     {
         let service = TowerToHyperService::new(routes);
         let connection = self.builder.serve_connection(TokioIo::new(Mended::new(stream)), service);
@@ -111,6 +171,26 @@ impl Connections {
             tracing::debug!(error = %error, "a connection ended early");
         }
     }
+}
+
+/// Who the certificate that was shown says its holder is.
+fn user_of(stream: &TlsStream<TcpStream>) -> Option<CommonName> {
+    let leaf = stream.get_ref().1.peer_certificates()?.first()?;
+    common_name(leaf).map(|name| CommonName::new(&name))
+}
+
+/// `routes` with every request marked as that of `name`.
+fn named(
+    routes: Router,
+    name: CommonName,
+) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
++ Clone
++ Send
++ 'static {
+    MapRequest::new(routes, move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(name.clone());
+        request
+    })
 }
 
 async fn pause(error: &io::Error) {

@@ -13,10 +13,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::listen::Listener;
+use super::listen::{Listener, Roles};
 use super::tls::Tls;
-use crate::config::Settings;
+use crate::config::{Limits, Settings};
 use crate::grpc::Mended;
+use crate::peer;
 
 /// Bytes that one stream may send before the server has taken them; larger than a request of etcd's
 /// default size, so that none waits for a window.
@@ -34,10 +35,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 const _: () = assert!(STREAM_WINDOW_BYTES <= CONNECTION_WINDOW_BYTES);
 
+type Http = Builder<TokioExecutor>;
+
 /// How connections are served. Clones are alike.
 #[derive(Clone)]
 pub(super) struct Connections {
-    builder: Builder<TokioExecutor>,
+    for_clients: Http,
+    /// For listeners that serve other members alone.
+    for_members: Http,
     /// For listeners that want it.
     tls: Option<Tls>,
     stopping: CancellationToken,
@@ -45,19 +50,8 @@ pub(super) struct Connections {
 
 impl Connections {
     pub(super) fn new(settings: &Settings, tls: Option<Tls>, stopping: CancellationToken) -> Self {
-        let limits = &settings.limits;
-        let mut builder = Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME_MAX);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(limits.concurrent_streams_max)
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .max_header_list_size(HEADER_BYTES_MAX)
-            .keep_alive_interval(limits.keepalive_interval)
-            .keep_alive_timeout(limits.keepalive_timeout);
-        Self { builder, tls, stopping }
+        let for_clients = for_clients(&settings.limits);
+        Self { for_clients, for_members: peer::http(), tls, stopping }
     }
 
     /// Accepts until the server stops; returns when every connection has ended.
@@ -68,7 +62,8 @@ impl Connections {
             match accepted {
                 Ok((stream, _)) => {
                     let tls = self.tls.as_ref().filter(|_| listener.tls).map(Tls::acceptor);
-                    connections.spawn(self.clone().open(stream, tls, routes.clone()));
+                    let opened = self.clone().open(stream, tls, listener.roles, routes.clone());
+                    connections.spawn(opened);
                 }
                 Err(error) => pause(&error).await,
             }
@@ -79,25 +74,37 @@ impl Connections {
     }
 
     /// One connection from its first byte to its end.
-    async fn open(self, stream: TcpStream, tls: Option<TlsAcceptor>, routes: Router) {
+    async fn open(self, stream: TcpStream, tls: Option<TlsAcceptor>, roles: Roles, routes: Router) {
         // Small answers must not wait for more to send along.
         let _ = stream.set_nodelay(true);
-        let Some(tls) = tls else { return self.carry(stream, routes).await };
+        let Some(tls) = tls else { return self.speak(stream, roles, routes).await };
         match tokio::time::timeout(HANDSHAKE_TIME_MAX, tls.accept(stream)).await {
-            Ok(Ok(stream)) => self.carry(stream, routes).await,
+            Ok(Ok(stream)) => self.speak(stream, roles, routes).await,
             Ok(Err(error)) => tracing::warn!(error = %error, "rejected connection"),
             Err(_) => tracing::warn!("rejected connection: no TLS handshake in time"),
         }
     }
 
+    /// Members get wider windows, and none of the care that old clients need.
+    async fn speak<S>(self, stream: S, roles: Roles, routes: Router)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        if roles.peer && !roles.grpc {
+            self.carry(&self.for_members, stream, routes).await;
+        } else {
+            self.carry(&self.for_clients, Mended::new(stream), routes).await;
+        }
+    }
+
     /// HTTP on an open stream. When the server stops, requests under way go on and no new ones are
     /// taken.
-    async fn carry<S>(self, stream: S, routes: Router)
+    async fn carry<S>(&self, http: &Http, stream: S, routes: Router)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let service = TowerToHyperService::new(routes);
-        let connection = self.builder.serve_connection(TokioIo::new(Mended::new(stream)), service);
+        let connection = http.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
@@ -111,6 +118,21 @@ impl Connections {
             tracing::debug!(error = %error, "a connection ended early");
         }
     }
+}
+
+fn for_clients(limits: &Limits) -> Http {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.concurrent_streams_max)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_header_list_size(HEADER_BYTES_MAX)
+        .keep_alive_interval(limits.keepalive_interval)
+        .keep_alive_timeout(limits.keepalive_timeout);
+    builder
 }
 
 async fn pause(error: &io::Error) {

@@ -41,7 +41,7 @@ impl Presence {
     }
 
     /// Whoever listens at `urls`.
-    pub(super) fn of_stranger(urls: Vec<String>) -> Arc<Self> {
+    pub(super) fn of_stranger(urls: &[String]) -> Arc<Self> {
         Arc::new(Self { name: urls.join(","), counters: None, state: Mutex::default() })
     }
 

@@ -35,7 +35,7 @@ impl GrpcTransport {
 
     /// What is known of whoever is at the end of `route`.
     fn presence(&self, route: &Route) -> Arc<Presence> {
-        let Some(id) = route.member_id() else { return Presence::of_stranger(route.urls()) };
+        let Some(id) = route.member_id() else { return Presence::of_stranger(&route.urls()) };
         shared(&self.peers, id, || Presence::of_member(self.options.metrics.member(id)))
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::types::Membership;
+use crate::types::{Membership, Peer};
 
 /// Peer URLs by member id. Clones share it.
 #[derive(Clone, Default)]
@@ -18,6 +18,11 @@ impl AddressBook {
     pub(crate) fn follow(&self, membership: &Membership) {
         let urls = membership.nodes().map(|(id, peer)| (*id, peer.peer_urls.clone())).collect();
         *self.urls.write() = urls;
+    }
+
+    /// Takes over one member of a membership that is not applied yet.
+    pub(crate) fn learn(&self, id: u64, peer: &Peer) {
+        self.urls.write().insert(id, peer.peer_urls.clone());
     }
 
     pub(crate) fn urls(&self, id: u64) -> Vec<String> {

@@ -11,6 +11,7 @@ pub mod ctl;
 pub mod grpc;
 pub mod http;
 pub mod log;
+pub mod peer;
 pub mod serve;
 
 /// The etcd version whose contract is served; clients choose what they ask by it.

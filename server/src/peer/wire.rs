@@ -1,0 +1,135 @@
+//! A connection that is made when it is needed, and made again after it broke.
+
+use std::sync::{Arc, Weak};
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
+use raft::peer::{Purpose, Route};
+
+use super::connection::Connection;
+use super::dial::{TlsProvider, dial};
+use super::presence::Presence;
+
+/// The way to one member for one purpose.
+pub(super) struct Wire {
+    route: Route,
+    purpose: Purpose,
+    tls: Option<TlsProvider>,
+    presence: Arc<Presence>,
+    state: Mutex<State>,
+}
+
+enum State {
+    Down,
+    /// All who need it wait for the same attempt.
+    Dialing(Attempt),
+    Up(Connection),
+}
+
+/// The reason is for people.
+type Attempt = Shared<BoxFuture<'static, Result<Connection, String>>>;
+
+impl Wire {
+    pub(super) fn new(
+        route: Route,
+        purpose: Purpose,
+        tls: Option<TlsProvider>,
+        presence: Arc<Presence>,
+    ) -> Self {
+        Self { route, purpose, tls, presence, state: Mutex::new(State::Down) }
+    }
+
+    pub(super) fn presence(&self) -> &Arc<Presence> {
+        &self.presence
+    }
+
+    pub(super) fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
+    /// The connection; waits for it to be made. An attempt goes on when its callers have gone:
+    /// somebody who is given little time would never get one otherwise. Cancel safe.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) async fn connection(self: &Arc<Self>) -> Result<Connection, String> {
+        let attempt = {
+            let mut state = self.state.lock();
+            match &*state {
+                State::Up(connection) if connection.is_open() => return Ok(connection.clone()),
+                State::Dialing(attempt) if attempt.peek().is_none() => attempt.clone(),
+                State::Up(_) | State::Dialing(_) | State::Down => {
+                    let attempt = self.dial();
+                    *state = State::Dialing(attempt.clone());
+                    attempt
+                }
+            }
+        };
+        attempt.await
+    }
+
+    fn dial(self: &Arc<Self>) -> Attempt {
+        let attempt = tokio::spawn(attempt(Arc::downgrade(self)));
+        async { attempt.await.unwrap_or_else(|error| Err(error.to_string())) }.boxed().shared()
+    }
+
+    /// Makes the connection, now.
+    async fn open(
+        route: Route,
+        purpose: Purpose,
+        tls: Option<TlsProvider>,
+    ) -> Result<Opened, String> {
+        let (stream, url) = dial(&route.urls(), tls.as_ref()).await?;
+        let (connection, ended) = Connection::open(stream, &url, purpose).await?;
+        Ok(Opened { connection, ended: ended.boxed(), url })
+    }
+
+    fn up(self: &Arc<Self>, opened: Opened) -> Connection {
+        let Opened { connection, ended, url } = opened;
+        self.presence.connected(&url);
+        tokio::spawn(watch(Arc::downgrade(self), self.presence.clone(), self.purpose, ended));
+        *self.state.lock() = State::Up(connection.clone());
+        connection
+    }
+
+    fn down(&self, why: &str) {
+        self.presence.unreachable(why);
+        *self.state.lock() = State::Down;
+    }
+}
+
+struct Opened {
+    connection: Connection,
+    /// Resolves with the reason.
+    ended: BoxFuture<'static, String>,
+    url: String,
+}
+
+/// One attempt for `wire`, which does not have to live to its end.
+async fn attempt(wire: Weak<Wire>) -> Result<Connection, String> {
+    const UNUSED: &str = "nobody needs it any more";
+    let parts = wire.upgrade().map(|wire| (wire.route.clone(), wire.purpose, wire.tls.clone()));
+    let (route, purpose, tls) = parts.ok_or(UNUSED)?;
+    let opened = Wire::open(route, purpose, tls).await;
+    let wire = wire.upgrade().ok_or(UNUSED)?;
+    match opened {
+        Ok(opened) => Ok(wire.up(opened)),
+        Err(why) => {
+            wire.down(&why);
+            Err(why)
+        }
+    }
+}
+
+/// Waits for the connection to end, and tells.
+async fn watch(
+    wire: Weak<Wire>,
+    presence: Arc<Presence>,
+    purpose: Purpose,
+    ended: BoxFuture<'static, String>,
+) {
+    let why = ended.await;
+    // Without its wire it was closed from here.
+    if wire.strong_count() > 0 { presence.broken(purpose, &why) } else { presence.closed() }
+}

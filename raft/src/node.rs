@@ -160,6 +160,12 @@ impl<R: AsyncRuntime> Node<R> {
         self.inner.identity.cluster_id
     }
 
+    /// What tells this data directory from any other: to be published with the member's name, so
+    /// that a lost disk is noticed. 0: not known.
+    pub fn incarnation(&self) -> u64 {
+        self.inner.identity.incarnation
+    }
+
     /// The leader's member id, if there is one that is alive. Of a leader that has lost its
     /// followers, or a follower that has lost its leader, it is `None` after about the time an
     /// election takes.

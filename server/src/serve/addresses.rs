@@ -23,17 +23,18 @@ impl Services {
         context: &grpc::Context,
         metrics: &Metrics,
         stopping: &CancellationToken,
+        messages: Router,
     ) -> Self {
         let ending = EndStreams { stopping: stopping.clone() };
         let probe = NodeProbe::new(context.node().clone());
         let node = context.node().clone();
-        let members = move || node.reader().members();
+        let members = move || node.members();
         let counted = GrpcLayer::new(metrics, settings.slow_request);
         Self {
             grpc: grpc::routes(context).layer(ending).layer(counted),
             http: http::routes(probe.clone(), metrics.clone()),
             operator: http::operator_routes(probe, metrics.clone()),
-            peer: http::peer_routes(settings.cluster_id, members),
+            peer: http::peer_routes(settings.cluster_id, members).merge(messages),
         }
     }
 

@@ -8,6 +8,7 @@
 
 mod addresses;
 mod auto_compaction;
+mod bootstrap;
 mod connections;
 mod data_dir;
 mod end_streams;

@@ -39,7 +39,8 @@ impl<R: AsyncRuntime> Leaders<R> {
     }
 
     pub(crate) fn current(&self) -> Leader {
-        let metrics = self.raft.server_metrics();
+        // Not the smaller server metrics: openraft updates those a moment later.
+        let metrics = self.raft.metrics();
         let (id, state, leader) = {
             let now = metrics.borrow_watched();
             (now.id, now.state, now.current_leader)

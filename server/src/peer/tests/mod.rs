@@ -44,7 +44,7 @@ fn link_to(urls: &[String], purpose: Purpose) -> Arc<dyn Link> {
 }
 
 fn envelope(cluster_id: u64) -> Option<Envelope> {
-    Some(Envelope { cluster_id, from: 1, to: 2, incarnation: 3 })
+    Some(Envelope { cluster_id, from: 1, to: 2, incarnation: 3, to_incarnation: 0 })
 }
 
 /// The member answers it with the same cluster id.

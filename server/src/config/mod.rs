@@ -32,7 +32,10 @@ pub use compaction::AutoCompaction;
 pub use help::{FLAGS_HINT, text as help};
 pub use ids::{cluster_id, member_id};
 pub use settings::{Addresses, Limits, LogSettings, Notice, Settings};
-pub use tls::{TlsSettings, TlsVersions};
+pub use tls::{
+    AllowedNames, CIPHER_SUITES, Certificate, CertificateFiles, ClientTlsSettings, PeerTlsSettings,
+    TlsProtocol, TlsSettings, TlsVersions,
+};
 pub use urls::{Scheme, Url, join as join_urls, parse_list as parse_urls};
 
 use values::Values;

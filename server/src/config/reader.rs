@@ -204,9 +204,7 @@ fn check_addresses(addresses: &Addresses) -> Result<(), String> {
     ];
     for (name, list) in listening {
         urls::check_bind(list)?;
-        let unsupported =
-            |url: &&Url| url.is_unix() || (name == "listen-peer-urls" && url.is_tls());
-        if let Some(url) = list.iter().find(unsupported) {
+        if let Some(url) = list.iter().find(|url| url.is_unix()) {
             return Err(format!(
                 "--{name}={url} is not supported by berth: this scheme is not served yet"
             ));

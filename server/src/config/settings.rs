@@ -7,7 +7,7 @@ use super::cluster::Member;
 use super::compaction::{self, AutoCompaction};
 use super::reader::Reader;
 use super::table::Disposition;
-use super::tls::{self, TlsSettings};
+use super::tls::{self, ClientTlsSettings, PeerTlsSettings};
 use super::urls::Url;
 use super::values::Values;
 use super::{Invocation, gates, ids};
@@ -23,8 +23,10 @@ pub struct Settings {
     pub data_dir: PathBuf,
     pub wal_dir: Option<PathBuf>,
     pub addresses: Addresses,
-    /// For addresses with `https`.
-    pub tls: Option<TlsSettings>,
+    /// For client addresses with `https`.
+    pub client_tls: Option<ClientTlsSettings>,
+    /// For peer addresses with `https`.
+    pub peer_tls: Option<PeerTlsSettings>,
     pub limits: Limits,
     pub heartbeat_ms: u64,
     pub election_ms: u64,
@@ -103,7 +105,9 @@ impl Settings {
         let notices = dispositions(values)?;
         let name = values.get("name");
         let addresses = reader.addresses(invocation.from_file)?;
-        let tls = tls::read(values, &addresses)?;
+        let data_dir = reader.data_dir(&name, invocation);
+        let client_tls = tls::read_client(values, &addresses, &data_dir)?;
+        let peer_tls = tls::read_peer(values, &addresses, &data_dir)?;
         let (members, member_id) = reader.cluster(&name, &addresses)?;
         let (heartbeat_ms, election_ms) = reader.timing()?;
         let mut settings = Self {
@@ -111,9 +115,10 @@ impl Settings {
             cluster_id: ids::cluster_id(&members.iter().map(|m| m.id).collect::<Vec<_>>()),
             members,
             new_cluster: values.get("initial-cluster-state") == "new",
-            data_dir: reader.data_dir(&name, invocation),
+            data_dir,
             wal_dir: Some(values.get("wal-dir")).filter(|dir| !dir.is_empty()).map(PathBuf::from),
-            tls,
+            client_tls,
+            peer_tls,
             limits: reader.limits(invocation),
             heartbeat_ms,
             election_ms,
@@ -154,19 +159,20 @@ impl Settings {
                 "max-request-bytes exceeds the recommended maximum of {REQUEST_BYTES_ADVISED_MAX}"
             ));
         }
-        if let Some(tls) = &self.tls {
-            let plain = self.addresses.for_clients().find(|url| !url.is_tls());
-            if let Some(url) = plain {
-                warn(format!(
-                    "{url}: scheme is http, so its clients get no TLS in spite of --cert-file"
-                ));
-            }
-            if tls.trusted_ca_file.is_some() {
-                warn(
-                    "the common name of a client's certificate is not taken as its user's name"
-                        .into(),
-                );
-            }
+        if self.client_tls.is_some()
+            && let Some(url) = self.addresses.for_clients().find(|url| !url.is_tls())
+        {
+            warn(format!(
+                "{url}: scheme is http, so its clients get no TLS in spite of --cert-file"
+            ));
+        }
+        if self.peer_tls.is_some()
+            && let Some(url) = self.addresses.listen_peer.iter().find(|url| !url.is_tls())
+        {
+            warn(format!(
+                "{url}: scheme is http, so members that come here get no TLS in spite of \
+                 --peer-cert-file"
+            ));
         }
         if self.unsafe_no_fsync {
             warn("--unsafe-no-fsync: acknowledged writes are lost when the machine stops".into());

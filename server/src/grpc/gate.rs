@@ -8,6 +8,7 @@ use http::HeaderMap;
 use tonic::{Code, Status};
 
 use super::Context;
+use super::caller;
 use super::errors::{self, Error};
 
 /// Clients that cannot do with a member that has lost its leader say so in this.
@@ -22,7 +23,12 @@ const LEARNER_PATHS: [&str; 4] = [
 ];
 
 /// The middleware.
-pub(super) async fn pass(State(context): State<Context>, request: Request, next: Next) -> Response {
+pub(super) async fn pass(
+    State(context): State<Context>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    caller::mark(&mut request);
     let path = request.uri().path().to_owned();
     match check(&context, &path, request.headers()) {
         Ok(()) => mend(&path, next.run(request).await),

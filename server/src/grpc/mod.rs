@@ -47,6 +47,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::any;
 
 pub use authority::Mended;
+pub use caller::CommonName;
 pub use context::{Context, Options};
 
 /// The services, by path. What is for none of them is the caller's to answer.

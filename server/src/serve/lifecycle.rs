@@ -7,10 +7,8 @@ use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connections::Connections;
-use super::{
-    addresses, auto_compaction, data_dir, greeting, listen, member, publish, signals, tls,
-};
+use super::connections::{Connections, Tls};
+use super::{addresses, auto_compaction, data_dir, greeting, listen, member, publish, signals};
 use crate::config::Settings;
 use crate::grpc;
 use crate::http::Metrics;
@@ -25,7 +23,7 @@ const SHUTDOWN_MAX: Duration = Duration::from_secs(30);
 pub(super) async fn serve(settings: Settings, bare: bool) -> Result<(), String> {
     let mut signals = signals::Signals::install()?;
     data_dir::prepare(&settings)?;
-    let tls = settings.tls.as_ref().map(tls::Tls::open).transpose()?;
+    let tls = Tls::open(&settings)?;
     let listeners = listen::bind_all(&settings.addresses)?;
     let metrics = Metrics::new(settings.extensive_metrics);
     let node = tokio::select! {

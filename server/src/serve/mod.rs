@@ -18,7 +18,7 @@ mod member;
 mod proposals;
 mod publish;
 mod signals;
-mod tls;
+pub mod tls;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -43,12 +43,12 @@ async fn what_was_not_sent_is_called_unreachable() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let elsewhere = format!("http://{}", other.local_addr().unwrap());
-    tokio::spawn(member::serve(other, axum::Router::new()));
+    tokio::spawn(member::serve(other, axum::Router::new(), None));
     for (urls, words) in [
         (vec![format!("http://{closed}")], "refused"),
         (vec![], "no peer URLs"),
         (vec!["http://x".to_owned()], "host:port"),
-        (vec!["https://127.0.0.1:1".to_owned()], "no TLS"),
+        (vec!["https://127.0.0.1:1".to_owned()], "no certificate"),
         (vec!["unix://x".to_owned()], "unix"),
         (vec![elsewhere], "does not serve members"),
     ] {

@@ -76,6 +76,8 @@ impl<R: AsyncRuntime> Leaders<R> {
     /// Waits until there may be something new, and no longer than a moment.
     pub(crate) async fn news(&self) {
         let mut metrics = self.raft.server_metrics();
+        // A new receiver takes everything for news.
+        drop(metrics.borrow_and_update());
         let _ = R::timeout(LOOK, metrics.changed()).await;
     }
 

@@ -124,7 +124,7 @@ impl<R: AsyncRuntime> StateMachine<R> {
                 return Ok((self.nothing(), None));
             }
             EntryPayload::Membership(membership) => {
-                self.change_members(position, StoredMembership::new(Some(log_id), membership))?;
+                self.change_members(position, &StoredMembership::new(Some(log_id), membership))?;
                 return Ok((self.nothing(), None));
             }
         };
@@ -144,14 +144,14 @@ impl<R: AsyncRuntime> StateMachine<R> {
     }
 
     /// Whoever is not in the new membership is removed for good.
-    fn change_members(&mut self, position: Position, to: StoredMembership) -> io::Result<()> {
+    fn change_members(&mut self, position: Position, to: &StoredMembership) -> io::Result<()> {
         let before = self.store.reader().membership();
         let mut removed = codec::decode_removed(before.as_deref())?;
         let stored = codec::decode_stored_membership(before.as_deref())?;
         let ids = stored.membership().nodes().map(|(id, _)| *id);
         let is_member = |id: &u64| to.membership().get_node(id).is_some();
         removed.extend(ids.filter(|id| !is_member(id)));
-        self.store.advance(position, Some(codec::encode_membership_state(&to, &removed)));
+        self.store.advance(position, Some(codec::encode_membership_state(to, &removed)));
         self.roster.follow(&self.store.reader())
     }
 

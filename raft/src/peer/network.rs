@@ -194,7 +194,7 @@ impl<R: AsyncRuntime> Client<R> {
     ) -> Result<Answer, RPCError<Types<R>>> {
         let asked = self.shared.ask(self.target, Purpose::Liveness, question, option.hard_ttl());
         match asked.await {
-            Ok(Answer::Refusal(refusal)) => Err(self.unreachable(refusal.message)),
+            Ok(Answer::Refusal(refusal)) => Err(self.unreachable(&refusal.message)),
             Ok(answer) => Ok(answer),
             Err(error) => Err(self.error(error, option)),
         }
@@ -202,7 +202,7 @@ impl<R: AsyncRuntime> Client<R> {
 
     fn error(&self, error: LinkError, option: &RPCOption) -> RPCError<Types<R>> {
         match error {
-            LinkError::Unreachable(why) => self.unreachable(why),
+            LinkError::Unreachable(why) => self.unreachable(&why),
             LinkError::Interrupted(_) => {
                 RPCError::Network(NetworkError::new(&AnyError::new(&error)))
             }
@@ -215,7 +215,7 @@ impl<R: AsyncRuntime> Client<R> {
         }
     }
 
-    fn unreachable(&self, why: String) -> RPCError<Types<R>> {
+    fn unreachable(&self, why: &str) -> RPCError<Types<R>> {
         let why = format!("member {:x}: {why}", self.target);
         RPCError::Unreachable(Unreachable::new(&AnyError::error(why)))
     }
@@ -235,7 +235,7 @@ impl<R: AsyncRuntime> Client<R> {
             Ok(result) => Ok(result),
             Err(refusal) => {
                 self.shared.heed(&refusal);
-                Err(self.unreachable(refusal.message))
+                Err(self.unreachable(&refusal.message))
             }
         }
     }
@@ -339,7 +339,7 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Client<R> {
             }
             Some(Answer::Refusal(refusal)) => {
                 self.shared.heed(&refusal);
-                Err(streaming(self.unreachable(refusal.message)))
+                Err(streaming(self.unreachable(&refusal.message)))
             }
             _ => Err(streaming(self.damaged(&wire::not_understood("answer to a snapshot")))),
         }

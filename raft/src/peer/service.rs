@@ -151,13 +151,13 @@ impl<R: AsyncRuntime> Service<R> {
     ) -> BoxStream<'static, pb::AppendResponse> {
         let answers = self.raft.stream_append(requests);
         let answers = answers.map(move |result| match result {
-            Ok(result) => self.answer_append(result),
+            Ok(result) => self.answer_append(&result),
             Err(fatal) => refused(stopped(fatal)),
         });
         answers.boxed()
     }
 
-    fn answer_append(&self, result: StreamAppendResult<Types<R>>) -> pb::AppendResponse {
+    fn answer_append(&self, result: &StreamAppendResult<Types<R>>) -> pb::AppendResponse {
         use openraft::raft::StreamAppendError;
         if !matches!(result, Err(StreamAppendError::HigherVote(_))) {
             self.heard.now();
@@ -219,7 +219,6 @@ fn damaged(error: io::Error) -> Refusal {
     refusal(Reason::NotUnderstood, error.to_string())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
 fn stopped(error: impl std::fmt::Display) -> Refusal {
     refusal(Reason::Stopped, error.to_string())
 }

@@ -42,7 +42,7 @@ pub(super) fn pieces<R: AsyncRuntime>(
     };
     let begun = R::Instant::now();
     let sending = Sending::<R> { file, offset: 0, start: Some(start), bytes_per_s_max, begun };
-    stream::unfold(sending, |sending| sending.next()).boxed()
+    stream::unfold(sending, Sending::next).boxed()
 }
 
 impl<R: AsyncRuntime> Sending<R> {

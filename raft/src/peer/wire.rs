@@ -50,15 +50,13 @@ fn decode_entry(entry: pb::LogEntry) -> io::Result<Entry> {
 }
 
 pub(super) fn append_response<R: AsyncRuntime>(
-    result: StreamAppendResult<Types<R>>,
+    result: &StreamAppendResult<Types<R>>,
 ) -> pb::AppendResponse {
     use pb::append_response::Outcome;
     let outcome = match result {
         Ok(matching) => Outcome::Matching(encode_position(matching.as_ref())),
-        Err(StreamAppendError::Conflict(log_id)) => {
-            Outcome::Conflict(codec::encode_log_id(&log_id))
-        }
-        Err(StreamAppendError::HigherVote(vote)) => Outcome::HigherVote(codec::encode_vote(&vote)),
+        Err(StreamAppendError::Conflict(log_id)) => Outcome::Conflict(codec::encode_log_id(log_id)),
+        Err(StreamAppendError::HigherVote(vote)) => Outcome::HigherVote(codec::encode_vote(vote)),
     };
     pb::AppendResponse { outcome: Some(outcome) }
 }

@@ -101,7 +101,7 @@ impl SnapshotDir {
     /// An empty file for a snapshot that another node sends. One at a time: the next one takes its
     /// place.
     pub(crate) fn receive(&self) -> io::Result<Incoming> {
-        let path = self.dir.join(format!("incoming{UNFINISHED}"));
+        let path = self.incoming();
         let file = self.vfs.create(&path)?;
         Ok(Incoming { path, file, len: 0, synced: 0 })
     }
@@ -112,7 +112,7 @@ impl SnapshotDir {
         if let Some(known) = known {
             return Ok(known);
         }
-        if received.path().parent() != Some(&*self.dir) {
+        if received.path() != self.incoming() {
             let copy = |out: &mut dyn Write| io::copy(&mut received.read_state(), out).map(|_| ());
             return self.write(received.header(), copy);
         }
@@ -164,6 +164,10 @@ impl SnapshotDir {
             self.vfs.sync_dir(&self.dir)?;
         }
         Ok(())
+    }
+
+    fn incoming(&self) -> PathBuf {
+        self.dir.join(format!("incoming{UNFINISHED}"))
     }
 
     fn path_of(&self, header: &SnapshotHeader, extension: &str) -> PathBuf {

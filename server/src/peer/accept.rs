@@ -30,6 +30,9 @@ pub fn http() -> Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
+        // A member that gives up many questions at once, because this one stood still, is no
+        // attacker: its connection must not be closed for that.
+        .max_pending_accept_reset_streams(STREAMS_MAX as usize)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(FRAME_BYTES_MAX)

@@ -1,6 +1,7 @@
 //! One HTTP/2 connection, for as long as it lasts.
 
 use std::fmt;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
@@ -15,6 +16,7 @@ use tonic::body::Body;
 use tower::Service;
 
 use super::dial::Stream;
+use super::presence::Contact;
 use super::{
     CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT,
     SNAPSHOT_KEEPALIVE_TIMEOUT, STREAM_WINDOW_BYTES,
@@ -26,11 +28,12 @@ pub(super) struct Connection {
     sender: SendRequest<Body>,
     cut: CancellationToken,
     origin: Uri,
+    contact: Arc<Contact>,
 }
 
 impl Connection {
-    /// Starts HTTP/2 on `stream`, which leads to `url`. The future resolves when the connection
-    /// has ended, with the reason; somebody must wait for it.
+    /// Starts HTTP/2 on `stream`, which leads to `url`. The future drives it, and resolves with the
+    /// reason when it has ended.
     ///
     /// # Errors
     /// What is wrong with `url`, or with the stream.
@@ -38,13 +41,14 @@ impl Connection {
         stream: Stream,
         url: &str,
         purpose: Purpose,
+        contact: Arc<Contact>,
     ) -> Result<(Self, impl Future<Output = String> + use<>), String> {
         let origin = url.parse().map_err(|error| format!("{url}: {error}"))?;
         let cut = CancellationToken::new();
         let tasks = Cuttable { cut: cut.clone() };
         let handshake = builder(tasks, purpose).handshake(TokioIo::new(stream));
         let (sender, driver) = handshake.await.map_err(|error| error.to_string())?;
-        let connection = Self { sender, cut: cut.clone(), origin };
+        let connection = Self { sender, cut: cut.clone(), origin, contact };
         let ended = async move {
             match cut.run_until_cancelled_owned(driver).await {
                 None => "it was stuck and is cut".to_owned(),
@@ -112,12 +116,15 @@ impl Service<Request<Body>> for Connection {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let answer = self.sender.try_send_request(request);
+        let contact = self.contact.clone();
         Box::pin(async move {
-            answer.await.map_err(|mut failed| SendError {
+            let answer = answer.await.map_err(|mut failed| SendError {
                 // hyper gives back what it has not begun to send.
                 unsent: failed.take_message().is_some(),
                 why: words(failed.error()),
-            })
+            })?;
+            contact.answered();
+            Ok(answer)
         })
     }
 }

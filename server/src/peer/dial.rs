@@ -2,22 +2,16 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::ClientConfig;
-use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_util::either::Either;
 
 use super::{CONNECT_TIME_MAX, HANDSHAKE_TIME_MAX};
 use crate::config::{Url, parse_urls};
-
-/// The TLS configuration for the next connection: certificates may change in between. Its ALPN
-/// protocols must name `h2`.
-pub type TlsProvider = Arc<dyn Fn() -> Arc<ClientConfig> + Send + Sync>;
+use crate::serve::tls::Connector;
 
 pub(super) type Stream = Either<TcpStream, TlsStream<TcpStream>>;
 
@@ -27,7 +21,7 @@ pub(super) type Stream = Either<TcpStream, TlsStream<TcpStream>>;
 /// One line with what was wrong with each.
 pub(super) async fn dial(
     urls: &[String],
-    tls: Option<&TlsProvider>,
+    tls: Option<&Connector>,
 ) -> Result<(Stream, String), String> {
     let mut reasons = Vec::new();
     for url in urls {
@@ -42,24 +36,21 @@ pub(super) async fn dial(
     Err(reasons.join("; "))
 }
 
-async fn dial_one(text: &str, tls: Option<&TlsProvider>) -> io::Result<Stream> {
+async fn dial_one(text: &str, tls: Option<&Connector>) -> io::Result<Stream> {
     let parsed = parse_urls(text).map_err(io::Error::other)?;
     let [url] = parsed.as_slice() else { return Err(io::Error::other("not one URL")) };
     if url.is_unix() {
         return Err(io::Error::other("members are not reached over unix sockets"));
     }
-    let tls = match (url.is_tls(), tls) {
-        (false, _) => None,
-        (true, Some(tls)) => Some(tls()),
-        (true, None) => return Err(io::Error::other("this member has no TLS for its peers")),
-    };
+    let tls = tls.filter(|_| url.is_tls());
+    if url.is_tls() && tls.is_none() {
+        return Err(io::Error::other("this member has no certificate for its peers"));
+    }
     let stream = connect(url).await?;
     // A heartbeat must not wait for more to send along.
     stream.set_nodelay(true)?;
-    match tls {
-        None => Ok(Either::Left(stream)),
-        Some(config) => Ok(Either::Right(shake_hands(url, config, stream).await?)),
-    }
+    let Some(tls) = tls else { return Ok(Either::Left(stream)) };
+    in_time(HANDSHAKE_TIME_MAX, tls.connect(url.host(), stream)).await.map(Either::Right)
 }
 
 /// Tries each address of the host.
@@ -76,17 +67,8 @@ async fn connect(url: &Url) -> io::Result<TcpStream> {
     Err(last)
 }
 
-async fn shake_hands(
-    url: &Url,
-    config: Arc<ClientConfig>,
-    stream: TcpStream,
-) -> io::Result<TlsStream<TcpStream>> {
-    let name = ServerName::try_from(url.host().to_owned()).map_err(io::Error::other)?;
-    in_time(HANDSHAKE_TIME_MAX, TlsConnector::from(config).connect(name, stream)).await
-}
-
 async fn in_time<T>(
-    time_max: std::time::Duration,
+    time_max: Duration,
     work: impl Future<Output = io::Result<T>>,
 ) -> io::Result<T> {
     timeout(time_max, work).await.unwrap_or_else(|_| {

@@ -20,7 +20,6 @@ mod transport;
 mod wire;
 
 pub use accept::http;
-pub use dial::TlsProvider;
 pub use service::routes;
 pub use transport::{GrpcTransport, Options};
 

@@ -100,3 +100,46 @@ impl Presence {
         }
     }
 }
+
+/// One connection to a member, as far as others are told of it. It counts from its first answer:
+/// before that nobody knows that a member is at its other end, nor that it takes our certificate.
+pub(super) struct Contact {
+    presence: Arc<Presence>,
+    purpose: Purpose,
+    url: String,
+    stage: Mutex<Stage>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Unproven,
+    Answered,
+    Ended,
+}
+
+impl Contact {
+    pub(super) fn new(presence: Arc<Presence>, purpose: Purpose, url: String) -> Arc<Self> {
+        Arc::new(Self { presence, purpose, url, stage: Mutex::new(Stage::Unproven) })
+    }
+
+    pub(super) fn answered(&self) {
+        let mut stage = self.stage.lock();
+        if *stage == Stage::Unproven {
+            *stage = Stage::Answered;
+            self.presence.connected(&self.url);
+        }
+    }
+
+    /// `unwanted`: nobody needed it any more.
+    pub(super) fn ended(&self, why: &str, unwanted: bool) {
+        let stage = std::mem::replace(&mut *self.stage.lock(), Stage::Ended);
+        match (stage, unwanted) {
+            (Stage::Answered, true) => self.presence.closed(),
+            (Stage::Answered, false) => self.presence.broken(self.purpose, why),
+            (Stage::Unproven, false) => {
+                self.presence.unreachable(&format!("{}: {why}", self.url));
+            }
+            (Stage::Unproven, true) | (Stage::Ended, _) => {}
+        }
+    }
+}

@@ -6,18 +6,18 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use raft::peer::{Link, Purpose, Route, Transport};
 
-use super::dial::TlsProvider;
 use super::link::GrpcLink;
 use super::presence::Presence;
 use super::wire::Wire;
 use crate::http::PeerMetrics;
+use crate::serve::tls::Connector;
 
 /// What connections to members need.
 #[derive(Clone)]
 pub struct Options {
     pub metrics: PeerMetrics,
     /// For peer URLs with `https`. `None`: those cannot be reached.
-    pub tls: Option<TlsProvider>,
+    pub tls: Option<Connector>,
 }
 
 /// Links to members, over gRPC. Links with the same member and purpose share a connection.

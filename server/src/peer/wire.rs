@@ -8,14 +8,15 @@ use parking_lot::Mutex;
 use raft::peer::{Purpose, Route};
 
 use super::connection::Connection;
-use super::dial::{TlsProvider, dial};
-use super::presence::Presence;
+use super::dial::dial;
+use super::presence::{Contact, Presence};
+use crate::serve::tls::Connector;
 
 /// The way to one member for one purpose.
 pub(super) struct Wire {
     route: Route,
     purpose: Purpose,
-    tls: Option<TlsProvider>,
+    tls: Option<Connector>,
     presence: Arc<Presence>,
     state: Mutex<State>,
 }
@@ -34,7 +35,7 @@ impl Wire {
     pub(super) fn new(
         route: Route,
         purpose: Purpose,
-        tls: Option<TlsProvider>,
+        tls: Option<Connector>,
         presence: Arc<Presence>,
     ) -> Self {
         Self { route, purpose, tls, presence, state: Mutex::new(State::Down) }
@@ -74,21 +75,7 @@ impl Wire {
         async { attempt.await.unwrap_or_else(|error| Err(error.to_string())) }.boxed().shared()
     }
 
-    /// Makes the connection, now.
-    async fn open(
-        route: Route,
-        purpose: Purpose,
-        tls: Option<TlsProvider>,
-    ) -> Result<Opened, String> {
-        let (stream, url) = dial(&route.urls(), tls.as_ref()).await?;
-        let (connection, ended) = Connection::open(stream, &url, purpose).await?;
-        Ok(Opened { connection, ended: ended.boxed(), url })
-    }
-
-    fn up(self: &Arc<Self>, opened: Opened) -> Connection {
-        let Opened { connection, ended, url } = opened;
-        self.presence.connected(&url);
-        tokio::spawn(watch(Arc::downgrade(self), self.presence.clone(), self.purpose, ended));
+    fn up(&self, connection: Connection) -> Connection {
         *self.state.lock() = State::Up(connection.clone());
         connection
     }
@@ -99,37 +86,28 @@ impl Wire {
     }
 }
 
-struct Opened {
-    connection: Connection,
-    /// Resolves with the reason.
-    ended: BoxFuture<'static, String>,
-    url: String,
-}
-
 /// One attempt for `wire`, which does not have to live to its end.
 async fn attempt(wire: Weak<Wire>) -> Result<Connection, String> {
-    const UNUSED: &str = "nobody needs it any more";
-    let parts = wire.upgrade().map(|wire| (wire.route.clone(), wire.purpose, wire.tls.clone()));
-    let (route, purpose, tls) = parts.ok_or(UNUSED)?;
-    let opened = Wire::open(route, purpose, tls).await;
-    let wire = wire.upgrade().ok_or(UNUSED)?;
-    match opened {
-        Ok(opened) => Ok(wire.up(opened)),
-        Err(why) => {
-            wire.down(&why);
-            Err(why)
-        }
-    }
+    const UNWANTED: &str = "nobody needs it any more";
+    let (urls, tls, purpose, presence) = {
+        let wire = wire.upgrade().ok_or(UNWANTED)?;
+        (wire.route.urls(), wire.tls.clone(), wire.purpose, wire.presence.clone())
+    };
+    let opened = async {
+        let (stream, url) = dial(&urls, tls.as_ref()).await?;
+        let contact = Contact::new(presence, purpose, url.clone());
+        let (connection, ended) = Connection::open(stream, &url, purpose, contact.clone()).await?;
+        tokio::spawn(watch(Weak::clone(&wire), contact, ended));
+        Ok::<_, String>(connection)
+    };
+    let opened = opened.await;
+    let wire = wire.upgrade().ok_or(UNWANTED)?;
+    opened.map(|connection| wire.up(connection)).inspect_err(|why| wire.down(why))
 }
 
 /// Waits for the connection to end, and tells.
-async fn watch(
-    wire: Weak<Wire>,
-    presence: Arc<Presence>,
-    purpose: Purpose,
-    ended: BoxFuture<'static, String>,
-) {
+async fn watch(wire: Weak<Wire>, contact: Arc<Contact>, ended: impl Future<Output = String>) {
     let why = ended.await;
     // Without its wire it was closed from here.
-    if wire.strong_count() > 0 { presence.broken(purpose, &why) } else { presence.closed() }
+    contact.ended(&why, wire.strong_count() == 0);
 }

@@ -81,13 +81,6 @@ struct Handshake {
 
 type Http = Builder<TokioExecutor>;
 
-/// Where a connection comes from, and what for.
-#[derive(Clone, Copy)]
-struct Connection {
-    remote: SocketAddr,
-    roles: Roles,
-}
-
 /// How connections are served. Clones are alike.
 #[derive(Clone)]
 pub(super) struct Connections {
@@ -107,15 +100,14 @@ impl Connections {
     /// Accepts until the server stops; returns when every connection has ended.
     pub(super) async fn serve(self, listener: Listener, routes: Router) {
         let connections = TaskTracker::new();
+        let Listener { roles, .. } = listener;
         let handshake = self.tls.of(&listener);
         while let Some(accepted) = self.stopping.run_until_cancelled(listener.socket.accept()).await
         {
             match accepted {
                 Ok((stream, remote)) => {
-                    let connection = Connection { remote, roles: listener.roles };
-                    let opened =
-                        self.clone().open(stream, connection, handshake.clone(), routes.clone());
-                    connections.spawn(opened);
+                    let (handshake, routes) = (handshake.clone(), routes.clone());
+                    connections.spawn(self.clone().open(stream, remote, roles, handshake, routes));
                 }
                 Err(error) => pause(&error).await,
             }
@@ -129,13 +121,13 @@ impl Connections {
     async fn open(
         self,
         stream: TcpStream,
-        connection: Connection,
+        remote: SocketAddr,
+        roles: Roles,
         handshake: Option<Handshake>,
         routes: Router,
     ) {
         // Small answers must not wait for more to send along.
         let _ = stream.set_nodelay(true);
-        let Connection { remote, roles } = connection;
         let Some(handshake) = handshake else { return self.speak(stream, roles, routes).await };
         let stream = match handshake.acceptor.accept(stream).await {
             Ok(stream) => stream,
@@ -154,9 +146,7 @@ impl Connections {
     async fn speak<S, R>(self, stream: S, roles: Roles, routes: R)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        R: Service<Request<Incoming>, Response = Response, Error = Infallible>,
-        R: Clone + Send + 'static,
-        R::Future: Send,
+        R: Routes,
     {
         if roles.is_for_members_alone() {
             self.carry(&self.for_members, stream, routes).await;
@@ -170,9 +160,7 @@ impl Connections {
     async fn carry<S, R>(&self, http: &Http, stream: S, routes: R)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        R: Service<Request<Incoming>, Response = Response, Error = Infallible>,
-        R: Clone + Send + 'static,
-        R::Future: Send,
+        R: Routes,
     {
         let service = TowerToHyperService::new(routes);
         let connection = http.serve_connection(TokioIo::new(stream), service);
@@ -197,14 +185,25 @@ fn user_of(stream: &TlsStream<TcpStream>) -> Option<CommonName> {
     common_name(leaf).map(|name| CommonName::new(&name))
 }
 
+/// What answers the requests of a connection.
+trait Routes:
+    Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<R> Routes for R where
+    R: Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
 /// `routes` with every request marked as that of `name`.
-fn named(
-    routes: Router,
-    name: CommonName,
-) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
-+ Clone
-+ Send
-+ 'static {
+fn named(routes: Router, name: CommonName) -> impl Routes {
     MapRequest::new(routes, move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(name.clone());
         request

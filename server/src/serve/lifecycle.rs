@@ -11,7 +11,6 @@ use tokio_util::task::TaskTracker;
 
 use super::connections::{Connections, Tls};
 use super::listen::Listener;
-use super::tls::PeerTls;
 use super::{
     addresses, auto_compaction, bootstrap, data_dir, greeting, listen, member, publish, signals,
 };
@@ -73,11 +72,7 @@ async fn start(settings: &mut Settings, metrics: &Metrics, tls: &Tls) -> Result<
 }
 
 fn transport(metrics: PeerMetrics, tls: &Tls) -> Arc<dyn Transport> {
-    let provider = |tls: &PeerTls| -> peer::TlsProvider {
-        let connector = tls.connector().clone();
-        Arc::new(move || connector.config())
-    };
-    let tls = tls.members.as_ref().map(provider);
+    let tls = tls.members.as_ref().map(|tls| tls.connector().clone());
     peer::GrpcTransport::new(peer::Options { metrics, tls })
 }
 

@@ -43,12 +43,12 @@ async fn what_was_not_sent_is_called_unreachable() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let elsewhere = format!("http://{}", other.local_addr().unwrap());
-    tokio::spawn(member::serve(other, axum::Router::new()));
+    tokio::spawn(member::serve(other, axum::Router::new(), None));
     for (urls, words) in [
         (vec![format!("http://{closed}")], "refused"),
         (vec![], "no peer URLs"),
         (vec!["http://x".to_owned()], "host:port"),
-        (vec!["https://127.0.0.1:1".to_owned()], "no TLS"),
+        (vec!["https://127.0.0.1:1".to_owned()], "no certificate"),
         (vec!["unix://x".to_owned()], "unix"),
         (vec![elsewhere], "does not serve members"),
     ] {
@@ -86,4 +86,20 @@ async fn a_call_under_way_fails_when_the_member_vanishes() {
     member.next().await;
     drop(member);
     assert_interrupted(&soon(call).await.unwrap().unwrap_err());
+}
+
+#[tokio::test]
+async fn questions_that_were_given_up_break_nothing() {
+    // Shows that a member which stood still while many questions to it were given up answers the
+    // next one, on the same connection.
+    let standing = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", standing.local_addr().unwrap());
+    let link = link_to(&[url], Purpose::Requests);
+    let given_up = (0..90).map(|id| link.call(question(id), SHORT));
+    for outcome in soon(futures::future::join_all(given_up)).await {
+        assert_eq!(outcome, Err(LinkError::TimedOut));
+    }
+    let member = Listening::on(standing, Metrics::new(false).peers(2), None);
+    member.leave.add_permits(100);
+    assert_eq!(soon(ask(&link, 1)).await, Ok(1));
 }

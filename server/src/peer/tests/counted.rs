@@ -1,7 +1,7 @@
 use tokio::net::TcpListener;
 
 use super::super::link::GrpcLink;
-use super::super::presence::Presence;
+use super::super::presence::{Contact, Presence};
 use super::super::wire::Wire;
 use super::*;
 
@@ -10,7 +10,7 @@ async fn traffic_is_counted_on_both_sides() {
     // Shows etcd's names and labels, with what the one side sent being what the other received.
     let (near, far) = (Metrics::new(false), Metrics::new(false));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut member = Listening::on(listener, far.peers(2));
+    let mut member = Listening::on(listener, far.peers(2), None);
     member.leave.add_permits(2);
     let presence = Presence::of_member(near.peers(1).member(2));
     let route = Route::to_urls(&[member.url()]);
@@ -59,6 +59,31 @@ fn a_member_is_lost_with_its_last_connection() {
     presence.connected("a");
     presence.closed();
     assert_eq!(lost(), "1");
+}
+
+#[test]
+fn a_connection_counts_from_its_first_answer() {
+    // Shows that a member which takes connections and drops them, as one does that does not like
+    // our certificate, was never connected, so that the log does not flap with every attempt.
+    let metrics = Metrics::new(false);
+    let presence = Presence::of_member(metrics.peers(1).member(2));
+    let active = || value(&metrics, r#"etcd_network_active_peers{Local="1",Remote="2"}"#);
+    let contact = |answers: bool| {
+        let contact = Contact::new(presence.clone(), Purpose::Liveness, "url".to_owned());
+        if answers {
+            contact.answered();
+        }
+        contact
+    };
+    contact(false).ended("refused", false);
+    assert_eq!(active(), "");
+    let answering = contact(true);
+    assert_eq!(active(), "1");
+    contact(false).ended("refused", false);
+    assert_eq!(active(), "1");
+    answering.ended("gone", false);
+    answering.answered();
+    assert_eq!(active(), "0");
 }
 
 #[test]

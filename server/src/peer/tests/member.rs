@@ -20,11 +20,13 @@ use raft::peer::{Link, LinkError, Purpose, Receiver};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
 use super::super::{http, routes};
 use super::{link_to, soon};
 use crate::http::{Metrics, PeerMetrics};
+use crate::serve::tls::Acceptor;
 
 struct Member {
     /// Log ids of appends; nothing for a question.
@@ -109,15 +111,15 @@ pub(super) struct Listening {
 impl Listening {
     pub(super) async fn anywhere() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Self::on(listener, Metrics::new(false).peers(2))
+        Self::on(listener, Metrics::new(false).peers(2), None)
     }
 
     pub(super) async fn at(address: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
-        Self::on(listener, Metrics::new(false).peers(2))
+        Self::on(listener, Metrics::new(false).peers(2), None)
     }
 
-    pub(super) fn on(listener: TcpListener, metrics: PeerMetrics) -> Self {
+    pub(super) fn on(listener: TcpListener, metrics: PeerMetrics, tls: Option<Acceptor>) -> Self {
         let (noted, got) = mpsc::unbounded_channel();
         let leave = Arc::new(Semaphore::new(0));
         let reads = Arc::new(Semaphore::new(1000));
@@ -132,7 +134,7 @@ impl Listening {
         };
         let address = listener.local_addr().unwrap();
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve(listener, routes(Arc::new(member), metrics)));
+        tasks.spawn(serve(listener, routes(Arc::new(member), metrics), tls));
         Self { address, leave, reads, received_bytes, over, got, _tasks: tasks }
     }
 
@@ -150,11 +152,19 @@ impl Listening {
     }
 }
 
-pub(super) async fn serve(listener: TcpListener, routes: Router) {
+pub(super) async fn serve(listener: TcpListener, routes: Router, tls: Option<Acceptor>) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let service = TowerToHyperService::new(routes.clone());
+        let tls = tls.clone();
         connections.spawn(async move {
+            let stream = match tls {
+                None => Either::Left(stream),
+                Some(tls) => match tls.accept(stream).await {
+                    Ok(stream) => Either::Right(stream),
+                    Err(_) => return,
+                },
+            };
             let _ = http().serve_connection(TokioIo::new(stream), service).await;
         });
     }

@@ -5,6 +5,7 @@ mod counted;
 mod member;
 mod reconnect;
 mod streams;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +45,7 @@ fn link_to(urls: &[String], purpose: Purpose) -> Arc<dyn Link> {
 }
 
 fn envelope(cluster_id: u64) -> Option<Envelope> {
-    Some(Envelope { cluster_id, from: 1, to: 2, incarnation: 3, to_incarnation: 0 })
+    Some(Envelope { cluster_id, from: 1, to: 2, ..Default::default() })
 }
 
 /// The member answers it with the same cluster id.

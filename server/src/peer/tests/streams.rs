@@ -1,6 +1,9 @@
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use api::berthpb::{LogEntry, SnapshotPiece, SnapshotStart};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -50,6 +53,25 @@ async fn an_append_stream_breaks_when_the_member_vanishes() {
     assert_interrupted(&soon(answers.next()).await.unwrap().unwrap_err());
     assert!(soon(answers.next()).await.is_none());
     soon(dropped.cancelled()).await;
+}
+
+#[tokio::test]
+async fn a_member_that_falls_silent_is_given_up() {
+    // Shows that a stream fails when packets are swallowed, with nothing to tell of it, and that
+    // the next stream gets a connection of its own.
+    let mut member = Listening::anywhere().await;
+    let swallowing = CancellationToken::new();
+    let relay = relay(member.address, swallowing.clone()).await;
+    let link = link_to(&[relay], Purpose::Replication);
+    let mut answers = soon(link.append(endless(vec![entry(1)]), PATIENCE)).await.unwrap();
+    member.next().await;
+    swallowing.cancel();
+    let failure = soon(answers.next()).await.unwrap().unwrap_err();
+    assert!(matches!(&failure, LinkError::Interrupted(_)), "{failure:?}");
+
+    member.leave.add_permits(100);
+    let mut answers = soon(link.append(endless(vec![entry(2)]), PATIENCE)).await.unwrap();
+    assert_eq!(matching(&mut answers).await[..], [2]);
 }
 
 #[tokio::test]
@@ -128,6 +150,26 @@ async fn a_slow_receiver_holds_a_snapshot_back() {
     assert_eq!(member.received_bytes.load(Ordering::SeqCst), PIECES * PIECE_BYTES);
     let most = most.load(Ordering::SeqCst);
     assert!(most < 8 << 20, "{most} bytes were on their way");
+}
+
+/// A way to `address` whose first connection swallows everything after the token was cancelled.
+async fn relay(address: SocketAddr, swallowing: CancellationToken) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut kept = Vec::new();
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut far = TcpStream::connect(address).await.unwrap();
+            if kept.is_empty() {
+                let copying = copy_bidirectional(&mut near, &mut far);
+                swallowing.run_until_cancelled(copying).await;
+                kept.push((near, far));
+            } else {
+                tokio::spawn(async move { copy_bidirectional(&mut near, &mut far).await });
+            }
+        }
+    });
+    url
 }
 
 fn piece(bytes: usize) -> SnapshotPiece {

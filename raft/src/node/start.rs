@@ -196,7 +196,12 @@ impl<R: AsyncRuntime> Node<R> {
         if !config.members.is_empty() {
             self.initialize(config).await?;
         }
-        let membership = self.membership();
+        // Not from the metrics: openraft updates those a moment later.
+        let membership = self
+            .inner
+            .raft
+            .with_raft_state(|state| state.membership_state.effective().membership().clone());
+        let membership = membership.await.map_err(|fatal| Error::of_fatal(&fatal))?;
         let voters: Vec<u64> = membership.voter_ids().collect();
         if membership.nodes().next().is_some() && membership.get_node(&self.member_id()).is_none() {
             return Err(Error::Refused(crate::peer::removed(self.member_id())));

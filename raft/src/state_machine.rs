@@ -18,6 +18,7 @@ use store::{Applied, Response, Store};
 use crate::background;
 use crate::behind::Behind;
 use crate::codec;
+use crate::config::AppliedObserver;
 use crate::lessor::Lessor;
 use crate::snapshot::{SnapshotDir, SnapshotFile, SnapshotHeader};
 use crate::types::{Entry, LogId, SnapshotMeta, StoredMembership, Types};
@@ -36,6 +37,7 @@ pub(crate) struct StateMachine<R: AsyncRuntime> {
     cluster_id: u64,
     publisher: watch::Publisher,
     lessor: Lessor<R>,
+    on_applied: Option<AppliedObserver>,
     snapshots: SnapshotDir,
     behind: Arc<Behind>,
     /// Log bytes applied since the last look at whether a snapshot is due.
@@ -51,6 +53,7 @@ pub(crate) struct Parts<R: AsyncRuntime> {
     pub(crate) cluster_id: u64,
     pub(crate) publisher: watch::Publisher,
     pub(crate) lessor: Lessor<R>,
+    pub(crate) on_applied: Option<AppliedObserver>,
     pub(crate) snapshots: SnapshotDir,
     pub(crate) behind: Arc<Behind>,
 }
@@ -64,6 +67,7 @@ impl<R: AsyncRuntime> StateMachine<R> {
             cluster_id: parts.cluster_id,
             publisher: parts.publisher,
             lessor: parts.lessor,
+            on_applied: parts.on_applied,
             snapshots: parts.snapshots,
             behind: parts.behind,
             unlooked_bytes: 0,
@@ -123,6 +127,9 @@ impl<R: AsyncRuntime> StateMachine<R> {
             _ => {}
         }
         self.lessor.observe(index, proposal.command(), &applied);
+        if let Some(observer) = &self.on_applied {
+            observer.0.applied(proposal.command(), &applied);
+        }
         if !applied.events.is_empty() {
             self.publisher.publish(&applied.events);
         }
@@ -207,6 +214,9 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for StateMachine<R> {
         });
         self.store = restored.await??;
         self.publisher.reset(self.store.reader());
+        if let Some(observer) = &self.on_applied {
+            observer.0.replaced();
+        }
         Ok(())
     }
 

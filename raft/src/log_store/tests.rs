@@ -41,6 +41,7 @@ impl StoreBuilder<Config, LogStore, Machine> for Fresh {
             cluster_id: 1,
             publisher,
             lessor: Lessor::new(2),
+            on_applied: None,
             snapshots: SnapshotDir::open(vfs, "snap".into(), None).unwrap(),
         });
         Ok(((), LogStore::new(wal, None), machine))

@@ -78,6 +78,7 @@ impl<R: AsyncRuntime> Node<R> {
             cluster_id: config.cluster_id,
             publisher,
             lessor: lessor.clone(),
+            on_applied: config.on_applied.clone(),
             snapshots: snapshots.clone(),
             behind: behind.clone(),
         });

@@ -24,10 +24,11 @@ pub(super) async fn serve(settings: Settings, bare: bool) -> Result<(), String> 
     let mut signals = signals::Signals::install()?;
     data_dir::prepare(&settings)?;
     let tls = Tls::open(&settings)?;
+    let tokens = grpc::Tokens::open(&settings.auth_token)?;
     let listeners = listen::bind_all(&settings.addresses)?;
     let metrics = Metrics::new(settings.extensive_metrics);
     let node = tokio::select! {
-        node = ServerNode::start(node_config(&settings, &metrics)) => node.map_err(|e| e.to_string())?,
+        node = ServerNode::start(node_config(&settings, &metrics, &tokens)) => node.map_err(|e| e.to_string())?,
         () = signals.stop() => return Ok(()),
     };
     metrics.attach(member::MemberMetrics::new(&node, &settings));
@@ -35,7 +36,7 @@ pub(super) async fn serve(settings: Settings, bare: bool) -> Result<(), String> 
     let stopping = CancellationToken::new();
     let tasks = TaskTracker::new();
     let connections = Connections::new(&settings, tls, stopping.clone());
-    let context = grpc::Context::new(node.clone(), grpc_options(&settings));
+    let context = grpc::Context::new(node.clone(), grpc_options(&settings), tokens);
     let services = addresses::Services::new(&settings, &context, &metrics, &stopping);
     let outcome = tokio::select! {
         () = publish::publish(&node, &settings) => {
@@ -93,7 +94,6 @@ fn grpc_options(settings: &Settings) -> grpc::Options {
         request_bytes_max: settings.limits.request_bytes_max as usize,
         quota_bytes: settings.limits.quota_bytes,
         bcrypt_cost: settings.bcrypt_cost,
-        token_ttl: settings.auth_token_ttl,
     }
 }
 
@@ -113,7 +113,7 @@ fn notify(state: NotifyState<'_>) {
     }
 }
 
-fn node_config(settings: &Settings, metrics: &Metrics) -> Config {
+fn node_config(settings: &Settings, metrics: &Metrics, tokens: &grpc::Tokens) -> Config {
     let members = settings.members.iter().map(|member| InitialMember {
         id: member.id,
         name: member.name.clone(),
@@ -129,6 +129,7 @@ fn node_config(settings: &Settings, metrics: &Metrics) -> Config {
     config.heartbeat_ms = settings.heartbeat_ms;
     config.election_ms = settings.election_ms;
     config.log_observer = Some(metrics.log_observer());
+    config.on_applied = tokens.observer();
     config.unsafe_no_fsync = settings.unsafe_no_fsync;
     config.store.max_txn_ops = settings.limits.txn_ops_max;
     let interval_ms = settings.progress_notify_interval.as_millis();

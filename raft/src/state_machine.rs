@@ -226,6 +226,9 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for StateMachine<R> {
     }
 }
 
+#[cfg(test)]
+mod tests;
+
 /// Writes the snapshot of one moment, while the state machine goes on.
 pub(crate) struct SnapshotBuilder<R> {
     /// Taken by the one build there is.

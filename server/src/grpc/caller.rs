@@ -75,11 +75,10 @@ impl Context {
 
     /// Before a call is served: waits for what this member has to learn of its token.
     pub(super) async fn know_token(&self, headers: &HeaderMap) {
-        let reader = self.node().reader();
         if let Some(Some(token)) = token(headers)
-            && reader.auth().enabled()
+            && self.node().reader().auth().enabled()
         {
-            self.tokens().catch_up(token, || reader.position().index).await;
+            self.tokens().catch_up(token, || self.node().reader().position().index).await;
         }
     }
 

@@ -3,5 +3,6 @@
 mod home;
 mod leases;
 mod lives;
+mod observed;
 mod refusals;
 mod snapshots;

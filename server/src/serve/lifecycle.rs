@@ -22,9 +22,9 @@ const SHUTDOWN_MAX: Duration = Duration::from_secs(30);
 /// Serves until a signal comes (`Ok`) or something makes it impossible (`Err`, one line).
 pub(super) async fn serve(settings: Settings, bare: bool) -> Result<(), String> {
     let mut signals = signals::Signals::install()?;
+    let tokens = grpc::Tokens::open(&settings.auth_token)?;
     data_dir::prepare(&settings)?;
     let tls = Tls::open(&settings)?;
-    let tokens = grpc::Tokens::open(&settings.auth_token)?;
     let listeners = listen::bind_all(&settings.addresses)?;
     let metrics = Metrics::new(settings.extensive_metrics);
     let node = tokio::select! {

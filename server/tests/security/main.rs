@@ -4,6 +4,7 @@
 
 mod certificates;
 mod common_name;
+mod ctl;
 mod handshake;
 mod jwt;
 mod peers;

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::berthpb::Command;
+use store::Applied;
+
 use crate::error::Error;
 use crate::peer::Limits;
 use crate::wal;
@@ -50,6 +53,26 @@ impl fmt::Debug for LogObserver {
     }
 }
 
+/// Learns from every command that this member applies, in order, those of the log that a start
+/// applies again included. Both calls come from the task that applies: they must never block.
+pub trait Observe: Send + Sync {
+    /// The command was applied, and this is its answer; whoever proposed it is told afterwards.
+    fn applied(&self, command: &Command, applied: &Applied);
+
+    /// The whole state was replaced by a snapshot: what was learned may not be so any more.
+    fn replaced(&self);
+}
+
+/// Whoever learns from what is applied.
+#[derive(Clone)]
+pub struct AppliedObserver(pub Arc<dyn Observe>);
+
+impl fmt::Debug for AppliedObserver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AppliedObserver")
+    }
+}
+
 /// What a node is started with. Take [`Config::new`] and change what must differ.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -84,6 +107,8 @@ pub struct Config {
     pub unsafe_no_fsync: bool,
     /// Told about every write of the log: the place for histograms.
     pub log_observer: Option<LogObserver>,
+    /// Told of every command that was applied.
+    pub on_applied: Option<AppliedObserver>,
     /// Encoded log entries kept in memory.
     pub wal_cache_bytes: usize,
 }
@@ -114,6 +139,7 @@ impl Config {
             snapshot_bytes_per_s_max: Some(SNAPSHOT_BYTES_PER_S_MAX),
             unsafe_no_fsync: false,
             log_observer: None,
+            on_applied: None,
             wal_cache_bytes: WAL_CACHE_BYTES,
         }
     }

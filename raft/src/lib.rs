@@ -34,7 +34,7 @@ mod types;
 pub mod vfs;
 pub mod wal;
 
-pub use config::{Config, InitialMember, LogObserver};
+pub use config::{AppliedObserver, Config, InitialMember, LogObserver, Observe};
 pub use error::Error;
 pub use lessor::Lessor;
 pub use node::{Backup, Node, ServerNode, Status};

@@ -19,6 +19,7 @@ use store::{Applied, Position, Response, Store};
 use crate::background;
 use crate::behind::Behind;
 use crate::codec;
+use crate::config::AppliedObserver;
 use crate::forward::Waiters;
 use crate::lessor::Lessor;
 use crate::peer::Roster;
@@ -40,6 +41,7 @@ pub(crate) struct StateMachine<R: AsyncRuntime> {
     member_id: u64,
     publisher: watch::Publisher,
     lessor: Lessor<R>,
+    on_applied: Option<AppliedObserver>,
     snapshots: SnapshotDir,
     behind: Arc<Behind>,
     roster: Roster,
@@ -58,6 +60,7 @@ pub(crate) struct Parts<R: AsyncRuntime> {
     pub(crate) member_id: u64,
     pub(crate) publisher: watch::Publisher,
     pub(crate) lessor: Lessor<R>,
+    pub(crate) on_applied: Option<AppliedObserver>,
     pub(crate) snapshots: SnapshotDir,
     pub(crate) behind: Arc<Behind>,
     pub(crate) roster: Roster,
@@ -74,6 +77,7 @@ impl<R: AsyncRuntime> StateMachine<R> {
             member_id: parts.member_id,
             publisher: parts.publisher,
             lessor: parts.lessor,
+            on_applied: parts.on_applied,
             snapshots: parts.snapshots,
             behind: parts.behind,
             roster: parts.roster,
@@ -136,6 +140,9 @@ impl<R: AsyncRuntime> StateMachine<R> {
             _ => {}
         }
         self.lessor.observe(index, proposal.command(), &applied);
+        if let Some(observer) = &self.on_applied {
+            observer.0.applied(proposal.command(), &applied);
+        }
         if !applied.events.is_empty() {
             self.publisher.publish(&applied.events);
         }
@@ -243,6 +250,9 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for StateMachine<R> {
         self.store = restored.await??;
         self.publisher.reset(self.store.reader());
         self.waiters.forget_all();
+        if let Some(observer) = &self.on_applied {
+            observer.0.replaced();
+        }
         self.roster.follow(&self.store.reader())
     }
 
@@ -251,6 +261,9 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for StateMachine<R> {
         Ok(newest.map(|file| Snapshot { meta: file.meta().clone(), snapshot: file }))
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 /// Writes the snapshot of one moment, while the state machine goes on.
 pub(crate) struct SnapshotBuilder<R> {

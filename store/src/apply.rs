@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use api::berthpb::command::Op;
-use api::berthpb::{Command, ExpireLeases, Principal, PublishMember};
+use api::berthpb::{Command, ExpireLeases, IssueToken, Principal, PublishMember};
 use api::etcdserverpb as pb;
 use bytes::Bytes;
 
@@ -43,6 +43,7 @@ pub(crate) fn apply(
         Some(Op::ExpireLeases(request)) => apply.expire_leases(request),
         Some(Op::Alarm(request)) => Ok(apply.alarm(request)),
         Some(Op::PublishMember(request)) => Ok(apply.publish_member(request)),
+        Some(Op::IssueToken(request)) => apply.issue_token(request),
         Some(op) => apply.auth(op),
         // Written by a later version, or by nobody: every replica refuses it alike.
         None => Err(Error::UnknownCommand),
@@ -222,6 +223,23 @@ impl<'a> Apply<'a> {
             write.record(Bytes::from_static(records::MEMBERS_KEY), Some(record));
         }
         self.done(write, |_| Response::PublishMember)
+    }
+
+    /// The state of auth stays as it is: who holds a token is for each member to remember.
+    fn issue_token(&self, request: &IssueToken) -> Result<Effect, Error> {
+        let write = self.begin();
+        let auth = &write.state().auth;
+        if !auth.enabled() {
+            return Err(Error::AuthNotEnabled);
+        }
+        if auth.password_hash(&request.user).is_none_or(str::is_empty) {
+            return Err(Error::AuthFailed);
+        }
+        let token = format!("{}.{}", request.prefix, self.position.index);
+        Ok(self.done(write, |revision| {
+            let header = response::header(revision);
+            Response::IssueToken(pb::AuthenticateResponse { header, token })
+        }))
     }
 
     fn auth(&self, op: &Op) -> Result<Effect, Error> {

@@ -44,6 +44,7 @@ impl StoreBuilder<Config, LogStore, Machine> for Fresh {
             member_id: 1,
             publisher,
             lessor: Lessor::new(2),
+            on_applied: None,
             snapshots: SnapshotDir::open(vfs, "snap".into(), None).unwrap(),
             roster: Roster::default(),
             waiters: Waiters::new(0),

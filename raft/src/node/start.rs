@@ -106,6 +106,7 @@ impl<R: AsyncRuntime> Node<R> {
             member_id: identity.member_id,
             publisher,
             lessor: lessor.clone(),
+            on_applied: config.on_applied.clone(),
             snapshots: snapshots.clone(),
             behind: behind.clone(),
             roster: roster.clone(),

@@ -7,6 +7,7 @@
 
 mod aliases;
 mod arguments;
+mod auth_token;
 mod cluster;
 mod compaction;
 mod duration;
@@ -27,6 +28,7 @@ mod values;
 
 use std::ffi::OsString;
 
+pub use auth_token::{AuthToken, JwtSettings};
 pub use cluster::Member;
 pub use compaction::AutoCompaction;
 pub use help::{FLAGS_HINT, text as help};

@@ -4,6 +4,7 @@ use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::auth_token::{self, AuthToken};
 use super::cluster::{self, Member};
 use super::settings::{Addresses, Limits, LogSettings};
 use super::urls::{self, Url};
@@ -153,12 +154,10 @@ impl Reader<'_> {
         Ok((heartbeat, election))
     }
 
-    pub(super) fn auth_token_ttl(&self) -> Result<Duration, String> {
-        let kind = self.values.get("auth-token");
-        if kind != "simple" {
-            return Err(format!("--auth-token={kind} is not supported by berth: only simple"));
-        }
-        Ok(Duration::from_secs(self.number("auth-token-ttl")))
+    /// The kind of tokens, and what of it the operator should know.
+    pub(super) fn auth_token(&self) -> Result<(AuthToken, Vec<String>), String> {
+        let ttl = Duration::from_secs(self.number("auth-token-ttl"));
+        auth_token::read(&self.values.get("auth-token"), ttl)
     }
 
     pub(super) fn bcrypt_cost(&self) -> Result<u32, String> {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::auth_token::AuthToken;
 use super::cluster::Member;
 use super::compaction::{self, AutoCompaction};
 use super::reader::Reader;
@@ -34,7 +35,7 @@ pub struct Settings {
     pub heartbeat_ms: u64,
     pub election_ms: u64,
     pub auto_compaction: Option<AutoCompaction>,
-    pub auth_token_ttl: Duration,
+    pub auth_token: AuthToken,
     pub bcrypt_cost: u32,
     pub progress_notify_interval: Duration,
     pub unsafe_no_fsync: bool,
@@ -105,7 +106,7 @@ impl Settings {
     /// One line for the operator.
     pub fn from_values(values: &Values, invocation: &Invocation) -> Result<Self, String> {
         let reader = Reader { values };
-        let notices = dispositions(values)?;
+        let mut notices = dispositions(values)?;
         let name = values.get("name");
         let addresses = reader.addresses(invocation.from_file)?;
         let data_dir = reader.data_dir(&name, invocation);
@@ -113,6 +114,8 @@ impl Settings {
         let peer_tls = tls::read_peer(values, &addresses, &data_dir)?;
         let (members, member_id) = reader.cluster(&name, &addresses)?;
         let (heartbeat_ms, election_ms) = reader.timing()?;
+        let (auth_token, unused) = reader.auth_token()?;
+        notices.extend(unused.into_iter().map(Notice::Warning));
         let mut settings = Self {
             member_id,
             cluster_id: ids::cluster_id(&members.iter().map(|m| m.id).collect::<Vec<_>>()),
@@ -130,7 +133,7 @@ impl Settings {
                 &values.get("auto-compaction-mode"),
                 &values.get("auto-compaction-retention"),
             )?,
-            auth_token_ttl: reader.auth_token_ttl()?,
+            auth_token,
             bcrypt_cost: reader.bcrypt_cost()?,
             progress_notify_interval: reader.duration("watch-progress-notify-interval"),
             unsafe_no_fsync: reader.flag("unsafe-no-fsync"),

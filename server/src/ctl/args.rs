@@ -1,5 +1,6 @@
 //! The command line: every verb and flag, as etcdctl spells them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -134,7 +135,21 @@ pub(super) struct Global {
     /// keepalive timeout for client connections
     #[arg(long, global = true, env = "ETCDCTL_KEEPALIVE_TIMEOUT", default_value = "6s", value_parser = duration)]
     pub(super) keepalive_timeout: Duration,
-    /// disable transport security for client connections (the only transport there is so far)
+    /// verify certificates of TLS-enabled secure servers using this CA bundle
+    #[arg(long, global = true, env = "ETCDCTL_CACERT")]
+    pub(super) cacert: Option<PathBuf>,
+    /// identify secure client using this TLS certificate file
+    #[arg(long, global = true, env = "ETCDCTL_CERT")]
+    pub(super) cert: Option<PathBuf>,
+    /// identify secure client using this TLS key file
+    #[arg(long, global = true, env = "ETCDCTL_KEY")]
+    pub(super) key: Option<PathBuf>,
+    /// skip server certificate verification (CAUTION: anybody may then pose as the server)
+    #[arg(long, global = true, env = "ETCDCTL_INSECURE_SKIP_TLS_VERIFY", num_args = 0..=1,
+        require_equals = true, default_value_t = false, default_missing_value = "true",
+        action = clap::ArgAction::Set)]
+    pub(super) insecure_skip_tls_verify: bool,
+    /// disable transport security for endpoints that name no scheme
     #[arg(
         long,
         global = true,

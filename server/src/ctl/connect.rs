@@ -19,6 +19,7 @@ use tonic::{Request, Status};
 use super::args::Global;
 use super::failure::{EXIT_BAD_CONNECTION, Failure};
 use super::output::Printer;
+use super::tls::TlsFlags;
 
 /// A channel that sends the session's token with every call.
 pub(super) type Connection = InterceptedService<Channel, Token>;
@@ -26,6 +27,7 @@ pub(super) type Connection = InterceptedService<Channel, Token>;
 /// One run of the command line: where to connect, as whom, and how to print.
 pub(super) struct Session {
     endpoints: Vec<String>,
+    tls: TlsFlags,
     credentials: Option<(String, String)>,
     command_timeout: Duration,
     dial_timeout: Duration,
@@ -49,13 +51,10 @@ impl Interceptor for Token {
 
 impl Session {
     pub(super) fn new(global: Global) -> Result<Self, Failure> {
-        if !global.insecure_transport {
-            return Err(Failure::bad_feature(
-                "--insecure-transport=false: this build of berth ctl has no TLS client yet",
-            ));
-        }
+        let tls = TlsFlags::new(&global);
         let credentials = global.user.map(|user| credentials(user, global.password)).transpose()?;
         Ok(Self {
+            tls,
             endpoints: global.endpoints,
             credentials,
             command_timeout: global.command_timeout,
@@ -144,22 +143,22 @@ impl Session {
     }
 
     async fn dial(&self, endpoint: &str) -> Result<Channel, Failure> {
-        if endpoint.starts_with("https://") {
-            return Err(Failure::bad_feature(format!(
-                "{endpoint}: this build of berth ctl has no TLS client yet"
-            )));
-        }
         let uri = match endpoint.split_once("://") {
             Some(_) => endpoint.to_owned(),
+            None if self.tls.is_default() => format!("https://{endpoint}"),
             None => format!("http://{endpoint}"),
         };
-        Endpoint::from_shared(uri)
+        let is_secure = uri.starts_with("https://");
+        let target = Endpoint::from_shared(uri)
             .map_err(|error| Failure::bad_args(format!("bad endpoint {endpoint:?}: {error}")))?
             .connect_timeout(self.dial_timeout)
             .http2_keep_alive_interval(self.keepalive_time)
-            .keep_alive_timeout(self.keepalive_timeout)
-            .connect()
-            .await
+            .keep_alive_timeout(self.keepalive_timeout);
+        let connected = match is_secure {
+            true => target.connect_with_connector(self.tls.connector()?).await,
+            false => target.connect().await,
+        };
+        connected
             .map_err(|error| Failure::error(format!("cannot reach {endpoint}: {}", root(&error))))
     }
 

@@ -20,6 +20,7 @@ mod output;
 mod quote;
 mod range;
 mod role;
+mod tls;
 mod txn;
 mod txn_syntax;
 mod user;

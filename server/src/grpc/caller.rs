@@ -1,11 +1,9 @@
 //! Who calls.
 
-use std::time::Instant;
-
 use api::berthpb::Principal;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use tonic::metadata::MetadataMap;
 
 use super::Context;
@@ -42,6 +40,13 @@ pub(super) fn mark<B>(request: &mut http::Request<B>) {
     }
 }
 
+/// The token of a call, if it has one; `Some(None)` for one that is no text.
+fn token(headers: &HeaderMap) -> Option<Option<&str>> {
+    let value = TOKEN_KEYS.iter().find_map(|key| headers.get(*key))?;
+    let text = value.to_str().ok();
+    Some(text.map(|text| text.strip_prefix("Bearer ").unwrap_or(text)))
+}
+
 fn common_name(metadata: &MetadataMap) -> Option<String> {
     let value = metadata.get(COMMON_NAME_KEY)?;
     String::from_utf8(STANDARD.decode(value.as_encoded_bytes()).ok()?).ok()
@@ -57,20 +62,24 @@ impl Context {
     pub fn authenticate(&self, metadata: &MetadataMap) -> Result<Option<Principal>, Error> {
         let auth = self.node().reader().auth();
         if !auth.enabled() {
-            // Turning auth off ends all tokens.
-            self.tokens().clear();
             return Ok(None);
         }
-        let Some(value) = TOKEN_KEYS.iter().find_map(|key| metadata.get(*key)) else {
+        let Some(value) = token(metadata.as_ref()) else {
             let user = common_name(metadata);
             return Ok(user.map(|user| Principal { user, auth_revision: auth.revision() }));
         };
-        let token = value.to_str().map_err(|_| Error::InvalidAuthToken)?;
-        let token = token.strip_prefix("Bearer ").unwrap_or(token);
-        let hash_now = |user: &str| auth.password_hash(user).map(str::to_owned);
-        let user = self.tokens().user(token, Instant::now(), hash_now);
-        let user = user.ok_or(Error::InvalidAuthToken)?;
-        Ok(Some(Principal { user, auth_revision: auth.revision() }))
+        let token = value.ok_or(Error::InvalidAuthToken)?;
+        let principal = self.tokens().principal(token, auth.revision());
+        principal.map(Some).ok_or(Error::InvalidAuthToken)
+    }
+
+    /// Before a call is served: waits for what this member has to learn of its token.
+    pub(super) async fn know_token(&self, headers: &HeaderMap) {
+        if let Some(Some(token)) = token(headers)
+            && self.node().reader().auth().enabled()
+        {
+            self.tokens().catch_up(token, || self.node().reader().position().index).await;
+        }
     }
 
     /// For calls that anybody may make who has authenticated.

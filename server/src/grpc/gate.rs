@@ -31,7 +31,10 @@ pub(super) async fn pass(
     caller::mark(&mut request);
     let path = request.uri().path().to_owned();
     match check(&context, &path, request.headers()) {
-        Ok(()) => mend(&path, next.run(request).await),
+        Ok(()) => {
+            context.know_token(request.headers()).await;
+            mend(&path, next.run(request).await)
+        }
         Err(error) => Status::from(error).into_http::<Body>(),
     }
 }

@@ -30,18 +30,20 @@ const READY_MAX: Duration = Duration::from_secs(5);
 /// Serves until a signal comes (`Ok`) or something makes it impossible (`Err`, one line).
 pub(super) async fn serve(mut settings: Settings, bare: bool) -> Result<(), String> {
     let mut signals = signals::Signals::install()?;
+    let tokens = grpc::Tokens::open(&settings.auth_token)?;
     data_dir::prepare(&settings)?;
     let tls = Tls::open(&settings)?;
     let listeners = listen::bind_all(&settings.addresses)?;
     let metrics = Metrics::new(settings.extensive_metrics);
     let started = tokio::select! {
-        started = start(&mut settings, &metrics, &tls) => started?,
+        started = start(&mut settings, &metrics, &tokens, &tls) => started?,
         () = signals.stop() => return Ok(()),
     };
     let Started { node, peers } = started;
     metrics.attach(member::MemberMetrics::new(&node, &settings));
 
-    let server = Server::new(&settings, &metrics, peers, node.clone(), tls);
+    let context = grpc::Context::new(node.clone(), grpc_options(&settings), tokens);
+    let server = Server::new(&settings, &metrics, peers, context, tls);
     let outcome = tokio::select! {
         () = server.run(&settings, listeners, bare) => Ok(()),
         () = signals.stop() => Ok(()),
@@ -59,12 +61,17 @@ struct Started {
     peers: PeerMetrics,
 }
 
-async fn start(settings: &mut Settings, metrics: &Metrics, tls: &Tls) -> Result<Started, String> {
+async fn start(
+    settings: &mut Settings,
+    metrics: &Metrics,
+    tokens: &grpc::Tokens,
+    tls: &Tls,
+) -> Result<Started, String> {
     // Before this member knows who it is, nothing can be counted in its name.
     let uncounted = Metrics::new(false).peers(0);
     bootstrap::identify(settings, &transport(uncounted, tls)).await?;
     let peers = metrics.peers(settings.member_id);
-    let config = node_config(settings, metrics);
+    let config = node_config(settings, metrics, tokens);
     let mut surroundings = Surroundings::real(&config);
     surroundings.transport = transport(peers.clone(), tls);
     let node = ServerNode::start_in(config, surroundings).await;
@@ -91,11 +98,11 @@ impl Server {
         settings: &Settings,
         metrics: &Metrics,
         peers: PeerMetrics,
-        node: ServerNode,
+        context: grpc::Context,
         tls: Tls,
     ) -> Self {
         let stopping = CancellationToken::new();
-        let context = grpc::Context::new(node.clone(), grpc_options(settings));
+        let node = context.node().clone();
         let members = peer::routes(node.receiver(), peers);
         Self {
             connections: Connections::new(settings, tls, stopping.clone()),
@@ -175,7 +182,6 @@ fn grpc_options(settings: &Settings) -> grpc::Options {
         request_bytes_max: settings.limits.request_bytes_max as usize,
         quota_bytes: settings.limits.quota_bytes,
         bcrypt_cost: settings.bcrypt_cost,
-        token_ttl: settings.auth_token_ttl,
     }
 }
 
@@ -195,7 +201,7 @@ fn notify(state: NotifyState<'_>) {
     }
 }
 
-fn node_config(settings: &Settings, metrics: &Metrics) -> Config {
+fn node_config(settings: &Settings, metrics: &Metrics, tokens: &grpc::Tokens) -> Config {
     let members = settings.members.iter().map(|member| InitialMember {
         id: member.id,
         name: member.name.clone(),
@@ -213,6 +219,7 @@ fn node_config(settings: &Settings, metrics: &Metrics) -> Config {
     config.heartbeat_ms = settings.heartbeat_ms;
     config.election_ms = settings.election_ms;
     config.log_observer = Some(metrics.log_observer());
+    config.on_applied = tokens.observer();
     config.unsafe_no_fsync = settings.unsafe_no_fsync;
     config.store.max_txn_ops = settings.limits.txn_ops_max;
     let interval_ms = settings.progress_notify_interval.as_millis();

@@ -3,6 +3,7 @@
 mod against_model;
 mod concurrent;
 mod mark;
+mod tokens;
 mod transcript;
 
 use std::sync::Arc;

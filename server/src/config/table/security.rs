@@ -7,8 +7,8 @@ const OWN_CLIENT: &str = "the server never dials its own client address";
 
 #[rustfmt::skip] // one row, one line
 pub(super) const FLAGS: &[Flag] = &[
-    supported("auth-token", Text, "simple", "kind of authentication token; `simple` alone"),
-    supported("auth-token-ttl", UINT, "300", "seconds that a token lives unused"),
+    supported("auth-token", Text, "simple", "what a password is exchanged for: simple, or jwt,sign-method=M,priv-key=F,pub-key=F,ttl=5m (M: RS256 PS256 ES256 HS256, to 512, and EdDSA; not ES512)"),
+    supported("auth-token-ttl", UINT, "300", "seconds that a simple token lives unused"),
     supported("bcrypt-cost", UINT, "10", "cost of hashing a password, 4 to 31"),
     supported("cert-file", Text, "", "certificate that clients see; read again when it changes"),
     supported("key-file", Text, "", "its private key"),

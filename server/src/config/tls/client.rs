@@ -26,9 +26,10 @@ pub(in crate::config) fn read(
     let flags = Flags { values, prefix: "" };
     let protocol = protocol::read(values)?;
     let trusted_ca_file = flags.trusted_ca_file()?;
-    let revoked = Flags { values, prefix: "client-" };
-    let hostnames = revoked.words("cert-allowed-hostname");
-    need_authorities(&revoked, trusted_ca_file.as_ref(), &["crl-file", "cert-allowed-hostname"])?;
+    let of_clients = Flags { values, prefix: "client-" };
+    let hostnames = of_clients.words("cert-allowed-hostname");
+    let checked = ["crl-file", "cert-allowed-hostname"];
+    need_authorities(&of_clients, &checked, ("trusted-ca-file", trusted_ca_file.as_ref()))?;
     let Some(certificate) = flags.certificate(self_signed(values, addresses, data_dir))? else {
         return without_certificate(addresses, trusted_ca_file.is_some());
     };
@@ -40,7 +41,7 @@ pub(in crate::config) fn read(
         common: TlsSettings {
             certificate,
             trusted_ca_file,
-            crl_file: revoked.file("crl-file"),
+            crl_file: of_clients.file("crl-file"),
             allowed,
             protocol,
         },

@@ -139,17 +139,18 @@ impl Flags<'_> {
     }
 }
 
-/// Refuses what could only be checked against authorities when there are none.
+/// Refuses those of `names` that could only be checked against `--AUTHORITIES` when it is not given.
 fn need_authorities(
     flags: &Flags,
-    trusted_ca_file: Option<&PathBuf>,
     names: &[&str],
+    authorities: (&str, Option<&PathBuf>),
 ) -> Result<(), String> {
+    let (authorities, file) = authorities;
     let given = names.iter().find(|name| !flags.get(name).is_empty());
     match given {
-        Some(name) if trusted_ca_file.is_none() => Err(format!(
-            "--{}{name} needs --{}trusted-ca-file: without it nobody is asked for a certificate",
-            flags.prefix, flags.prefix
+        Some(name) if file.is_none() => Err(format!(
+            "--{}{name} needs --{authorities}: without it nobody is asked for a certificate",
+            flags.prefix
         )),
         _ => Ok(()),
     }

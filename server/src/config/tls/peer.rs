@@ -34,7 +34,7 @@ pub(in crate::config) fn read(
     let protocol = protocol::read(values)?;
     let trusted_ca_file = flags.trusted_ca_file()?;
     let checked = ["crl-file", "cert-allowed-cn", "cert-allowed-hostname"];
-    need_authorities(&flags, trusted_ca_file.as_ref(), &checked)?;
+    need_authorities(&flags, &checked, ("peer-trusted-ca-file", trusted_ca_file.as_ref()))?;
     let dialing = flags.pair("Client", "client-cert-file", "client-key-file")?;
     let allowed = allowed(&flags)?;
     let Some(certificate) = flags.certificate(self_signed(values, addresses, data_dir))? else {

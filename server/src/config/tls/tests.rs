@@ -54,7 +54,8 @@ fn clients_are_checked_as_they_were_asked_to_be() {
     assert!(common_name("--client-cert-auth"));
     assert!(!common_name(""));
     for flag in ["client-crl-file", "client-cert-allowed-hostname"] {
-        assert!(refusal(&format!("{PAIR} --{flag} x")).contains(flag));
+        let line = refusal(&format!("{PAIR} --{flag} x"));
+        assert!(line.contains(flag) && line.contains("needs --trusted-ca-file"), "{line}");
     }
     assert!(refusal(&format!("{PAIR} --client-cert-auth")).contains("--trusted-ca-file"));
 }

@@ -13,7 +13,7 @@ type Pair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 /// # Errors
 /// One line that names the file.
-pub(super) fn pair(files: &CertificateFiles) -> Result<Pair, String> {
+pub(crate) fn pair(files: &CertificateFiles) -> Result<Pair, String> {
     let chain = certificates(&files.cert)?;
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| at(&files.key, &error))?;
     Ok((chain, key))
@@ -21,7 +21,7 @@ pub(super) fn pair(files: &CertificateFiles) -> Result<Pair, String> {
 
 /// # Errors
 /// One line that names the file.
-pub(super) fn authorities(path: &Path) -> Result<RootCertStore, String> {
+pub(crate) fn authorities(path: &Path) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
         roots.add(certificate).map_err(|error| at(path, &error))?;

@@ -12,6 +12,7 @@ mod server;
 
 pub use client::{Clients, bounded, connect, with_token};
 pub use command::{Finished, Script, require};
+pub use ports::free as free_port;
 pub use program::{Kind, Program};
 pub use server::Server;
 

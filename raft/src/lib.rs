@@ -23,6 +23,7 @@ mod log_store;
 mod network;
 mod node;
 mod open;
+pub mod restore;
 mod signal;
 mod snapshot;
 mod snapshotter;

@@ -16,13 +16,13 @@ const VERSION: u32 = 1;
 const BYTES: usize = 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Metadata {
-    pub(super) cluster_id: u64,
-    pub(super) member_id: u64,
+pub(crate) struct Metadata {
+    pub(crate) cluster_id: u64,
+    pub(crate) member_id: u64,
 }
 
 impl Metadata {
-    pub(super) fn encode(self) -> Bytes {
+    pub(crate) fn encode(self) -> Bytes {
         let mut out = BytesMut::with_capacity(BYTES);
         out.put_u32(VERSION);
         out.put_u64(self.cluster_id);
@@ -31,7 +31,7 @@ impl Metadata {
     }
 
     /// Refuses a log of a newer version, another cluster or another member.
-    pub(super) fn check(self, found: &[u8], dir: &Path) -> Result<(), Error> {
+    pub(crate) fn check(self, found: &[u8], dir: &Path) -> Result<(), Error> {
         let dir = dir.display();
         let refused = |message: String| Err(Error::Refused(message));
         let mut rest = found;

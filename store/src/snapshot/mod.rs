@@ -12,12 +12,14 @@
 
 pub mod codec;
 mod restore;
+mod transplant;
 
 use std::io::Write;
 
 use bytes::Bytes;
 
 pub(crate) use self::restore::restore;
+pub use self::transplant::{Summary, Transplant, summarize, transplant};
 use crate::hash::each_version;
 use crate::persist::records::{self, Mark};
 use crate::shared::Shared;

@@ -12,6 +12,7 @@ pub mod grpc;
 pub mod http;
 pub mod log;
 pub mod serve;
+pub mod snapshot;
 
 /// The etcd version whose contract is served; clients choose what they ask by it.
 pub const ETCD_VERSION: &str = "3.7.1";

@@ -78,8 +78,7 @@ async fn backup(dir: &Path) -> PathBuf {
     let node = TestNode::start(old).await.unwrap();
     apply(&node, Op::LeaseGrant(LeaseGrantRequest { id: 7, ttl: 1000 })).await;
     let member = Some(Member { id: 5, name: "old".into(), ..Member::default() });
-    apply(&node, Op::PublishMember(api::berthpb::PublishMember { member, ..Default::default() }))
-        .await;
+    apply(&node, Op::PublishMember(api::berthpb::PublishMember { member })).await;
     for key in 0..KEYS {
         put(&node, &format!("k{key}"), if key == 0 { 7 } else { 0 }).await;
     }

@@ -16,7 +16,7 @@ mod kv;
 mod lease;
 mod maintenance;
 mod member;
-mod output;
+pub(crate) mod output;
 mod quote;
 mod range;
 mod role;

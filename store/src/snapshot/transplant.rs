@@ -59,7 +59,7 @@ pub fn transplant(
     plan: &Transplant,
 ) -> io::Result<Summary> {
     let mut writer = codec::Writer::new(out)?;
-    let summary = pass(source, |record| plan.pass_on(record, &mut writer))?;
+    let summary = pass(source, |record| plan.pass_on(&record, &mut writer))?;
     writer.finish()?;
     Ok(summary)
 }
@@ -133,7 +133,7 @@ fn check_version(mut record: &[u8], mark: &Mark) -> Option<()> {
 impl Transplant {
     fn pass_on(
         &self,
-        record: Record<'_>,
+        record: &Record<'_>,
         writer: &mut codec::Writer<&mut dyn Write>,
     ) -> io::Result<()> {
         match record {
@@ -194,7 +194,7 @@ mod tests {
         let member = Some(pb::Member { id: 5, name: "old".into(), ..Default::default() });
         let ops = [
             Op::LeaseGrant(pb::LeaseGrantRequest { id: 7, ttl: 60 }),
-            Op::PublishMember(PublishMember { member, ..Default::default() }),
+            Op::PublishMember(PublishMember { member }),
             put("1"),
             put("2"),
             put("3"),

@@ -141,15 +141,21 @@ impl Staging {
             Error::Refused(format!("cannot restore into {}: {what}", target.display()))
         };
         let is_within = target.is_dir();
-        let path = match beside(target) {
-            _ if is_within => target.join(STAGING),
-            Some(path) => path,
+        let within = target.join(STAGING);
+        let (path, other) = match beside(target) {
+            beside if is_within => (within, beside),
+            Some(beside) => (beside, None),
             None => return Err(refused("it is not the name of a directory")),
         };
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::WouldBlock => refused("another restore into it is running"),
             _ => refused(&error.to_string()),
         };
+        // The directory may have come into being after an earlier restore.
+        if let Some(other) = other.filter(|other| other.is_dir()) {
+            let _lock = RealFs.lock(&other.join(LOCK)).map_err(failed)?;
+            fs::remove_dir_all(&other).map_err(failed)?;
+        }
         RealFs.create_dir_all(&path).map_err(failed)?;
         let lock = RealFs.lock(&path.join(LOCK)).map_err(failed)?;
         let staging = Staging { target: target.to_owned(), path, is_within, _lock: lock };

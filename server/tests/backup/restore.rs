@@ -1,7 +1,7 @@
 //! `berth snapshot status` and `berth snapshot restore` of what Debian's etcdctl saved.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,7 +40,7 @@ async fn write_on(clients: Clients, stop: Arc<AtomicBool>) {
 
 /// A server with a lease and a user that has been written to, and goes on being so while a backup
 /// is saved to `dir`.
-async fn saved_under_writes(dir: &Path) -> (Server, std::path::PathBuf) {
+async fn saved_under_writes(dir: &Path) -> (Server, PathBuf) {
     let server = Server::start(subject!(), &["--bcrypt-cost=4"]).await;
     let clients = server.clients();
     let lease = LeaseGrantRequest { id: LEASE, ttl: LEASE_TTL_S };
@@ -166,13 +166,21 @@ async fn a_killed_restore_leaves_nothing_that_looks_complete() {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let pause_ms = rand::rng().random_range(1..400);
-        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+        // From its first file on.
+        while child.try_wait().unwrap().is_none() && !staging(&new).exists() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(rand::rng().random_range(0..150))).await;
         child.kill().unwrap();
         child.wait().unwrap();
         unfinished += u64::from(finish(&file, new, &expected).await);
     }
     println!("{unfinished} of {KILLS} restores were cut short");
+    assert!(unfinished > 0, "every restore was faster than its kill");
+}
+
+fn staging(server: &Server) -> PathBuf {
+    server.data_dir().with_file_name("data.restoring")
 }
 
 /// Checks what a killed restore left and restores again if there is nothing; whether it was so.
@@ -183,7 +191,7 @@ async fn finish(
 ) -> bool {
     let data = new.data_dir();
     let was_unfinished = !data.exists();
-    let staging = data.with_file_name("data.restoring");
+    let staging = staging(&new);
     if staging.join("restore.lock").exists() {
         let flag = format!("--data-dir={}", data.display());
         let refused = berth(&["serve".to_owned(), flag]).await;
@@ -191,8 +199,6 @@ async fn finish(
         let log = refused.stdout + &refused.stderr;
         assert!(log.contains("did not come to its end"), "{log}");
         assert!(!data.join("wal").exists());
-        // The server prepares its directory before it looks.
-        fs::remove_dir_all(&data).unwrap();
     }
     if was_unfinished {
         let restored = berth(&restore_args(file, &new)).await;

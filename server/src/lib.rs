@@ -11,6 +11,7 @@ pub mod ctl;
 pub mod grpc;
 pub mod http;
 pub mod log;
+pub mod mirror;
 pub mod serve;
 pub mod snapshot;
 

@@ -17,7 +17,7 @@ mod listen;
 mod member;
 mod proposals;
 mod publish;
-mod signals;
+pub(crate) mod signals;
 mod tls;
 
 use std::ffi::OsString;

@@ -2,5 +2,6 @@
 //!
 //! Everything goes through the binary's command line and the wire.
 
+mod mirror;
 mod restore;
 mod tool;

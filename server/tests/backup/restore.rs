@@ -7,15 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use api::etcdserverpb::watch_request::RequestUnion;
 use api::etcdserverpb::{
     AuthUserAddRequest, AuthUserListRequest, CompactionRequest, LeaseGrantRequest,
-    LeaseTimeToLiveRequest, MemberListRequest, WatchCreateRequest, WatchRequest,
+    LeaseTimeToLiveRequest, MemberListRequest,
 };
 use rand::Rng;
 use testkit::{Clients, Server, bounded, subject};
 
-use crate::tool::{berth, everything, put, restore_args, save};
+use crate::tool::{berth, everything, put, restore_args, save, watch};
 
 const LEASE: i64 = 77;
 const LEASE_TTL_S: i64 = 3_600;
@@ -127,16 +126,7 @@ async fn a_bumped_revision_ends_the_watches_of_the_old_cluster() {
     assert_eq!(now, everything(&old.clients(), revision).await.0);
     assert_eq!(bumped, revision + 1_000_000);
 
-    let create = WatchCreateRequest {
-        key: "k0".into(),
-        start_revision: last + 1,
-        ..WatchCreateRequest::default()
-    };
-    let request = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
-    let (requests, sent) = tokio::sync::mpsc::channel(1);
-    requests.send(request).await.unwrap();
-    let sent = tokio_stream::wrappers::ReceiverStream::new(sent);
-    let mut answers = bounded(new.clients().watch.watch(sent)).await.unwrap().into_inner();
+    let mut answers = watch(&new.clients(), b"k0".to_vec(), last + 1).await;
     let canceled = loop {
         let answer = bounded(answers.message()).await.unwrap().unwrap();
         if answer.canceled {
@@ -153,7 +143,7 @@ async fn a_killed_restore_leaves_nothing_that_looks_complete() {
     // starts in its place, or complete; and that the next restore succeeds.
     let temp = tempfile::tempdir().unwrap();
     let old = Server::start(subject!(), &[]).await;
-    for n in 0..16 {
+    for n in 0..48 {
         put(&old.clients(), format!("large{n}"), vec![n; 1 << 20], 0).await;
     }
     let file = save(&old, temp.path()).await;

@@ -2,9 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use api::etcdserverpb::{PutRequest, RangeRequest};
+use api::etcdserverpb::watch_request::RequestUnion;
+use api::etcdserverpb::{
+    PutRequest, RangeRequest, WatchCreateRequest, WatchRequest, WatchResponse,
+};
 use api::mvccpb::KeyValue;
+use api::mvccpb::event::EventType;
+use futures::StreamExt;
 use testkit::{Clients, Finished, Script, Server, bounded, require};
+use tonic::Streaming;
 
 /// Runs `berth ARGS` to its end.
 pub(crate) async fn berth<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Finished {
@@ -57,4 +63,42 @@ pub(crate) async fn everything(clients: &Clients, revision: i64) -> (Vec<KeyValu
     let answer = bounded(clients.clone().kv.range(all)).await.expect("a range succeeds");
     let answer = answer.into_inner();
     (answer.kvs, answer.header.expect("a header").revision)
+}
+
+/// The first `count` events from `revision` on: revision, key, whether it is a put.
+pub(crate) async fn watch_from(
+    clients: &Clients,
+    revision: i64,
+    count: usize,
+) -> Vec<(i64, String, bool)> {
+    let mut answers = watch(clients, vec![0], revision).await;
+    let mut events = Vec::new();
+    while events.len() < count {
+        let answer = bounded(answers.message()).await.expect("no error").expect("no end");
+        events.extend(answer.events.iter().map(|event| {
+            let kv = event.kv.clone().expect("an event has a key");
+            let key = String::from_utf8_lossy(&kv.key).into_owned();
+            (kv.mod_revision, key, event.r#type() == EventType::Put)
+        }));
+    }
+    events
+}
+
+/// A watch from `revision` on, of one key or (`[0]`) of all.
+pub(crate) async fn watch(
+    clients: &Clients,
+    key: Vec<u8>,
+    revision: i64,
+) -> Streaming<WatchResponse> {
+    let range_end = if key == [0] { vec![0] } else { Vec::new() };
+    let create = WatchCreateRequest {
+        key: key.into(),
+        range_end: range_end.into(),
+        start_revision: revision,
+        ..WatchCreateRequest::default()
+    };
+    let request = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
+    // Without an end: the watch lasts as long as its requests.
+    let requests = futures::stream::iter([request]).chain(futures::stream::pending());
+    bounded(clients.clone().watch.watch(requests)).await.expect("a watch opens").into_inner()
 }

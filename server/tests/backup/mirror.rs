@@ -15,9 +15,9 @@ use api::etcdserverpb::{
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
-use testkit::{Clients, Program, Server, bounded, env_number, subject};
+use testkit::{Clients, Program, Server, env_number, subject};
 
-use crate::tool::{berth, everything, put, watch_from};
+use crate::tool::{berth, done, everything, put, watch_from};
 
 /// How often a mirror, or the server it writes to, is killed.
 const KILLS: u64 = 6;
@@ -45,35 +45,37 @@ impl Mirror {
             "--report-interval=200ms".to_owned(),
         ];
         args.extend(flags.iter().map(ToString::to_string));
-        let mut mirror = Self { args, directory: TempDir::new().unwrap(), child: None };
+        let mut mirror =
+            Self { args, directory: TempDir::new().expect("a temporary directory"), child: None };
         mirror.restart();
         mirror
     }
 
     fn restart(&mut self) {
-        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
+        let log = File::options().create(true).append(true).open(self.log_path());
+        let log = log.expect("the log opens");
         let child = Command::new(env!("CARGO_BIN_EXE_berth"))
             .args(&self.args)
             .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
+            .stdout(log.try_clone().expect("the log is shared"))
             .stderr(log)
             .spawn();
-        self.child = Some(child.unwrap());
+        self.child = Some(child.expect("berth starts"));
     }
 
     fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
+            child.kill().expect("our own child can be killed");
+            child.wait().expect("our own child can be waited for");
         }
     }
 
     /// SIGTERM, and the status it ends with.
     fn terminate(&mut self) -> Option<i32> {
-        let mut child = self.child.take().unwrap();
+        let mut child = self.child.take().expect("the mirror runs");
         let signal = format!("kill -TERM {}", child.id());
-        Command::new("sh").args(["-c", &signal]).status().unwrap();
-        child.wait().unwrap().code()
+        Command::new("sh").args(["-c", &signal]).status().expect("sh runs");
+        child.wait().expect("our own child can be waited for").code()
     }
 
     fn log_path(&self) -> PathBuf {
@@ -81,7 +83,7 @@ impl Mirror {
     }
 
     fn log(&self) -> String {
-        std::fs::read_to_string(self.log_path()).unwrap()
+        std::fs::read_to_string(self.log_path()).expect("the log can be read")
     }
 
     /// The end of the log, for failure messages.
@@ -118,7 +120,7 @@ async fn contents(server: &Server) -> Copy {
     let (kvs, _) = everything(&server.clients(), 0).await;
     let named = kvs
         .into_iter()
-        .map(|kv| (String::from_utf8(kv.key.to_vec()).unwrap(), kv.value.to_vec(), kv.version));
+        .map(|kv| (String::from_utf8_lossy(&kv.key).into_owned(), kv.value.to_vec(), kv.version));
     named.filter(|(key, ..)| key != CHECKPOINT).collect()
 }
 
@@ -156,7 +158,7 @@ fn delete_op(key: String) -> RequestOp {
 
 async fn txn(clients: &Clients, success: Vec<RequestOp>) {
     let txn = TxnRequest { success, ..TxnRequest::default() };
-    bounded(clients.clone().kv.txn(txn)).await.expect("a transaction succeeds");
+    done(clients.clone().kv.txn(txn)).await;
 }
 
 /// Puts, deletes and transactions over few keys until told to stop; how many revisions it made.
@@ -239,7 +241,7 @@ async fn a_compacted_source_is_copied_again() {
             revision = put(&clients, format!("n{n:03}"), vec![b'w'; 10_000], 0).await;
         }
         let compaction = CompactionRequest { revision, physical: true };
-        bounded(clients.clone().kv.compact(compaction)).await.unwrap();
+        done(clients.clone().kv.compact(compaction)).await;
         put(&clients, "after".into(), vec![1], 0).await;
         mirror.restart();
         // In the middle of it, sometimes.
@@ -312,7 +314,7 @@ async fn a_prefix_goes_to_another_one_with_credentials() {
     let token = token(&from.clients()).await;
     let second = PutRequest { key: "a/2".into(), value: vec![1].into(), ..Default::default() };
     let second = testkit::with_token(second, Some(&token));
-    bounded(from.clients().kv.put(second)).await.unwrap();
+    done(from.clients().kv.put(second)).await;
     wait_until(|| holds(2), || mirror.log_tail()).await;
     mirror.says("\"lag-revisions\":0").await;
     assert_eq!(mirror.terminate(), Some(0));
@@ -325,17 +327,17 @@ async fn enable_auth(clients: &Clients) {
     let (name, password) = ("root".to_owned(), "secret".to_owned());
     let mut auth = clients.auth.clone();
     let user = AuthUserAddRequest { name: name.clone(), password, ..Default::default() };
-    bounded(auth.user_add(user)).await.unwrap();
-    bounded(auth.role_add(AuthRoleAddRequest { name: name.clone() })).await.unwrap();
+    done(auth.user_add(user)).await;
+    done(auth.role_add(AuthRoleAddRequest { name: name.clone() })).await;
     let grant = AuthUserGrantRoleRequest { user: name.clone(), role: name };
-    bounded(auth.user_grant_role(grant)).await.unwrap();
-    bounded(auth.auth_enable(AuthEnableRequest {})).await.unwrap();
+    done(auth.user_grant_role(grant)).await;
+    done(auth.auth_enable(AuthEnableRequest {})).await;
 }
 
 async fn token(clients: &Clients) -> String {
     let login =
         api::etcdserverpb::AuthenticateRequest { name: "root".into(), password: "secret".into() };
-    bounded(clients.clone().auth.authenticate(login)).await.unwrap().into_inner().token
+    done(clients.clone().auth.authenticate(login)).await.token
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -367,5 +369,5 @@ async fn what_cannot_be_mirrored_is_refused() {
     refuse(&["--user=root:wrong"], "authentication failed").await;
     refuse(&[], "user name is empty").await;
     let count = RangeRequest { key: "mine".into(), ..Default::default() };
-    assert_eq!(bounded(to.clients().kv.range(count)).await.unwrap().into_inner().count, 0);
+    assert_eq!(done(to.clients().kv.range(count)).await.count, 0);
 }

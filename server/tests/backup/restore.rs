@@ -14,7 +14,7 @@ use api::etcdserverpb::{
 use rand::Rng;
 use testkit::{Clients, Server, bounded, subject};
 
-use crate::tool::{berth, everything, put, restore_args, save, watch};
+use crate::tool::{berth, done, everything, put, restore_args, save, watch};
 
 const LEASE: i64 = 77;
 const LEASE_TTL_S: i64 = 3_600;
@@ -32,7 +32,7 @@ async fn write_on(clients: Clients, stop: Arc<AtomicBool>) {
         let revision = put(&clients, format!("k{}", n % 50), vec![b'v'; 100], lease).await;
         if n == 100 {
             let compaction = CompactionRequest { revision: revision - 20, physical: false };
-            bounded(clients.clone().kv.compact(compaction)).await.unwrap();
+            done(clients.clone().kv.compact(compaction)).await;
         }
     }
 }
@@ -43,9 +43,9 @@ async fn saved_under_writes(dir: &Path) -> (Server, PathBuf) {
     let server = Server::start(subject!(), &["--bcrypt-cost=4"]).await;
     let clients = server.clients();
     let lease = LeaseGrantRequest { id: LEASE, ttl: LEASE_TTL_S };
-    bounded(clients.clone().lease.lease_grant(lease)).await.unwrap();
+    done(clients.clone().lease.lease_grant(lease)).await;
     let user = AuthUserAddRequest { name: "u".into(), password: "p".into(), ..Default::default() };
-    bounded(clients.clone().auth.user_add(user)).await.unwrap();
+    done(clients.clone().auth.user_add(user)).await;
     let stop = Arc::new(AtomicBool::new(false));
     let writers: Vec<_> =
         (0..4).map(|_| tokio::spawn(write_on(server.clients(), stop.clone()))).collect();
@@ -55,7 +55,7 @@ async fn saved_under_writes(dir: &Path) -> (Server, PathBuf) {
     let file = save(&server, dir).await;
     stop.store(true, Ordering::Relaxed);
     for writer in writers {
-        writer.await.unwrap();
+        writer.await.expect("no writer fails");
     }
     (server, file)
 }
@@ -63,8 +63,8 @@ async fn saved_under_writes(dir: &Path) -> (Server, PathBuf) {
 /// The revision in a backup, as `berth snapshot status` prints it.
 async fn revision_of(file: &Path) -> i64 {
     let status = berth(&["snapshot", "status", &file.to_string_lossy(), "-w", "json"]).await;
-    let status: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
-    status["revision"].as_i64().unwrap()
+    let status: serde_json::Value = serde_json::from_str(&status.stdout).expect("JSON");
+    status["revision"].as_i64().expect("a revision")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -88,17 +88,16 @@ async fn a_backup_taken_under_writes_comes_back_as_it_was() {
     new.restart().await;
     let clients = new.clients();
     let lease = LeaseTimeToLiveRequest { id: LEASE, keys: true };
-    let lease = bounded(clients.clone().lease.lease_time_to_live(lease)).await.unwrap();
-    let lease = lease.into_inner();
+    let lease = done(clients.clone().lease.lease_time_to_live(lease)).await;
     let attached = expected.iter().filter(|kv| kv.lease == LEASE).count();
     assert_eq!((lease.granted_ttl, lease.keys.len()), (LEASE_TTL_S, attached));
-    let users = bounded(clients.clone().auth.user_list(AuthUserListRequest {})).await.unwrap();
-    assert_eq!(users.into_inner().users, ["u"]);
+    let users = done(clients.clone().auth.user_list(AuthUserListRequest {})).await;
+    assert_eq!(users.users, ["u"]);
     assert_eq!(put(&clients, "k0".into(), b"new".to_vec(), 0).await, revision + 1);
 
     let members = |clients: Clients| async move {
         let list = MemberListRequest { linearizable: true };
-        let list = bounded(clients.clone().cluster.member_list(list)).await.unwrap().into_inner();
+        let list = done(clients.clone().cluster.member_list(list)).await;
         let urls = list.members.iter().flat_map(|member| member.client_urls.clone());
         (list.header.unwrap().cluster_id, urls.collect::<Vec<_>>())
     };

@@ -10,7 +10,7 @@ use api::mvccpb::KeyValue;
 use api::mvccpb::event::EventType;
 use futures::StreamExt;
 use testkit::{Clients, Finished, Script, Server, bounded, require};
-use tonic::Streaming;
+use tonic::{Response, Status, Streaming};
 
 /// Runs `berth ARGS` to its end.
 pub(crate) async fn berth<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Finished {
@@ -45,11 +45,15 @@ pub(crate) fn restore_args(file: &Path, server: &Server) -> Vec<String> {
     ]
 }
 
+/// The answer to a call that must succeed.
+pub(crate) async fn done<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> T {
+    bounded(call).await.expect("the server accepts the call").into_inner()
+}
+
 pub(crate) async fn put(clients: &Clients, key: String, value: Vec<u8>, lease: i64) -> i64 {
     let request =
         PutRequest { key: key.into(), value: value.into(), lease, ..PutRequest::default() };
-    let answer = bounded(clients.clone().kv.put(request)).await.expect("a put succeeds");
-    answer.into_inner().header.expect("a header").revision
+    done(clients.clone().kv.put(request)).await.header.expect("a header").revision
 }
 
 /// Every key at a revision (0: now), with all that is known of it, and the store's revision.
@@ -60,8 +64,7 @@ pub(crate) async fn everything(clients: &Clients, revision: i64) -> (Vec<KeyValu
         revision,
         ..RangeRequest::default()
     };
-    let answer = bounded(clients.clone().kv.range(all)).await.expect("a range succeeds");
-    let answer = answer.into_inner();
+    let answer = done(clients.clone().kv.range(all)).await;
     (answer.kvs, answer.header.expect("a header").revision)
 }
 
@@ -100,5 +103,5 @@ pub(crate) async fn watch(
     let request = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
     // Without an end: the watch lasts as long as its requests.
     let requests = futures::stream::iter([request]).chain(futures::stream::pending());
-    bounded(clients.clone().watch.watch(requests)).await.expect("a watch opens").into_inner()
+    done(clients.clone().watch.watch(requests)).await
 }

@@ -26,6 +26,7 @@ mod node;
 mod open;
 pub mod peer;
 mod read_index;
+pub mod restore;
 mod signal;
 mod snapshot;
 mod snapshotter;

@@ -20,15 +20,15 @@ const VERSION_1: u32 = 1;
 const BYTES_1: usize = 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Metadata {
-    pub(super) cluster_id: u64,
-    pub(super) member_id: u64,
+pub(crate) struct Metadata {
+    pub(crate) cluster_id: u64,
+    pub(crate) member_id: u64,
     /// Chosen at random with the directory; 0 in one of version 1.
-    pub(super) incarnation: u64,
+    pub(crate) incarnation: u64,
 }
 
 impl Metadata {
-    pub(super) fn encode(self) -> Bytes {
+    pub(crate) fn encode(self) -> Bytes {
         let mut out = BytesMut::with_capacity(BYTES);
         out.put_u32(VERSION);
         out.put_u64(self.cluster_id);
@@ -41,7 +41,7 @@ impl Metadata {
     ///
     /// # Errors
     /// It is of a newer version, or none of ours.
-    pub(super) fn decode(found: &[u8], dir: &Path) -> Result<Metadata, Error> {
+    pub(crate) fn decode(found: &[u8], dir: &Path) -> Result<Metadata, Error> {
         let dir = dir.display();
         let refused = |message: String| Err(Error::Refused(message));
         let mut rest = found;

@@ -23,11 +23,12 @@ use crate::codec;
 use crate::config::Config;
 use crate::error::Error;
 use crate::peer::{Identity, NoTransport, Transport};
+use crate::restore;
 use crate::snapshot::SnapshotDir;
 use crate::types::Vote;
 use crate::vfs::{Lock, RealFs, Vfs};
 use crate::wal::{self, Recovered, Wal, Writer};
-use metadata::Metadata;
+pub(crate) use metadata::Metadata;
 
 /// What a node takes from its surroundings. The server uses [`Surroundings::real`].
 pub struct Surroundings {
@@ -109,6 +110,7 @@ pub(crate) fn open(
     vfs: Arc<dyn Vfs>,
     mut engines: Box<dyn EngineSource>,
 ) -> Result<Opened, Error> {
+    restore::refuse_unfinished(&*vfs, &config.data_dir, &config.wal_dir)?;
     let lock = lock(&*vfs, &config.data_dir)?;
     let snap_dir = config.data_dir.join("snap");
     let snapshots = SnapshotDir::open(vfs.clone(), snap_dir, config.snapshot_bytes_per_s_max)

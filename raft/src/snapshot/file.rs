@@ -88,7 +88,7 @@ impl SnapshotHeader {
     }
 
     /// The header, and how many bytes it took.
-    fn read(from: &mut dyn Read) -> io::Result<(SnapshotHeader, u64)> {
+    pub(crate) fn read(from: &mut dyn Read) -> io::Result<(SnapshotHeader, u64)> {
         let mut bytes = vec![0; 16];
         from.read_exact(&mut bytes)?;
         if &bytes[..8] != MAGIC {

@@ -135,7 +135,7 @@ impl Server {
             published.await;
         }
         ready(settings, bare);
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     fn listen(&self, listener: Listener) {

@@ -18,7 +18,7 @@ mod listen;
 mod member;
 mod proposals;
 mod publish;
-mod signals;
+pub(crate) mod signals;
 pub mod tls;
 
 use std::ffi::OsString;

@@ -12,6 +12,7 @@
 
 pub mod codec;
 mod restore;
+mod transplant;
 
 use std::io::Write;
 
@@ -19,6 +20,7 @@ use bytes::Bytes;
 
 pub(crate) use self::restore::restore;
 pub use self::restore::verify_snapshot;
+pub use self::transplant::{Summary, Transplant, summarize, transplant};
 use crate::hash::each_version;
 use crate::persist::records::{self, Mark};
 use crate::shared::Shared;

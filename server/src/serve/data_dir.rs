@@ -13,6 +13,9 @@ use crate::config::Settings;
 /// One line that names the directory, and what to do with etcd's data.
 pub(super) fn check(settings: &Settings) -> Result<(), String> {
     let dir = &settings.data_dir;
+    if dir.exists() && !dir.is_dir() {
+        return Err(format!("cannot use directory {}: it is a file", dir.display()));
+    }
     if dir.join("member").exists() {
         return Err(format!(
             "{} holds data of etcd, which berth does not read: choose another --data-dir, and copy \

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use api::berthpb::command::Op;
-use api::berthpb::{Command, ExpireLeases, IssueToken, Principal};
+use api::berthpb::{Command, ExpireLeases, IssueToken, Principal, PublishMember};
 use api::etcdserverpb as pb;
 use bytes::Bytes;
 
@@ -42,7 +42,7 @@ pub(crate) fn apply(
         Some(Op::LeaseRevoke(request)) => apply.lease_revoke(request),
         Some(Op::ExpireLeases(request)) => apply.expire_leases(request),
         Some(Op::Alarm(request)) => Ok(apply.alarm(request)),
-        Some(Op::PublishMember(request)) => Ok(apply.publish_member(request.member.as_ref())),
+        Some(Op::PublishMember(request)) => Ok(apply.publish_member(request)),
         Some(Op::IssueToken(request)) => apply.issue_token(request),
         Some(op) => apply.auth(op),
         // Written by a later version, or by nobody: every replica refuses it alike.
@@ -214,12 +214,12 @@ impl<'a> Apply<'a> {
         })
     }
 
-    fn publish_member(&self, member: Option<&pb::Member>) -> Effect {
+    fn publish_member(&self, published: &PublishMember) -> Effect {
         let mut write = self.begin();
-        if let Some(member) = member {
+        if let Some(member) = &published.member {
             let members = &mut write.state_mut().members;
-            members.insert(member.id, member.clone());
-            let record = records::encode_members(members.values().cloned().collect());
+            members.insert(member.id, published.clone());
+            let record = records::encode_members(members);
             write.record(Bytes::from_static(records::MEMBERS_KEY), Some(record));
         }
         self.done(write, |_| Response::PublishMember)

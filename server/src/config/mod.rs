@@ -29,7 +29,7 @@ mod values;
 use std::ffi::OsString;
 
 pub use auth_token::{AuthToken, JwtSettings};
-pub use cluster::Member;
+pub use cluster::{InitialCluster, Member};
 pub use compaction::AutoCompaction;
 pub use help::{FLAGS_HINT, text as help};
 pub use ids::{cluster_id, member_id};

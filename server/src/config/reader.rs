@@ -95,13 +95,6 @@ impl Reader<'_> {
         }
         let members = cluster::parse(&initial, &self.values.get("initial-cluster-token"))?;
         let id = cluster::local(&members, name, &addresses.advertise_peer)?.id;
-        if members.len() > 1 {
-            return Err(format!(
-                "--initial-cluster with {} members is not supported by berth yet: name this \
-                 member alone",
-                members.len()
-            ));
-        }
         Ok((members, id))
     }
 

@@ -20,7 +20,10 @@ pub struct Settings {
     pub member_id: u64,
     pub cluster_id: u64,
     pub members: Vec<Member>,
+    /// Begin a cluster of `members`; else join the one that they are in.
     pub new_cluster: bool,
+    /// Make this member the only one, whatever its log says.
+    pub force_new_cluster: bool,
     pub data_dir: PathBuf,
     pub wal_dir: Option<PathBuf>,
     pub addresses: Addresses,
@@ -118,6 +121,7 @@ impl Settings {
             cluster_id: ids::cluster_id(&members.iter().map(|m| m.id).collect::<Vec<_>>()),
             members,
             new_cluster: values.get("initial-cluster-state") == "new",
+            force_new_cluster: reader.flag("force-new-cluster"),
             data_dir,
             wal_dir: Some(values.get("wal-dir")).filter(|dir| !dir.is_empty()).map(PathBuf::from),
             client_tls,

@@ -22,10 +22,10 @@ use super::output::Printer;
 use super::tls::TlsFlags;
 
 /// A channel that sends the session's token with every call.
-pub(super) type Connection = InterceptedService<Channel, Token>;
+pub(crate) type Connection = InterceptedService<Channel, Token>;
 
 /// One run of the command line: where to connect, as whom, and how to print.
-pub(super) struct Session {
+pub(crate) struct Session {
     endpoints: Vec<String>,
     tls: TlsFlags,
     credentials: Option<(String, String)>,
@@ -38,7 +38,7 @@ pub(super) struct Session {
 
 /// Adds the token, if there is one, to each request's metadata.
 #[derive(Clone)]
-pub(super) struct Token(Option<MetadataValue<Ascii>>);
+pub(crate) struct Token(Option<MetadataValue<Ascii>>);
 
 impl Interceptor for Token {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
@@ -50,7 +50,7 @@ impl Interceptor for Token {
 }
 
 impl Session {
-    pub(super) fn new(global: Global) -> Result<Self, Failure> {
+    pub(crate) fn new(global: Global) -> Result<Self, Failure> {
         let tls = TlsFlags::new(&global);
         let credentials = global.user.map(|user| credentials(user, global.password)).transpose()?;
         Ok(Self {
@@ -65,11 +65,11 @@ impl Session {
         })
     }
 
-    pub(super) async fn kv(&self) -> Result<KvClient<Connection>, Failure> {
+    pub(crate) async fn kv(&self) -> Result<KvClient<Connection>, Failure> {
         Ok(KvClient::new(self.connect().await?).max_decoding_message_size(usize::MAX))
     }
 
-    pub(super) async fn watch(&self) -> Result<WatchClient<Connection>, Failure> {
+    pub(crate) async fn watch(&self) -> Result<WatchClient<Connection>, Failure> {
         Ok(WatchClient::new(self.connect().await?).max_decoding_message_size(usize::MAX))
     }
 

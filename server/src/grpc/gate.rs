@@ -50,7 +50,7 @@ fn check(context: &Context, path: &str, metadata: &HeaderMap) -> Result<(), Erro
         return Err(Error::InvalidClientApiVersion);
     }
     let requires_leader = metadata.get(REQUIRE_LEADER).is_some_and(|value| value == "true");
-    if requires_leader && context.node().status().leader.is_none() {
+    if requires_leader && context.node().leader().is_none() {
         return Err(Error::NoLeader);
     }
     Ok(())

@@ -16,7 +16,7 @@ impl Context {
     /// # Errors
     /// Those of [`Context::authenticate`] and of [`Context::propose`].
     pub(super) async fn submit(&self, metadata: &MetadataMap, op: Op) -> Result<Response, Error> {
-        let mut command = Command { principal: None, op: Some(op) };
+        let mut command = Command { principal: None, origin: None, op: Some(op) };
         self.node().reader().check(&command)?;
         command.principal = self.authenticate(metadata)?;
         self.send(command).await
@@ -31,7 +31,7 @@ impl Context {
         principal: Option<Principal>,
         op: Op,
     ) -> Result<Response, Error> {
-        let command = Command { principal, op: Some(op) };
+        let command = Command { principal, origin: None, op: Some(op) };
         self.node().reader().check(&command)?;
         self.send(command).await
     }

@@ -20,10 +20,11 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 use tower::util::MapRequest;
 
-use super::listen::Listener;
+use super::listen::{Listener, Roles};
 use super::tls::{Acceptor, ClientTls, PeerTls, common_name};
-use crate::config::Settings;
+use crate::config::{Limits, Settings};
 use crate::grpc::{CommonName, Mended};
+use crate::peer;
 
 /// Bytes that one stream may send before the server has taken them; larger than a request of etcd's
 /// default size, so that none waits for a window.
@@ -78,42 +79,35 @@ struct Handshake {
     common_name_is_user: bool,
 }
 
+type Http = Builder<TokioExecutor>;
+
 /// How connections are served. Clones are alike.
 #[derive(Clone)]
 pub(super) struct Connections {
-    builder: Builder<TokioExecutor>,
+    for_clients: Http,
+    /// For listeners that serve other members alone.
+    for_members: Http,
     tls: Tls,
     stopping: CancellationToken,
 }
 
 impl Connections {
     pub(super) fn new(settings: &Settings, tls: Tls, stopping: CancellationToken) -> Self {
-        let limits = &settings.limits;
-        let mut builder = Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME_MAX);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(limits.concurrent_streams_max)
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .max_header_list_size(HEADER_BYTES_MAX)
-            .keep_alive_interval(limits.keepalive_interval)
-            .keep_alive_timeout(limits.keepalive_timeout);
-        Self { builder, tls, stopping }
+        let for_clients = for_clients(&settings.limits);
+        Self { for_clients, for_members: peer::http(), tls, stopping }
     }
 
     /// Accepts until the server stops; returns when every connection has ended.
     pub(super) async fn serve(self, listener: Listener, routes: Router) {
         let connections = TaskTracker::new();
+        let Listener { roles, .. } = listener;
         let handshake = self.tls.of(&listener);
         while let Some(accepted) = self.stopping.run_until_cancelled(listener.socket.accept()).await
         {
             match accepted {
                 Ok((stream, remote)) => {
-                    let connection =
-                        self.clone().open(stream, remote, handshake.clone(), routes.clone());
-                    connections.spawn(connection);
+                    let (handshake, routes) = (handshake.clone(), routes.clone());
+                    connections.spawn(self.clone().open(stream, remote, roles, handshake, routes));
                 }
                 Err(error) => pause(&error).await,
             }
@@ -128,12 +122,13 @@ impl Connections {
         self,
         stream: TcpStream,
         remote: SocketAddr,
+        roles: Roles,
         handshake: Option<Handshake>,
         routes: Router,
     ) {
         // Small answers must not wait for more to send along.
         let _ = stream.set_nodelay(true);
-        let Some(handshake) = handshake else { return self.carry(stream, routes).await };
+        let Some(handshake) = handshake else { return self.speak(stream, roles, routes).await };
         let stream = match handshake.acceptor.accept(stream).await {
             Ok(stream) => stream,
             Err(error) => {
@@ -142,22 +137,33 @@ impl Connections {
             }
         };
         match user_of(&stream).filter(|_| handshake.common_name_is_user) {
-            Some(name) => self.carry(stream, named(routes, name)).await,
-            None => self.carry(stream, routes).await,
+            Some(name) => self.speak(stream, roles, named(routes, name)).await,
+            None => self.speak(stream, roles, routes).await,
+        }
+    }
+
+    /// Members get wider windows, and none of the care that old clients need.
+    async fn speak<S, R>(self, stream: S, roles: Roles, routes: R)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        R: Routes,
+    {
+        if roles.is_for_members_alone() {
+            self.carry(&self.for_members, stream, routes).await;
+        } else {
+            self.carry(&self.for_clients, Mended::new(stream), routes).await;
         }
     }
 
     /// HTTP on an open stream. When the server stops, requests under way go on and no new ones are
     /// taken.
-    async fn carry<S, R>(self, stream: S, routes: R)
+    async fn carry<S, R>(&self, http: &Http, stream: S, routes: R)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        R: Service<Request<Incoming>, Response = Response, Error = Infallible>,
-        R: Clone + Send + 'static,
-        R::Future: Send,
+        R: Routes,
     {
         let service = TowerToHyperService::new(routes);
-        let connection = self.builder.serve_connection(TokioIo::new(Mended::new(stream)), service);
+        let connection = http.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
@@ -179,18 +185,44 @@ fn user_of(stream: &TlsStream<TcpStream>) -> Option<CommonName> {
     common_name(leaf).map(|name| CommonName::new(&name))
 }
 
+/// What answers the requests of a connection.
+trait Routes:
+    Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<R> Routes for R where
+    R: Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
 /// `routes` with every request marked as that of `name`.
-fn named(
-    routes: Router,
-    name: CommonName,
-) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
-+ Clone
-+ Send
-+ 'static {
+fn named(routes: Router, name: CommonName) -> impl Routes {
     MapRequest::new(routes, move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(name.clone());
         request
     })
+}
+
+fn for_clients(limits: &Limits) -> Http {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.concurrent_streams_max)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_header_list_size(HEADER_BYTES_MAX)
+        .keep_alive_interval(limits.keepalive_interval)
+        .keep_alive_timeout(limits.keepalive_timeout);
+    builder
 }
 
 async fn pause(error: &io::Error) {

@@ -8,6 +8,7 @@
 
 mod addresses;
 mod auto_compaction;
+mod bootstrap;
 mod connections;
 mod data_dir;
 mod end_streams;
@@ -17,7 +18,7 @@ mod listen;
 mod member;
 mod proposals;
 mod publish;
-mod signals;
+pub(crate) mod signals;
 pub mod tls;
 
 use std::ffi::OsString;

@@ -39,7 +39,7 @@ fn every_command_is_told_before_its_answer() {
         write(&node, "k", "1").await;
         assert_eq!(*seen.0.lock(), expected[..1]);
         let revoke = Op::LeaseRevoke(LeaseRevokeRequest { id: 7 });
-        let revoke = Command { principal: None, op: Some(revoke) };
+        let revoke = Command { op: Some(revoke), ..Command::default() };
         assert!(node.propose(revoke).await.unwrap().result.is_err());
         write(&node, "k", "2").await;
         assert_eq!(*seen.0.lock(), expected);

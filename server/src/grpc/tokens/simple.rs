@@ -206,7 +206,7 @@ mod tests {
             result: Err(store::Error::UserNotFound),
             events: Default::default(),
         };
-        tokens.applied(&Command { principal: None, op: Some(deleted) }, &refused);
+        tokens.applied(&Command { op: Some(deleted), ..Command::default() }, &refused);
         assert!(tokens.user("a.2", now).is_some());
         let disabled = Op::AuthDisable(pb::AuthDisableRequest {});
         tokens.observe(&disabled, &Response::AuthDisable(Default::default()), now);

@@ -167,7 +167,8 @@ async fn a_member_that_lags_waits_for_the_token_it_is_shown() {
             tokio::time::sleep(Duration::from_millis(50)).await;
             running[follower].signal("-CONT");
         };
-        let (said, ()) = tokio::join!(users[follower].get("k", Some(&token)), resume);
+        // A write: a linearizable read would wait for the leader before it looks at the token.
+        let (said, ()) = tokio::join!(users[follower].put("k", &token), resume);
         assert_eq!(said, Ok(()), "round {round}");
     }
 }

@@ -233,16 +233,16 @@ async fn a_compacted_source_is_copied_again() {
     }
     let mut mirror = Mirror::start(&from, &to, &[]);
     equal(&from, &to, &mirror, true).await;
-    for _ in 0..3 {
+    for round in 0..3_u8 {
         mirror.kill();
         let mut revision = 0;
-        for n in 0..100 {
-            txn(&clients, vec![delete_op(format!("k{:03}", n * 3))]).await;
-            revision = put(&clients, format!("n{n:03}"), vec![b'w'; 10_000], 0).await;
+        for n in 0..100_u32 {
+            txn(&clients, vec![delete_op(format!("k{:03}", n * 3 + u32::from(round)))]).await;
+            revision = put(&clients, format!("n{n:03}"), vec![round; 10_000], 0).await;
         }
         let compaction = CompactionRequest { revision, physical: true };
         done(clients.clone().kv.compact(compaction)).await;
-        put(&clients, "after".into(), vec![1], 0).await;
+        put(&clients, "after".into(), vec![round], 0).await;
         mirror.restart();
         // In the middle of it, sometimes.
         tokio::time::sleep(Duration::from_millis(rand::rng().random_range(20..120))).await;

@@ -24,18 +24,14 @@ const LEASE_TTL_S: i64 = 3_600;
 /// How often a restore is killed.
 const KILLS: u64 = 8;
 
-/// Writes and deletes until told to stop, behind a compaction now and then.
+/// Writes until told to stop.
 async fn write_on(clients: Clients, stop: Arc<AtomicBool>) {
     for n in 0..1_000_000_u64 {
         if stop.load(Ordering::Relaxed) {
             return;
         }
         let lease = if n.is_multiple_of(7) { LEASE } else { 0 };
-        let revision = put(&clients, format!("k{}", n % 50), vec![b'v'; 100], lease).await;
-        if n == 100 {
-            let compaction = CompactionRequest { revision: revision - 20, physical: false };
-            done(clients.clone().kv.compact(compaction)).await;
-        }
+        put(&clients, format!("k{}", n % 50), vec![b'v'; 100], lease).await;
     }
 }
 
@@ -51,9 +47,13 @@ async fn saved_under_writes(dir: &Path) -> (Server, PathBuf) {
     let stop = Arc::new(AtomicBool::new(false));
     let writers: Vec<_> =
         (0..4).map(|_| tokio::spawn(write_on(server.clients(), stop.clone()))).collect();
-    while everything(&clients, 0).await.1 < 500 {
+    let mut revision = 0;
+    while revision < 500 {
         tokio::time::sleep(Duration::from_millis(10)).await;
+        revision = everything(&clients, 0).await.1;
     }
+    let compaction = CompactionRequest { revision: revision - 100, physical: false };
+    done(clients.clone().kv.compact(compaction)).await;
     let file = save(&server, dir).await;
     stop.store(true, Ordering::Relaxed);
     for writer in writers {

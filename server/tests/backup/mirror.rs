@@ -188,13 +188,15 @@ async fn load(clients: Clients, seed: u64, stop: Arc<AtomicBool>) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_done_twice_when_either_end_is_killed() {
-    // Proves that after kills of the mirror and of the destination under load every key has its
-    // last value and as many versions as at the source: each write was done there exactly once.
+    // Proves that after kills of the mirror and of the destination under load, and with a second
+    // mirror that should not be there, every key has its last value and as many versions as at the
+    // source: each write was done there exactly once.
     let seed = env_number("BERTH_MIRROR_SEED", 1);
     let from = Server::start(Program::etcd(), &[]).await;
     let mut to = Server::start(subject!(), &[]).await;
     let mut mirror = Mirror::start(&from, &to, &[]);
     mirror.says("everything is copied").await;
+    let intruder = Mirror::start(&from, &to, &[]);
     let stop = Arc::new(AtomicBool::new(false));
     let loads: Vec<_> =
         (0..3).map(|n| tokio::spawn(load(from.clients(), seed * 3 + n, stop.clone()))).collect();
@@ -216,6 +218,7 @@ async fn nothing_is_lost_or_done_twice_when_either_end_is_killed() {
         revisions += load.await.unwrap();
     }
     equal(&from, &to, &mirror, true).await;
+    drop(intruder);
     let copies = mirror.log().matches("copying everything").count();
     assert_eq!(copies, 1, "only the first start copied everything:\n{}", mirror.log());
     println!("seed {seed}: about {revisions} revisions");

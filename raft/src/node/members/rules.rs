@@ -132,16 +132,17 @@ mod tests {
         kinds.chars().enumerate().map(member).collect()
     }
 
-    fn judged(kinds: &str, change: Change) -> Result<(), Refused> {
+    fn judged(kinds: &str, change: &Change) -> Result<(), Refused> {
         let rules = Rules { strict: true, learners_max: 1 };
-        let down = |id: u64| matches!(kinds.as_bytes()[id as usize - 1], b'd' | b'u');
+        let place = |id: u64| usize::try_from(id).unwrap() - 1;
+        let down = |id: u64| matches!(kinds.as_bytes()[place(id)], b'd' | b'u');
         let now = Situation {
             members: &members(kinds),
             is_active: &|id| !down(id),
             has_caught_up: &|_| kinds.contains('s'),
             was_removed: &|id| id == 77,
         };
-        rules.judge(&change, &now)
+        rules.judge(change, &now)
     }
 
     fn add(id: u64, is_learner: bool) -> Change {
@@ -151,43 +152,43 @@ mod tests {
     #[test]
     fn adding_never_takes_the_majority_away() {
         // Proves etcd's rules for new members: enough started, all voters reachable, few learners.
-        assert_eq!(judged("s", add(9, false)), Ok(()));
-        assert_eq!(judged("su", add(9, false)), Err(Refused::NotEnoughStarted));
-        assert_eq!(judged("sss", add(9, false)), Ok(()));
-        assert_eq!(judged("ssd", add(9, false)), Err(Refused::Unhealthy));
-        assert_eq!(judged("ssu", add(9, false)), Err(Refused::NotEnoughStarted));
-        assert_eq!(judged("ssu", add(9, true)), Ok(()));
-        assert_eq!(judged("ssl", add(9, true)), Err(Refused::TooManyLearners));
-        assert_eq!(judged("ss", add(2, false)), Err(Refused::IdExists));
-        assert_eq!(judged("ss", add(77, false)), Err(Refused::IdExists), "it was removed");
+        assert_eq!(judged("s", &add(9, false)), Ok(()));
+        assert_eq!(judged("su", &add(9, false)), Err(Refused::NotEnoughStarted));
+        assert_eq!(judged("sss", &add(9, false)), Ok(()));
+        assert_eq!(judged("ssd", &add(9, false)), Err(Refused::Unhealthy));
+        assert_eq!(judged("ssu", &add(9, false)), Err(Refused::NotEnoughStarted));
+        assert_eq!(judged("ssu", &add(9, true)), Ok(()));
+        assert_eq!(judged("ssl", &add(9, true)), Err(Refused::TooManyLearners));
+        assert_eq!(judged("ss", &add(2, false)), Err(Refused::IdExists));
+        assert_eq!(judged("ss", &add(77, false)), Err(Refused::IdExists), "it was removed");
         let taken = AddMember { peer_urls: vec!["http://m1".into()], is_learner: false, id: 9 };
-        assert_eq!(judged("ss", Change::Add(taken)), Err(Refused::PeerUrlsExist));
+        assert_eq!(judged("ss", &Change::Add(taken)), Err(Refused::PeerUrlsExist));
     }
 
     #[test]
     fn removing_never_takes_the_majority_away() {
         // Proves that what is down may go, and that what keeps the cluster alive may not.
         let remove = |id| Change::Remove(RemoveMember { id });
-        assert_eq!(judged("sss", remove(1)), Ok(()));
-        assert_eq!(judged("ssd", remove(3)), Ok(()));
-        assert_eq!(judged("ssd", remove(1)), Err(Refused::Unhealthy));
-        assert_eq!(judged("su", remove(1)), Err(Refused::NotEnoughStarted));
-        assert_eq!(judged("su", remove(2)), Ok(()));
-        assert_eq!(judged("s", remove(1)), Err(Refused::NotEnoughStarted));
-        assert_eq!(judged("s", remove(5)), Err(Refused::NotFound));
-        assert_eq!(judged("sdl", remove(3)), Ok(()));
+        assert_eq!(judged("sss", &remove(1)), Ok(()));
+        assert_eq!(judged("ssd", &remove(3)), Ok(()));
+        assert_eq!(judged("ssd", &remove(1)), Err(Refused::Unhealthy));
+        assert_eq!(judged("su", &remove(1)), Err(Refused::NotEnoughStarted));
+        assert_eq!(judged("su", &remove(2)), Ok(()));
+        assert_eq!(judged("s", &remove(1)), Err(Refused::NotEnoughStarted));
+        assert_eq!(judged("s", &remove(5)), Err(Refused::NotFound));
+        assert_eq!(judged("sdl", &remove(3)), Ok(()));
     }
 
     #[test]
     fn only_a_learner_that_caught_up_is_promoted() {
         // Proves the three refusals, and that the promoted one counts as started.
         let promote = |id| Change::Promote(PromoteMember { id });
-        assert_eq!(judged("ssl", promote(3)), Ok(()));
-        assert_eq!(judged("ssl", promote(1)), Err(Refused::NotLearner));
-        assert_eq!(judged("ssl", promote(8)), Err(Refused::NotFound));
-        assert_eq!(judged("dl", promote(2)), Err(Refused::NotReady));
-        assert_eq!(judged("sl", promote(2)), Ok(()));
-        assert_eq!(judged("suul", promote(4)), Err(Refused::NotEnoughStarted));
+        assert_eq!(judged("ssl", &promote(3)), Ok(()));
+        assert_eq!(judged("ssl", &promote(1)), Err(Refused::NotLearner));
+        assert_eq!(judged("ssl", &promote(8)), Err(Refused::NotFound));
+        assert_eq!(judged("dl", &promote(2)), Err(Refused::NotReady));
+        assert_eq!(judged("sl", &promote(2)), Ok(()));
+        assert_eq!(judged("suul", &promote(4)), Err(Refused::NotEnoughStarted));
     }
 
     #[test]
@@ -195,8 +196,8 @@ mod tests {
         // Proves that a member may keep its own address, and not take another's.
         let update =
             |id, url: &str| Change::Update(UpdateMember { id, peer_urls: vec![url.to_owned()] });
-        assert_eq!(judged("ss", update(1, "http://m1")), Ok(()));
-        assert_eq!(judged("ss", update(1, "http://m2")), Err(Refused::PeerUrlsExist));
-        assert_eq!(judged("ss", update(5, "http://x")), Err(Refused::NotFound));
+        assert_eq!(judged("ss", &update(1, "http://m1")), Ok(()));
+        assert_eq!(judged("ss", &update(1, "http://m2")), Err(Refused::PeerUrlsExist));
+        assert_eq!(judged("ss", &update(5, "http://x")), Err(Refused::NotFound));
     }
 }

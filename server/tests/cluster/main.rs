@@ -10,6 +10,7 @@
 mod bootstrap;
 mod etcdctl;
 mod failover;
+mod flaws;
 mod forming;
 mod leases;
 mod membership;
@@ -17,7 +18,6 @@ mod minority;
 mod network;
 mod pauses;
 mod rolling;
-mod rust_client;
 mod session;
 mod watches;
 mod workload;

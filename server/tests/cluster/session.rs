@@ -8,6 +8,8 @@ use api::etcdserverpb::{PutRequest, RangeRequest};
 use testkit::{Clients, Ledger, Timeline, connect};
 use tonic::{Code, Status};
 
+use crate::flaws;
+
 /// The deadline of each try, as a careful application sets it.
 const TRY_S_MAX: u64 = 2;
 /// A request that has not been answered after this time, however often it was tried, has failed.
@@ -144,5 +146,5 @@ async fn deadline<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T,
 /// (which gRPC in Go reports as `Unavailable`, and tonic as various codes with their source).
 pub(crate) fn is_transient(refusal: &Status) -> bool {
     let broken = std::error::Error::source(refusal).is_some();
-    refusal.code() == Code::Unavailable || broken
+    refusal.code() == Code::Unavailable || broken || flaws::excuse(refusal.message())
 }

@@ -58,6 +58,11 @@ impl Load {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
     }
 
+    /// The last revision that the load's own watch has seen.
+    pub(crate) fn position(&self) -> i64 {
+        self.follower.position().revision()
+    }
+
     /// Ends the load and judges the run: all members hold the same, the whole history of each
     /// has every acknowledged write and nothing else, and all calls were linearizable.
     ///

@@ -11,13 +11,15 @@ const LOG_LINES: usize = 20;
 #[derive(Debug)]
 pub(crate) struct Process {
     log: PathBuf,
+    /// Where the log of this life begins, in bytes.
+    log_start: usize,
     child: Option<Child>,
 }
 
 impl Process {
     /// Nothing runs yet. `log` is appended to by every life of the process.
     pub(crate) fn new(log: PathBuf) -> Self {
-        Self { log, child: None }
+        Self { log, log_start: 0, child: None }
     }
 
     /// Starts `command` with its output in the log.
@@ -26,6 +28,7 @@ impl Process {
     /// When the program cannot be run at all.
     pub(crate) fn start(&mut self, mut command: Command) -> Result<(), String> {
         assert!(self.child.is_none(), "kill or terminate the process before another start");
+        self.log_start = std::fs::read(&self.log).map_or(0, |log| log.len());
         let log = File::options().create(true).append(true).open(&self.log);
         let log = log.expect("the log file opens");
         command
@@ -74,15 +77,16 @@ impl Process {
         child.wait().expect("our own child can be waited for")
     }
 
-    /// All that it has logged.
+    /// What it has logged since it was started last.
     pub(crate) fn log(&self) -> String {
         let log = std::fs::read(&self.log).unwrap_or_default();
-        String::from_utf8_lossy(&log).into_owned()
+        String::from_utf8_lossy(&log[self.log_start..]).into_owned()
     }
 
-    /// The last lines of its log, for failure messages.
+    /// The last lines of its log, of whichever life, for failure messages.
     pub(crate) fn log_tail(&self) -> String {
-        let log = self.log();
+        let log = std::fs::read(&self.log).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
         let lines: Vec<&str> = log.lines().collect();
         let tail = &lines[lines.len().saturating_sub(LOG_LINES)..];
         // A crash ends with a long trace; what the program died of stands before it.

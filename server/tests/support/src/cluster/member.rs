@@ -161,11 +161,12 @@ impl Member {
         }
     }
 
-    /// All that it has logged, over all its lives.
+    /// What it has logged since it was started last.
     pub fn log(&self) -> String {
         self.process.log()
     }
 
+    /// The last lines of its log, for failure messages.
     pub fn log_tail(&self) -> String {
         self.process.log_tail()
     }

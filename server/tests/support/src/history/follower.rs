@@ -1,6 +1,7 @@
 //! A watcher that outlives its server: it resumes after each cut where it was, there or at
 //! another member.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::client::{Clients, bounded, connect};
 #[derive(Debug)]
 pub struct Follower {
     position: Position,
+    streams: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
 
@@ -43,8 +45,9 @@ impl Follower {
     pub fn start_from(endpoints: &[String], revision: i64) -> Self {
         let position = Position(Arc::new(Mutex::new(History::after(revision))));
         let members = endpoints.iter().map(|endpoint| connect(endpoint)).collect();
-        let task = tokio::spawn(follow(members, position.clone()));
-        Self { position, task }
+        let streams = Arc::new(AtomicU64::new(0));
+        let task = tokio::spawn(follow(members, position.clone(), Arc::clone(&streams)));
+        Self { position, streams, task }
     }
 
     /// What the server at `endpoint` tells of all revisions up to `revision`.
@@ -55,6 +58,11 @@ impl Follower {
     /// A handle that tells how far it is.
     pub fn position(&self) -> Position {
         self.position.clone()
+    }
+
+    /// How many streams it has opened: one, if none was ever cut.
+    pub fn streams(&self) -> u64 {
+        self.streams.load(Ordering::Relaxed)
     }
 
     /// What it saw, once it has seen `revision`.
@@ -76,9 +84,10 @@ impl Drop for Follower {
     }
 }
 
-async fn follow(mut members: Vec<Clients>, position: Position) {
+async fn follow(mut members: Vec<Clients>, position: Position, streams: Arc<AtomicU64>) {
     loop {
         for clients in &mut members {
+            streams.fetch_add(1, Ordering::Relaxed);
             follow_one_life(clients, &position).await;
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

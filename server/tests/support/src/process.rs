@@ -83,6 +83,12 @@ impl Process {
         String::from_utf8_lossy(&log[self.log_start..]).into_owned()
     }
 
+    /// What the log says of a crash, if the process is gone or one of its tasks has crashed.
+    pub(crate) fn crash(&mut self) -> Option<String> {
+        let log = self.log_tail();
+        (log.contains("panic") || !self.is_running()).then_some(log)
+    }
+
     /// The last lines of its log, of whichever life, for failure messages.
     pub(crate) fn log_tail(&self) -> String {
         let log = std::fs::read(&self.log).unwrap_or_default();

@@ -100,8 +100,7 @@ impl Server {
 
     /// What the log says of a crash, if the server is gone or one of its tasks has crashed.
     pub fn crash(&mut self) -> Option<String> {
-        let log = self.log_tail();
-        (log.contains("panic") || !self.is_running()).then_some(log)
+        self.process.crash()
     }
 
     /// The last lines of the server's log, for failure messages.

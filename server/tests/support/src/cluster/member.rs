@@ -171,6 +171,11 @@ impl Member {
         self.process.log_tail()
     }
 
+    /// The end of its log, if it is gone or one of its tasks has crashed.
+    pub(crate) fn crash(&mut self) -> Option<String> {
+        self.process.crash()
+    }
+
     fn command(&self) -> Command {
         let mut command = match &self.place.namespace {
             Some(namespace) => namespace.command(&self.program.path),

@@ -14,7 +14,7 @@ pub use member::{Birth, Member};
 pub use place::Place;
 
 use crate::client::Clients;
-use crate::program::Program;
+use crate::program::{Kind, Program};
 use crate::wait::eventually;
 
 /// How many clusters run at the same time in one test program: more would only slow each other
@@ -72,6 +72,16 @@ impl Cluster {
     /// Starts every process, and waits for nothing.
     pub fn launch(&mut self) {
         self.members.iter_mut().for_each(Member::launch);
+    }
+
+    /// What the members are.
+    pub fn kind(&self) -> Kind {
+        self.program.kind
+    }
+
+    /// What the logs say of a crash, if a process is gone or one of its tasks has crashed.
+    pub fn crash(&mut self) -> Option<String> {
+        self.members.iter_mut().find_map(Member::crash)
     }
 
     pub fn len(&self) -> usize {

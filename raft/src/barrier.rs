@@ -7,13 +7,11 @@ use std::sync::Arc;
 
 use futures::channel::oneshot;
 use futures::future::BoxFuture;
-use openraft::{AsyncRuntime, Raft, ReadPolicy};
+use openraft::AsyncRuntime;
 use parking_lot::Mutex;
 
-use crate::behind::Behind;
 use crate::error::Error;
-use crate::state_machine::StateMachine;
-use crate::types::Types;
+use crate::read_index::ReadIndex;
 
 /// One round, by which everyone who waited when it began is answered.
 type Round = Arc<dyn Fn() -> BoxFuture<'static, Result<(), Error>> + Send + Sync>;
@@ -35,13 +33,10 @@ struct Queue {
 
 impl Barrier {
     /// A barrier whose rounds are Raft's ReadIndex.
-    pub(crate) fn new<R: AsyncRuntime>(
-        raft: Raft<Types<R>, StateMachine<R>>,
-        behind: Arc<Behind>,
-    ) -> Barrier {
+    pub(crate) fn new<R: AsyncRuntime>(read_index: ReadIndex<R>) -> Barrier {
         let round = move || -> BoxFuture<'static, _> {
-            let (raft, behind) = (raft.clone(), behind.clone());
-            Box::pin(async move { read_index(&raft, &behind).await })
+            let read_index = read_index.clone();
+            Box::pin(async move { read_index.round().await })
         };
         Barrier::over(Arc::new(round))
     }
@@ -81,20 +76,6 @@ impl Barrier {
         queue.running = !queue.waiting.is_empty();
         queue.running.then(|| std::mem::take(&mut queue.waiting))
     }
-}
-
-async fn read_index<R: AsyncRuntime>(
-    raft: &Raft<Types<R>, StateMachine<R>>,
-    behind: &Behind,
-) -> Result<(), Error> {
-    let linearizer = raft.get_read_linearizer(ReadPolicy::ReadIndex).await;
-    let linearizer = linearizer.map_err(Error::of_read)?;
-    // The store is ahead of what openraft has heard of it.
-    if behind.reader().position().index > linearizer.read_log_id().index() {
-        return Ok(());
-    }
-    let ready = linearizer.await_ready(raft).await;
-    ready.map(|_| ()).map_err(|fatal| Error::of_fatal(&fatal))
 }
 
 #[cfg(test)]

@@ -116,11 +116,25 @@ pub(crate) fn decode_payload(payload: Bytes) -> io::Result<Payload> {
 
 /// The membership and the log id that it came with, as the store keeps it for us.
 pub(crate) fn encode_stored_membership(stored: &StoredMembership) -> Bytes {
+    encode_membership_state(stored, &BTreeSet::new())
+}
+
+/// The same with the ids of all who ever were members and are so no more.
+pub(crate) fn encode_membership_state(stored: &StoredMembership, removed: &BTreeSet<u64>) -> Bytes {
     let record = StoredMembershipRecord {
         log_id: stored.log_id().as_ref().map(encode_log_id).unwrap_or_default(),
         membership: Some(MembershipRecord::from(stored.membership())),
+        removed: removed.iter().copied().collect(),
     };
     record.encode_to_vec().into()
+}
+
+/// Who was a member and is so no more. Their ids are never given again.
+pub(crate) fn decode_removed(bytes: Option<&[u8]>) -> io::Result<BTreeSet<u64>> {
+    let Some(bytes) = bytes else { return Ok(BTreeSet::new()) };
+    let record = StoredMembershipRecord::decode(bytes)
+        .map_err(|e| damaged(&format!("stored membership: {e}")))?;
+    Ok(record.removed.into_iter().collect())
 }
 
 /// `None`, and nothing stored, is the membership of a node that has not met its cluster.
@@ -145,6 +159,8 @@ struct StoredMembershipRecord {
     log_id: Bytes,
     #[prost(message, optional, tag = "2")]
     membership: Option<MembershipRecord>,
+    #[prost(uint64, repeated, tag = "3")]
+    removed: Vec<u64>,
 }
 
 /// One voter set, or two while a change is under way.
@@ -170,6 +186,8 @@ struct NodeRecord {
     name: String,
     #[prost(string, repeated, tag = "3")]
     peer_urls: Vec<String>,
+    #[prost(bool, tag = "4")]
+    wants_vote: bool,
 }
 
 impl From<&Membership> for MembershipRecord {
@@ -179,6 +197,7 @@ impl From<&Membership> for MembershipRecord {
             id: *id,
             name: peer.name.clone(),
             peer_urls: peer.peer_urls.clone(),
+            wants_vote: peer.wants_vote,
         };
         MembershipRecord {
             configs: membership.get_joint_config().iter().map(voters).collect(),
@@ -190,12 +209,16 @@ impl From<&Membership> for MembershipRecord {
 impl MembershipRecord {
     fn into_membership(self) -> io::Result<Membership> {
         let configs = self.configs.into_iter().map(|voters| voters.ids.into_iter().collect());
-        let nodes: BTreeMap<u64, Peer> = self
-            .nodes
-            .into_iter()
-            .map(|node| (node.id, Peer { name: node.name, peer_urls: node.peer_urls }))
-            .collect();
+        let nodes: BTreeMap<u64, Peer> =
+            self.nodes.into_iter().map(NodeRecord::into_peer).collect();
         Membership::new(configs.collect(), nodes).map_err(|e| damaged(&format!("membership: {e}")))
+    }
+}
+
+impl NodeRecord {
+    fn into_peer(self) -> (u64, Peer) {
+        let NodeRecord { id, name, peer_urls, wants_vote } = self;
+        (id, Peer { name, peer_urls, wants_vote })
     }
 }
 
@@ -212,7 +235,11 @@ mod tests {
     use super::*;
 
     fn joint() -> Membership {
-        let peer = |n: u64| Peer { name: format!("m{n}"), peer_urls: vec![format!("http://{n}")] };
+        let peer = |n: u64| Peer {
+            name: format!("m{n}"),
+            peer_urls: vec![format!("http://{n}")],
+            wants_vote: n == 4,
+        };
         let nodes: BTreeMap<u64, Peer> = (1..=4).map(|n| (n, peer(n))).collect();
         Membership::new(vec![BTreeSet::from([1, 2]), BTreeSet::from([2, 3])], nodes).unwrap()
     }
@@ -253,8 +280,11 @@ mod tests {
             ..Default::default()
         };
         let op = Some(api::berthpb::command::Op::Put(put));
-        assert_eq!(hex(encode_command(&Command { principal: None, op })), "0152060a016b120176");
-        let peer = Peer { name: "m".into(), peer_urls: vec!["u".into()] };
+        assert_eq!(
+            hex(encode_command(&Command { principal: None, origin: None, op })),
+            "0152060a016b120176"
+        );
+        let peer = Peer { name: "m".into(), peer_urls: vec!["u".into()], wants_vote: false };
         let one = Membership::new(vec![BTreeSet::from([1])], BTreeMap::from([(1, peer)])).unwrap();
         let payload = EntryPayload::Membership(one.clone());
         assert_eq!(hex(encode_payload(&payload)), "020a030a01011208080112016d1a0175");

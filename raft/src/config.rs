@@ -5,7 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::berthpb::Command;
+use store::Applied;
+
 use crate::error::Error;
+use crate::peer::Limits;
 use crate::wal;
 
 /// Bytes of commands proposed and not yet answered (etcd bounds their number, 5,000).
@@ -21,6 +25,13 @@ const WAL_CACHE_BYTES: usize = 8 << 20;
 /// etcd's defaults.
 const HEARTBEAT_MS: u64 = 100;
 const ELECTION_MS: u64 = 1000;
+/// See [`Config::leader_lease_ms`].
+const LEADER_LEASE_PERCENT: u64 = 60;
+const ELECTION_MIN_PERCENT: u64 = 30;
+/// How long a follower may take to write entries down before its leader tries another stream.
+const APPEND_ANSWER_MAX: Duration = Duration::from_secs(10);
+/// Entries in one message; bytes are bounded where the log is read.
+const PAYLOAD_ENTRIES_MAX: u64 = 4096;
 /// What etcd adds to two election timeouts when it waits for a request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -42,6 +53,26 @@ impl fmt::Debug for LogObserver {
     }
 }
 
+/// Learns from every command that this member applies, in order, those of the log that a start
+/// applies again included. Both calls come from the task that applies: they must never block.
+pub trait Observe: Send + Sync {
+    /// The command was applied, and this is its answer; whoever proposed it is told afterwards.
+    fn applied(&self, command: &Command, applied: &Applied);
+
+    /// The whole state was replaced by a snapshot: what was learned may not be so any more.
+    fn replaced(&self);
+}
+
+/// Whoever learns from what is applied.
+#[derive(Clone)]
+pub struct AppliedObserver(pub Arc<dyn Observe>);
+
+impl fmt::Debug for AppliedObserver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AppliedObserver")
+    }
+}
+
 /// What a node is started with. Take [`Config::new`] and change what must differ.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -51,8 +82,15 @@ pub struct Config {
     pub wal_dir: PathBuf,
     pub cluster_id: u64,
     pub member_id: u64,
-    /// All members of a cluster that does not exist yet; of one that does, it is not looked at.
+    /// A number that no other start of any member has: it tells this start's commands, and a new
+    /// data directory, from all others.
+    pub nonce: u64,
+    /// All members of a cluster that does not exist yet; empty: this member joins one that does.
+    /// Once it has met its cluster, it is not looked at.
     pub members: Vec<InitialMember>,
+    /// Make this member the only one, whatever the log says of others: the last resort when a
+    /// majority is lost for good. The others must never run again.
+    pub force_new_cluster: bool,
     pub heartbeat_ms: u64,
     /// The shortest election timeout; the longest is twice as long.
     pub election_ms: u64,
@@ -69,6 +107,8 @@ pub struct Config {
     pub unsafe_no_fsync: bool,
     /// Told about every write of the log: the place for histograms.
     pub log_observer: Option<LogObserver>,
+    /// Told of every command that was applied.
+    pub on_applied: Option<AppliedObserver>,
     /// Encoded log entries kept in memory.
     pub wal_cache_bytes: usize,
 }
@@ -86,7 +126,9 @@ impl Config {
             data_dir,
             cluster_id,
             member_id,
+            nonce: 0,
             members,
+            force_new_cluster: false,
             heartbeat_ms: HEARTBEAT_MS,
             election_ms: ELECTION_MS,
             store: store::Options::default(),
@@ -97,8 +139,33 @@ impl Config {
             snapshot_bytes_per_s_max: Some(SNAPSHOT_BYTES_PER_S_MAX),
             unsafe_no_fsync: false,
             log_observer: None,
+            on_applied: None,
             wal_cache_bytes: WAL_CACHE_BYTES,
         }
+    }
+
+    /// How long a follower stands by a leader that it hears nothing from; openraft then waits
+    /// between [`ELECTION_MIN_PERCENT`] of an election timeout and this time once more before it
+    /// stands for election. With etcd's defaults that is 0.9 to 1.2 s after the last heartbeat;
+    /// etcd itself waits 1 to 2 s.
+    fn leader_lease_ms(&self) -> u64 {
+        self.election_ms * LEADER_LEASE_PERCENT / 100
+    }
+
+    /// A leader that was not heard for so long is lost, to clients that ask whether there is one.
+    pub(crate) fn leader_lost_after(&self) -> Duration {
+        Duration::from_millis(2 * self.leader_lease_ms())
+    }
+
+    /// How long after a break in the way to the leader an outcome may still come by the log.
+    pub(crate) fn outcome_grace(&self) -> Duration {
+        Duration::from_millis(2 * self.election_ms)
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        let append_answer = APPEND_ANSWER_MAX.max(Duration::from_millis(4 * self.election_ms));
+        let snapshot_bytes_per_s_max = self.snapshot_bytes_per_s_max;
+        Limits { append_answer, snapshot_bytes_per_s_max }
     }
 
     /// How long a request may wait for its entry to be applied, as etcd reckons it.
@@ -116,13 +183,8 @@ impl Config {
 
     pub(crate) fn check(&self) -> Result<(), Error> {
         let refused = |message: String| Err(Error::Refused(message));
-        match self.members.as_slice() {
-            [only] if only.id == self.member_id => {}
-            [_] => return refused("the only member is not this one".into()),
-            members => {
-                let count = members.len();
-                return refused(format!("a cluster of {count} members is not supported yet"));
-            }
+        if !self.members.is_empty() && self.members.iter().all(|it| it.id != self.member_id) {
+            return refused(format!("member {:x} is not among the first members", self.member_id));
         }
         if self.heartbeat_ms == 0 || self.election_ms < 5 * self.heartbeat_ms {
             return refused(format!(
@@ -138,8 +200,15 @@ impl Config {
         let config = openraft::Config {
             cluster_name: format!("{:x}", self.cluster_id),
             heartbeat_interval: self.heartbeat_ms,
-            election_timeout_min: self.election_ms,
-            election_timeout_max: 2 * self.election_ms,
+            election_timeout_min: self.election_ms * ELECTION_MIN_PERCENT / 100,
+            election_timeout_max: self.leader_lease_ms(),
+            // A leader that its majority has left must not keep a connected one from electing.
+            quorum_loss_probe_interval: Some(2 * self.leader_lease_ms()),
+            // By bytes, where the log is read.
+            max_payload_entries: PAYLOAD_ENTRIES_MAX,
+            // A member that lags gets the log for as long as the leader has it.
+            replication_lag_threshold: u64::MAX,
+            broadcast_submitted_on_append: Some(true),
             // Both by bytes, in `snapshotter.rs`.
             snapshot_policy: openraft::SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: u64::MAX,
@@ -170,10 +239,13 @@ mod tests {
 
     #[test]
     fn what_cannot_work_is_refused_by_name() {
-        // Proves that the defaults are accepted, and that three members or odd timers are not.
-        config(1).check().unwrap();
-        config(1).openraft().unwrap();
-        assert!(config(3).check().unwrap_err().to_string().contains("3 members"));
+        // Proves that the defaults are accepted, and that a cluster of others or odd timers are not.
+        for count in 0..=5 {
+            config(count).check().unwrap();
+            config(count).openraft().unwrap();
+        }
+        let stranger = Config { member_id: 9, ..config(3) };
+        assert!(stranger.check().unwrap_err().to_string().contains("member 9"));
         let hasty = Config { election_ms: 400, ..config(1) };
         assert!(hasty.check().unwrap_err().to_string().contains("election timeout"));
     }

@@ -3,14 +3,14 @@
 use std::fmt;
 
 use openraft::RaftTypeConfig;
-use openraft::errors::{ClientWriteError, Fatal, LinearizableReadError, RaftError};
+use openraft::errors::{Fatal, LinearizableReadError, RaftError};
 
 /// Retry, slow down, or give up. What the state machine answered to a command is not here: it is
 /// in [`store::Applied::result`].
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// Nobody leads, or this member does not and the leader is elsewhere. Retry.
+    /// This member does not lead, and was asked as if it did.
     NoLeader,
     /// The leader changed while the command was on its way: it may have been applied or not.
     LeaderChanged,
@@ -48,14 +48,6 @@ impl Error {
         match fatal {
             Fatal::Stopped => Error::Stopped,
             fatal => Error::Fatal(with_advice(fatal)),
-        }
-    }
-
-    pub(crate) fn of_write<C: RaftTypeConfig>(error: &ClientWriteError<C>) -> Error {
-        match error {
-            // Refused before it was appended.
-            ClientWriteError::ForwardToLeader(_) => Error::NoLeader,
-            _ => Error::LeaderChanged,
         }
     }
 

@@ -9,8 +9,9 @@ use openraft::{AsyncRuntime, Raft, RaftMetrics, ServerState};
 use crate::behind::Behind;
 use crate::error;
 use crate::lessor::Lessor;
+use crate::peer::{Network, removed};
 use crate::state_machine::StateMachine;
-use crate::types::Types;
+use crate::types::{Membership, Types};
 use crate::wal::Wal;
 
 pub(crate) struct Watcher<R: AsyncRuntime> {
@@ -18,6 +19,8 @@ pub(crate) struct Watcher<R: AsyncRuntime> {
     pub(crate) wal: Wal,
     pub(crate) behind: Arc<Behind>,
     pub(crate) lessor: Lessor<R>,
+    pub(crate) network: Network<R>,
+    pub(crate) member_id: u64,
 }
 
 /// What to do about the lease clock.
@@ -55,6 +58,7 @@ impl<R: AsyncRuntime> Watcher<R> {
                 }
                 return;
             }
+            self.follow_membership(&now);
             match terms.turn(&now) {
                 Turn::Promote => self.lessor.promote(|| self.behind.reader().leases()),
                 Turn::Demote => self.lessor.demote(),
@@ -63,6 +67,21 @@ impl<R: AsyncRuntime> Watcher<R> {
             if metrics.changed().await.is_err() {
                 return;
             }
+        }
+    }
+}
+
+impl<R: AsyncRuntime> Watcher<R> {
+    /// Where members are reached, and whether this is still one.
+    fn follow_membership(&self, now: &RaftMetrics<Types<R>>) {
+        let membership = now.membership_config.membership();
+        self.network.book().follow(membership);
+        self.network.keep_links(|id| membership.get_node(&id).is_some());
+        let committed = now.committed_membership_config.membership();
+        let met = committed.nodes().next().is_some();
+        let is_member = |of: &Membership| of.get_node(&self.member_id).is_some();
+        if met && !is_member(committed) && !is_member(membership) {
+            self.behind.failure.set(removed(self.member_id));
         }
     }
 }

@@ -3,6 +3,10 @@
 //! Writes go in through [`Node::propose`]; reads go to [`Node::reader`], after
 //! [`Node::linearizable`] if they must see everything that was acknowledged before them.
 
+mod duties;
+mod leases;
+mod members;
+mod propose;
 mod start;
 
 #[cfg(test)]
@@ -13,26 +17,28 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use api::berthpb::Command;
-use futures::channel::oneshot;
 use openraft::async_runtime::WatchReceiver;
 use openraft::{AsyncRuntime, Raft, ServerState};
 use openraft_rt_tokio::TokioRuntime;
 use parking_lot::Mutex;
+use store::Reader;
 use store::engine::Engine;
-use store::{Applied, Reader};
 use watch::Hub;
 
-use crate::admission::{Admission, Permit};
+use crate::admission::Admission;
 use crate::background;
 use crate::barrier::Barrier;
 use crate::behind::Behind;
 use crate::error::{self, Error};
+use crate::forward::Forwarder;
+use crate::leaders::Leaders;
 use crate::lessor::Lessor;
 use crate::open::Ended;
-use crate::snapshot::SnapshotHeader;
+use crate::peer::{Heard, Identity, Network, Roster};
+use crate::read_index::ReadIndex;
+use crate::snapshot::{SnapshotDir, SnapshotHeader};
 use crate::state_machine::StateMachine;
-use crate::types::{Answer, Proposal, Types};
+use crate::types::Types;
 use crate::vfs::Lock;
 use crate::wal::{self, Wal};
 
@@ -52,8 +58,15 @@ struct Inner<R: AsyncRuntime> {
     hub: Hub,
     lessor: Lessor<R>,
     barrier: Barrier,
+    read_index: ReadIndex<R>,
     admission: Admission,
-    member_id: u64,
+    identity: Identity,
+    roster: Roster,
+    network: Network<R>,
+    forwarder: Forwarder<R>,
+    leaders: Leaders<R>,
+    heard: Heard<R>,
+    snapshots: SnapshotDir,
     request_timeout: Duration,
     stopping: AtomicBool,
     /// What ends with the node.
@@ -112,27 +125,11 @@ impl Backup {
 }
 
 impl<R: AsyncRuntime> Node<R> {
-    /// Proposes a command and waits until it is applied. [`Applied::result`] is the state
-    /// machine's own answer. If the call is dropped, the command may be applied all the same.
-    ///
-    /// # Errors
-    /// After [`Error::Timeout`] and [`Error::LeaderChanged`] it may be applied; after all others
-    /// but [`Error::Fatal`] and [`Error::Stopped`] it is not.
-    pub async fn propose(&self, command: Command) -> Result<Applied, Error> {
-        self.check_alive()?;
-        let proposal = Proposal::new(command);
-        let permit = self.inner.admission.enter(proposal.encoded_len())?;
-        match R::timeout(self.inner.request_timeout, self.write(proposal, permit)).await {
-            Ok(outcome) => outcome.map_err(|error| self.known(error)),
-            Err(_) => Err(Error::Timeout),
-        }
-    }
-
     /// Returns when [`Node::reader`] shows at least everything that was acknowledged, by any
     /// member, before the call. Calls that wait together share their cost. Cancel safe.
     ///
     /// # Errors
-    /// [`Error::NoLeader`], [`Error::Timeout`], [`Error::Stopped`], [`Error::Fatal`].
+    /// [`Error::Timeout`], [`Error::Stopped`], [`Error::Fatal`].
     pub async fn linearizable(&self) -> Result<(), Error> {
         self.check_alive()?;
         match R::timeout(self.inner.request_timeout, self.inner.barrier.pass::<R>()).await {
@@ -156,7 +153,24 @@ impl<R: AsyncRuntime> Node<R> {
     }
 
     pub fn member_id(&self) -> u64 {
-        self.inner.member_id
+        self.inner.identity.member_id
+    }
+
+    pub fn cluster_id(&self) -> u64 {
+        self.inner.identity.cluster_id
+    }
+
+    /// What tells this data directory from any other: to be published with the member's name, so
+    /// that a lost disk is noticed. 0: not known.
+    pub fn incarnation(&self) -> u64 {
+        self.inner.identity.incarnation
+    }
+
+    /// The leader's member id, if there is one that is alive. Of a leader that has lost its
+    /// followers, or a follower that has lost its leader, it is `None` after about the time an
+    /// election takes.
+    pub fn leader(&self) -> Option<u64> {
+        self.inner.leaders.id(self.member_id())
     }
 
     /// [`Status::term`] alone: it stands in the header of every answer.
@@ -173,7 +187,7 @@ impl<R: AsyncRuntime> Node<R> {
         let metrics = self.inner.raft.metrics().borrow_watched().clone();
         Status {
             term: metrics.current_term + 1,
-            leader: metrics.current_leader,
+            leader: self.leader(),
             last_index: metrics.last_log_index.map_or(0, |index| index + 1),
             committed_index: metrics.local_committed.map_or(0, |log_id| log_id.index + 1),
             applied_index: self.reader().position().index,
@@ -235,21 +249,6 @@ impl<R: AsyncRuntime> Node<R> {
             // Cancelled is how it ends.
             let _ = writer.await;
             drop(lock);
-        }
-    }
-
-    async fn write(&self, proposal: Proposal, permit: Permit) -> Result<Applied, Error> {
-        let (answer, outcome) = Answer::new(permit);
-        let sent = self.inner.raft.client_write_ff(proposal, Some(answer)).await;
-        sent.map_err(|fatal| Error::of_fatal(&fatal))?;
-        match outcome.await {
-            Ok(Ok(written)) => Ok(written.data),
-            Ok(Err(error)) => Err(Error::of_write(&error)),
-            // Dropped unanswered: consensus has ended, and says why.
-            Err(oneshot::Canceled) => match self.inner.raft.is_initialized().await {
-                Err(fatal) => Err(Error::of_fatal(&fatal)),
-                Ok(_) => Err(Error::LeaderChanged),
-            },
         }
     }
 

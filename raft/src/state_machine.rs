@@ -8,17 +8,21 @@ use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use api::berthpb::Origin;
 use futures::{Stream, TryStreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine, Snapshot};
 use openraft::{AsyncRuntime, EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use smallvec::SmallVec;
 use store::engine::Engine;
-use store::{Applied, Response, Store};
+use store::{Applied, Position, Response, Store};
 
 use crate::background;
 use crate::behind::Behind;
 use crate::codec;
+use crate::config::AppliedObserver;
+use crate::forward::Waiters;
 use crate::lessor::Lessor;
+use crate::peer::Roster;
 use crate::snapshot::{SnapshotDir, SnapshotFile, SnapshotHeader};
 use crate::types::{Entry, LogId, SnapshotMeta, StoredMembership, Types};
 
@@ -34,10 +38,14 @@ pub(crate) struct StateMachine<R: AsyncRuntime> {
     engine: Arc<dyn Engine>,
     options: store::Options,
     cluster_id: u64,
+    member_id: u64,
     publisher: watch::Publisher,
     lessor: Lessor<R>,
+    on_applied: Option<AppliedObserver>,
     snapshots: SnapshotDir,
     behind: Arc<Behind>,
+    roster: Roster,
+    waiters: Waiters,
     /// Log bytes applied since the last look at whether a snapshot is due.
     unlooked_bytes: usize,
 }
@@ -49,10 +57,14 @@ pub(crate) struct Parts<R: AsyncRuntime> {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) options: store::Options,
     pub(crate) cluster_id: u64,
+    pub(crate) member_id: u64,
     pub(crate) publisher: watch::Publisher,
     pub(crate) lessor: Lessor<R>,
+    pub(crate) on_applied: Option<AppliedObserver>,
     pub(crate) snapshots: SnapshotDir,
     pub(crate) behind: Arc<Behind>,
+    pub(crate) roster: Roster,
+    pub(crate) waiters: Waiters,
 }
 
 impl<R: AsyncRuntime> StateMachine<R> {
@@ -62,10 +74,14 @@ impl<R: AsyncRuntime> StateMachine<R> {
             engine: parts.engine,
             options: parts.options,
             cluster_id: parts.cluster_id,
+            member_id: parts.member_id,
             publisher: parts.publisher,
             lessor: parts.lessor,
+            on_applied: parts.on_applied,
             snapshots: parts.snapshots,
             behind: parts.behind,
+            roster: parts.roster,
+            waiters: parts.waiters,
             unlooked_bytes: 0,
         }
     }
@@ -87,7 +103,7 @@ impl<R: AsyncRuntime> StateMachine<R> {
 
     /// A panic here is a defect in the store. Uncaught, it would end openraft's task of applying and
     /// nothing else: every caller would wait for ever.
-    fn apply_caught(&mut self, entry: Entry) -> io::Result<Applied> {
+    fn apply_caught(&mut self, entry: Entry) -> io::Result<(Applied, Option<Origin>)> {
         let index = entry.log_id.index + 1;
         // Whatever the panic left half done is not looked at again: the process ends.
         catch_unwind(AssertUnwindSafe(|| self.apply_entry(entry))).unwrap_or_else(|_| {
@@ -100,7 +116,8 @@ impl<R: AsyncRuntime> StateMachine<R> {
         })
     }
 
-    fn apply_entry(&mut self, entry: Entry) -> io::Result<Applied> {
+    /// What came of it, and who may wait for that.
+    fn apply_entry(&mut self, entry: Entry) -> io::Result<(Applied, Option<Origin>)> {
         let log_id = entry.log_id;
         let position = codec::position(&log_id);
         let index = position.index;
@@ -108,26 +125,50 @@ impl<R: AsyncRuntime> StateMachine<R> {
             EntryPayload::Normal(proposal) => proposal,
             EntryPayload::Blank => {
                 self.store.advance(position, None);
-                return Ok(self.nothing());
+                return Ok((self.nothing(), None));
             }
             EntryPayload::Membership(membership) => {
-                let stored = StoredMembership::new(Some(log_id), membership);
-                self.store.advance(position, Some(codec::encode_stored_membership(&stored)));
-                return Ok(self.nothing());
+                self.change_members(position, &StoredMembership::new(Some(log_id), membership))?;
+                return Ok((self.nothing(), None));
             }
         };
         let applied = self.store.apply(position, proposal.command());
         match &applied.result {
             Err(store::Error::Engine(error)) => return Err(self.engine_failed(error)),
             Ok(Response::Compact(_)) => self.behind.compact.raise(),
+            Ok(Response::PublishMember) => self.roster.follow(&self.store.reader())?,
             _ => {}
         }
         self.lessor.observe(index, proposal.command(), &applied);
+        if let Some(observer) = &self.on_applied {
+            observer.0.applied(proposal.command(), &applied);
+        }
         if !applied.events.is_empty() {
             self.publisher.publish(&applied.events);
         }
         self.unlooked_bytes += proposal.encoded_len();
-        Ok(applied)
+        Ok((applied, proposal.command().origin))
+    }
+
+    /// Whoever is not in the new membership is removed for good.
+    fn change_members(&mut self, position: Position, to: &StoredMembership) -> io::Result<()> {
+        let before = self.store.reader().membership();
+        let mut removed = codec::decode_removed(before.as_deref())?;
+        let stored = codec::decode_stored_membership(before.as_deref())?;
+        let ids = stored.membership().nodes().map(|(id, _)| *id);
+        let is_member = |id: &u64| to.membership().get_node(id).is_some();
+        removed.extend(ids.filter(|id| !is_member(id)));
+        self.store.advance(position, Some(codec::encode_membership_state(to, &removed)));
+        self.roster.follow(&self.store.reader())
+    }
+
+    /// Tells whoever waits here for a command that travelled to the leader.
+    fn tell_origin(&self, origin: Option<Origin>, applied: Applied) {
+        if let Some(Origin { member_id, sequence }) = origin
+            && member_id == self.member_id
+        {
+            self.waiters.applied(sequence, applied);
+        }
     }
 
     /// Openraft wants an answer to entries without a command too; nobody reads it.
@@ -168,10 +209,11 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for StateMachine<R> {
         Strm: Stream<Item = Result<EntryResponder<Types<R>>, io::Error>> + Unpin + OptionalSend,
     {
         while let Some((entry, responder)) = entries.try_next().await? {
-            let applied = self.apply_caught(entry)?;
+            let (applied, origin) = self.apply_caught(entry)?;
             // Events were published: whoever sees the answer finds the watchers served soon.
-            if let Some(responder) = responder {
-                ApplyResponder::send(responder, applied);
+            match responder {
+                Some(responder) => ApplyResponder::send(responder, applied),
+                None => self.tell_origin(origin, applied),
             }
             self.call_behind();
             if !background::wait_for_room::<R>(&self.behind).await {
@@ -207,7 +249,11 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for StateMachine<R> {
         });
         self.store = restored.await??;
         self.publisher.reset(self.store.reader());
-        Ok(())
+        self.waiters.forget_all();
+        if let Some(observer) = &self.on_applied {
+            observer.0.replaced();
+        }
+        self.roster.follow(&self.store.reader())
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf>, io::Error> {
@@ -215,6 +261,9 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for StateMachine<R> {
         Ok(newest.map(|file| Snapshot { meta: file.meta().clone(), snapshot: file }))
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 /// Writes the snapshot of one moment, while the state machine goes on.
 pub(crate) struct SnapshotBuilder<R> {

@@ -57,6 +57,8 @@ impl<R: AsyncRuntime> RaftTypeConfig for Types<R> {
 pub(crate) struct Peer {
     pub name: String,
     pub peer_urls: Vec<String>,
+    /// Of a learner: it becomes a voter by itself once it has caught up.
+    pub wants_vote: bool,
 }
 
 /// A command on its way through the log: decoded for the state machine, encoded for disk and wire.

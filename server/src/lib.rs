@@ -11,7 +11,10 @@ pub mod ctl;
 pub mod grpc;
 pub mod http;
 pub mod log;
+pub mod mirror;
+pub mod peer;
 pub mod serve;
+pub mod snapshot;
 
 /// The etcd version whose contract is served; clients choose what they ask by it.
 pub const ETCD_VERSION: &str = "3.7.1";

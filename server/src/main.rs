@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use berth::config::Invocation;
-use berth::{ETCD_VERSION, VERSION, ctl, serve};
+use berth::{ETCD_VERSION, VERSION, ctl, mirror, serve, snapshot};
 
 const USAGE: &str = "\
 berth: an etcd-compatible store
@@ -14,6 +14,8 @@ Usage:
   berth [flags]          run the server (as `berth serve`)
   berth serve [flags]    run the server; `berth serve --help` lists the flags
   berth ctl <command>    talk to a server; `berth ctl --help` lists the commands
+  berth mirror [flags]   keep a copy of another cluster; `berth mirror --help` lists the flags
+  berth snapshot <cmd>   restore and inspect backups; `berth snapshot --help` lists the commands
   berth --version        print versions
 
 Called through a link named `etcd` it is `berth serve`, through `etcdctl` it is `berth ctl`.
@@ -35,6 +37,8 @@ fn berth(mut args: Vec<OsString>) -> ExitCode {
     match args.first().and_then(|arg| arg.to_str()) {
         Some("serve") => server(args.split_off(1), Invocation::default()),
         Some("ctl") => ctl::run(args.split_off(1)),
+        Some("mirror") => mirror::run(args.split_off(1)),
+        Some("snapshot") => snapshot::run(args.split_off(1)),
         Some("help" | "-h" | "-help" | "--help") => {
             print!("{USAGE}");
             ExitCode::SUCCESS

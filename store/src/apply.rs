@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use api::berthpb::command::Op;
-use api::berthpb::{Command, ExpireLeases, Principal};
+use api::berthpb::{Command, ExpireLeases, IssueToken, Principal, PublishMember};
 use api::etcdserverpb as pb;
 use bytes::Bytes;
 
@@ -42,7 +42,8 @@ pub(crate) fn apply(
         Some(Op::LeaseRevoke(request)) => apply.lease_revoke(request),
         Some(Op::ExpireLeases(request)) => apply.expire_leases(request),
         Some(Op::Alarm(request)) => Ok(apply.alarm(request)),
-        Some(Op::PublishMember(request)) => Ok(apply.publish_member(request.member.as_ref())),
+        Some(Op::PublishMember(request)) => Ok(apply.publish_member(request)),
+        Some(Op::IssueToken(request)) => apply.issue_token(request),
         Some(op) => apply.auth(op),
         // Written by a later version, or by nobody: every replica refuses it alike.
         None => Err(Error::UnknownCommand),
@@ -213,15 +214,32 @@ impl<'a> Apply<'a> {
         })
     }
 
-    fn publish_member(&self, member: Option<&pb::Member>) -> Effect {
+    fn publish_member(&self, published: &PublishMember) -> Effect {
         let mut write = self.begin();
-        if let Some(member) = member {
+        if let Some(member) = &published.member {
             let members = &mut write.state_mut().members;
-            members.insert(member.id, member.clone());
-            let record = records::encode_members(members.values().cloned().collect());
+            members.insert(member.id, published.clone());
+            let record = records::encode_members(members);
             write.record(Bytes::from_static(records::MEMBERS_KEY), Some(record));
         }
         self.done(write, |_| Response::PublishMember)
+    }
+
+    /// The state of auth stays as it is: who holds a token is for each member to remember.
+    fn issue_token(&self, request: &IssueToken) -> Result<Effect, Error> {
+        let write = self.begin();
+        let auth = &write.state().auth;
+        if !auth.enabled() {
+            return Err(Error::AuthNotEnabled);
+        }
+        if auth.password_hash(&request.user).is_none_or(str::is_empty) {
+            return Err(Error::AuthFailed);
+        }
+        let token = format!("{}.{}", request.prefix, self.position.index);
+        Ok(self.done(write, |revision| {
+            let header = response::header(revision);
+            Response::IssueToken(pb::AuthenticateResponse { header, token })
+        }))
     }
 
     fn auth(&self, op: &Op) -> Result<Effect, Error> {

@@ -69,7 +69,7 @@ fn alarms(record: &[u8]) {
 
 fn members(record: &[u8]) {
     if let Some(members) = decode_members(record) {
-        assert_eq!(decode_members(&encode_members(members.clone())), Some(members));
+        assert_eq!(decode_members(&encode_members(&members)), Some(members));
     }
 }
 

@@ -49,7 +49,7 @@ fn hash_small(state: &State, hasher: &mut Hasher) {
         hasher.update(&record);
     }
     hasher.update(&records::encode_alarms(state.alarms.of_type(0)));
-    hasher.update(&records::encode_members(state.members.values().cloned().collect()));
+    hasher.update(&records::encode_members(&state.members));
 }
 
 fn hash_versions(view: &View, at: i64, hasher: &mut Hasher) -> Result<(), Error> {

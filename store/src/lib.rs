@@ -56,6 +56,6 @@ pub use range_plan::RangePlan;
 pub use reader::{HashKv, HistoryChunk, LeaseInfo, Reader, Size};
 pub use response::{Applied, Position, Response};
 pub use revision::Revision;
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, verify_snapshot};
 pub use store::Store;
 pub use txn::txn_is_read_only;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::berthpb::{Command, Principal};
+use api::berthpb::{Command, Principal, PublishMember};
 use api::etcdserverpb::{
     AlarmMember, AlarmType, Member, RangeRequest, RangeResponse, TxnRequest, TxnResponse,
 };
@@ -212,6 +212,11 @@ impl Reader {
 
     /// What members have published about themselves, by id.
     pub fn members(&self) -> Vec<Member> {
+        self.published().into_iter().filter_map(|published| published.member).collect()
+    }
+
+    /// The same with what members do not show to clients.
+    pub fn published(&self) -> Vec<PublishMember> {
         self.shared.state.read().members.values().cloned().collect()
     }
 

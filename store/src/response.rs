@@ -53,6 +53,7 @@ pub enum Response {
     RoleDelete(pb::AuthRoleDeleteResponse),
     RoleGrantPermission(pb::AuthRoleGrantPermissionResponse),
     RoleRevokePermission(pb::AuthRoleRevokePermissionResponse),
+    IssueToken(pb::AuthenticateResponse),
 }
 
 /// A header that says the revision.

@@ -39,7 +39,7 @@ impl Bench {
     fn apply(&mut self, op: Op) {
         self.index += 1;
         let position = Position { index: self.index, ..Default::default() };
-        let applied = self.store.apply(position, &Command { op: Some(op), principal: None });
+        let applied = self.store.apply(position, &Command { op: Some(op), ..Command::default() });
         self.publisher.publish(&applied.events);
     }
 

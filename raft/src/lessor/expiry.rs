@@ -66,5 +66,5 @@ async fn wait_for_due<R: AsyncRuntime>(lessor: &Lessor<R>) -> bool {
 fn expire(due: &[Due]) -> Command {
     let leases =
         due.iter().map(|due| ExpiredLease { id: due.id, grant_index: due.grant_index }).collect();
-    Command { principal: None, op: Some(Op::ExpireLeases(ExpireLeases { leases })) }
+    Command { principal: None, origin: None, op: Some(Op::ExpireLeases(ExpireLeases { leases })) }
 }

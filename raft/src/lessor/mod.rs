@@ -73,7 +73,8 @@ impl<R: AsyncRuntime> Lessor<R> {
     /// such lease. For a lease whose time is up, it waits for the outcome. Cancel safe.
     ///
     /// # Errors
-    /// [`Error::Stopped`] if the node shuts down meanwhile.
+    /// [`Error::NoLeader`] if this node's clock does not count, [`Error::Stopped`] if the node shuts
+    /// down meanwhile.
     pub async fn keep_alive(&self, id: i64) -> Result<Option<i64>, Error> {
         loop {
             let changed = {
@@ -85,7 +86,7 @@ impl<R: AsyncRuntime> Lessor<R> {
                         deadlines::Renewed::Unknown => return Ok(None),
                         deadlines::Renewed::Expiring => {}
                     },
-                    Phase::Following => {}
+                    Phase::Following => return Err(Error::NoLeader),
                 }
                 state.wait()
             };
@@ -98,6 +99,11 @@ impl<R: AsyncRuntime> Lessor<R> {
     pub fn remaining(&self, id: i64) -> Option<i64> {
         let left = self.shared.state.lock().deadlines.remaining(id, R::Instant::now())?;
         Some(i64::try_from(left.as_secs()).unwrap_or(i64::MAX))
+    }
+
+    /// Whether this node's clock counts.
+    pub(crate) fn is_leading(&self) -> bool {
+        self.shared.state.lock().phase == Phase::Leading
     }
 
     /// Returns when this node's clock counts, or never will. Cancel safe.

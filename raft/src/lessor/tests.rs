@@ -130,12 +130,11 @@ async fn only_the_leaders_clock_counts() {
     sleep(s(9)).await;
     clock.demote();
     assert_eq!(clock.remaining(1), None);
-    let mut waits = Box::pin(clock.keep_alive(1));
-    assert_eq!((&mut waits).now_or_never(), None);
+    assert_eq!(clock.keep_alive(1).await, Err(Error::NoLeader));
     sleep(s(100)).await;
     assert!(proposals.lock().is_empty());
     clock.promote(|| leases(1, 10));
-    assert_eq!(waits.await, Ok(Some(10)));
+    assert_eq!(clock.keep_alive(1).await, Ok(Some(10)));
     sleep(s(9)).await;
     assert!(proposals.lock().is_empty());
     sleep(s(2)).await;
@@ -149,7 +148,7 @@ async fn revoked_leases_are_forgotten_and_closing_ends_all() {
     clock.promote(|| leases(2, 10));
     let proposals = expiring(&clock, |_| true);
     let revoke = Op::LeaseRevoke(LeaseRevokeRequest { id: 1 });
-    let command = Command { principal: None, op: Some(revoke) };
+    let command = Command { principal: None, origin: None, op: Some(revoke) };
     clock.observe(50, &command, &ok(Response::LeaseRevoke(LeaseRevokeResponse::default())));
     assert_eq!(clock.keep_alive(1).await, Ok(None));
     sleep(s(10)).await;

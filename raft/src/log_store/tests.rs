@@ -10,7 +10,9 @@ use store::engine::MemEngine;
 
 use super::*;
 use crate::behind::Behind;
+use crate::forward::Waiters;
 use crate::lessor::Lessor;
+use crate::peer::Roster;
 use crate::snapshot::SnapshotDir;
 use crate::state_machine::{Parts, StateMachine};
 use crate::vfs::CrashFs;
@@ -39,9 +41,13 @@ impl StoreBuilder<Config, LogStore, Machine> for Fresh {
             engine,
             options,
             cluster_id: 1,
+            member_id: 1,
             publisher,
             lessor: Lessor::new(2),
+            on_applied: None,
             snapshots: SnapshotDir::open(vfs, "snap".into(), None).unwrap(),
+            roster: Roster::default(),
+            waiters: Waiters::new(0),
         });
         Ok(((), LogStore::new(wal, None), machine))
     }

@@ -22,16 +22,20 @@ use store::engine::Engine;
 use crate::codec;
 use crate::config::Config;
 use crate::error::Error;
+use crate::peer::{Identity, NoTransport, Transport};
+use crate::restore;
 use crate::snapshot::SnapshotDir;
 use crate::types::Vote;
 use crate::vfs::{Lock, RealFs, Vfs};
 use crate::wal::{self, Recovered, Wal, Writer};
-use metadata::Metadata;
+pub(crate) use metadata::Metadata;
 
 /// What a node takes from its surroundings. The server uses [`Surroundings::real`].
 pub struct Surroundings {
     pub vfs: Arc<dyn Vfs>,
     pub engines: Box<dyn EngineSource>,
+    /// The way to other members.
+    pub transport: Arc<dyn Transport>,
     /// Starts the log's writer, whose file calls block: on a thread of its own.
     pub run_writer: RunWriter,
 }
@@ -48,6 +52,8 @@ pub(crate) struct Opened {
     /// To be run before anything waits for the log.
     pub(crate) writer: Writer,
     pub(crate) vote: Option<Vote>,
+    /// Who this member is, as its log says.
+    pub(crate) identity: Identity,
     pub(crate) store: Store,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) snapshots: SnapshotDir,
@@ -55,7 +61,7 @@ pub(crate) struct Opened {
 }
 
 impl Surroundings {
-    /// The machine's files, sled, and a thread for the log.
+    /// The machine's files, sled, a thread for the log; and no way to other members.
     pub fn real(config: &Config) -> Surroundings {
         Surroundings {
             vfs: Arc::new(RealFs),
@@ -63,6 +69,7 @@ impl Surroundings {
                 config.data_dir.join("db"),
                 config.engine_cache_bytes,
             )),
+            transport: Arc::new(NoTransport),
             run_writer: Box::new(run_on_thread),
         }
     }
@@ -81,7 +88,8 @@ impl Surroundings {
             }));
             Ok(ended)
         };
-        Surroundings { vfs, engines, run_writer: Box::new(run_writer) }
+        let transport = Arc::new(NoTransport);
+        Surroundings { vfs, engines, transport, run_writer: Box::new(run_writer) }
     }
 }
 
@@ -102,6 +110,7 @@ pub(crate) fn open(
     vfs: Arc<dyn Vfs>,
     mut engines: Box<dyn EngineSource>,
 ) -> Result<Opened, Error> {
+    restore::refuse_unfinished(&*vfs, &config.data_dir, &config.wal_dir)?;
     let lock = lock(&*vfs, &config.data_dir)?;
     let snap_dir = config.data_dir.join("snap");
     let snapshots = SnapshotDir::open(vfs.clone(), snap_dir, config.snapshot_bytes_per_s_max)
@@ -109,6 +118,9 @@ pub(crate) fn open(
     check_snapshots(config, &snapshots)?;
 
     let (wal, recovered, writer) = open_wal(config, vfs)?;
+    let Metadata { cluster_id, member_id, incarnation } =
+        Metadata::decode(&recovered.metadata, &config.wal_dir)?;
+    let identity = Identity { cluster_id, member_id, incarnation };
     if recovered.last.is_none() && snapshots.newest().is_some() {
         return Err(Error::Refused(format!(
             "{} holds snapshots, but the log in {} is empty: give the log's directory that belongs \
@@ -121,7 +133,20 @@ pub(crate) fn open(
     let vote = vote.map_err(|error| damaged_log(config, &error))?;
     let sources = state::Sources { config, wal: &wal, snapshots: &snapshots };
     let (store, engine) = sources.open(&mut *engines)?;
-    Ok(Opened { wal, writer, vote, store, engine, snapshots, lock })
+    Ok(Opened { wal, writer, vote, identity, store, engine, snapshots, lock })
+}
+
+/// Whose log is in `wal_dir`: cluster id and member id; `None` if there is none. Changes nothing.
+/// What a member was given at its birth counts from then on, whatever it is told later.
+///
+/// # Errors
+/// [`Error::Refused`]: the log is damaged, of a newer version, or none of berth's.
+pub fn identity_in(wal_dir: &Path) -> Result<Option<(u64, u64)>, Error> {
+    let found = Wal::metadata(Arc::new(RealFs), wal_dir)
+        .map_err(|error| Error::Refused(format!("the log in {}: {error}", wal_dir.display())))?;
+    let Some(found) = found else { return Ok(None) };
+    let found = Metadata::decode(&found, wal_dir)?;
+    Ok(Some((found.cluster_id, found.member_id)))
 }
 
 fn lock(vfs: &dyn Vfs, data_dir: &Path) -> Result<Box<dyn Lock>, Error> {
@@ -151,7 +176,11 @@ fn check_snapshots(config: &Config, snapshots: &SnapshotDir) -> Result<(), Error
 }
 
 fn open_wal(config: &Config, vfs: Arc<dyn Vfs>) -> Result<(Wal, Recovered, Writer), Error> {
-    let own = Metadata { cluster_id: config.cluster_id, member_id: config.member_id };
+    let own = Metadata {
+        cluster_id: config.cluster_id,
+        member_id: config.member_id,
+        incarnation: config.nonce,
+    };
     let options = wal::Options {
         no_fsync: config.unsafe_no_fsync,
         cache_bytes: config.wal_cache_bytes,
@@ -162,7 +191,8 @@ fn open_wal(config: &Config, vfs: Arc<dyn Vfs>) -> Result<(Wal, Recovered, Write
     let opened = opened.map_err(|error| {
         Error::Refused(format!("the log in {}: {error}", config.wal_dir.display()))
     })?;
-    own.check(&opened.1.metadata, &config.wal_dir)?;
+    let found = Metadata::decode(&opened.1.metadata, &config.wal_dir)?;
+    own.check(found, &config.wal_dir)?;
     if opened.1.torn_bytes > 0 {
         tracing::warn!(bytes = opened.1.torn_bytes, "cut a write that a crash left unfinished");
     }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::file::{Appender, SnapshotFile, SnapshotHeader};
+use super::file::{Appender, SYNC_BYTES, SnapshotFile, SnapshotHeader};
 use super::throttle::Throttle;
-use crate::vfs::Vfs;
+use crate::vfs::{File, Vfs};
 
 /// Finished snapshots that are kept: the newest, and the one the log goes back to.
 const KEPT: usize = 2;
@@ -98,13 +98,30 @@ impl SnapshotDir {
         Ok(file)
     }
 
+    /// An empty file for a snapshot that another node sends. One at a time: the next one takes its
+    /// place.
+    pub(crate) fn receive(&self) -> io::Result<Incoming> {
+        let path = self.incoming();
+        let file = self.vfs.create(&path)?;
+        Ok(Incoming { path, file, len: 0, synced: 0 })
+    }
+
     /// Takes a snapshot received from another node as our own; the log before it is gone.
     pub(crate) fn adopt(&self, received: &SnapshotFile) -> io::Result<SnapshotFile> {
         let known = self.files.lock().iter().find(|file| file.path() == received.path()).cloned();
         if let Some(known) = known {
             return Ok(known);
         }
-        self.write(received.header(), |out| io::copy(&mut received.read_state(), out).map(|_| ()))
+        if received.path() != self.incoming() {
+            let copy = |out: &mut dyn Write| io::copy(&mut received.read_state(), out).map(|_| ());
+            return self.write(received.header(), copy);
+        }
+        let finished = self.path_of(received.header(), FINISHED);
+        self.vfs.rename(received.path(), &finished)?;
+        self.vfs.sync_dir(&self.dir)?;
+        let file = SnapshotFile::open(&finished, self.vfs.open(&finished)?)?;
+        self.keep(file.clone())?;
+        Ok(file)
     }
 
     /// Puts a snapshot aside whose content turned out damaged; it is left for a post-mortem.
@@ -149,6 +166,10 @@ impl SnapshotDir {
         Ok(())
     }
 
+    fn incoming(&self) -> PathBuf {
+        self.dir.join(format!("incoming{UNFINISHED}"))
+    }
+
     fn path_of(&self, header: &SnapshotHeader, extension: &str) -> PathBuf {
         // The empty state comes before the entry at index 0.
         let (next_index, term) = match header.log_id() {
@@ -156,6 +177,44 @@ impl SnapshotDir {
             None => (0, 0),
         };
         self.dir.join(format!("{next_index:016x}-{term:016x}{extension}"))
+    }
+}
+
+/// A snapshot on its way in.
+pub(crate) struct Incoming {
+    path: PathBuf,
+    file: Arc<dyn File>,
+    len: u64,
+    synced: u64,
+}
+
+impl Incoming {
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Appends. Syncs now and then, so that the end of a large snapshot does not hold up the log.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_at(bytes, self.len)?;
+        self.len += bytes.len() as u64;
+        if self.len - self.synced >= SYNC_BYTES {
+            self.file.sync_data()?;
+            self.synced = self.len;
+        }
+        Ok(())
+    }
+
+    /// Makes it durable and checks every byte of it; it still has to be adopted.
+    ///
+    /// # Errors
+    /// `InvalidData`: it is damaged.
+    pub(crate) fn finish(self) -> io::Result<SnapshotFile> {
+        self.file.sync_data()?;
+        let file = SnapshotFile::open(&self.path, self.file)?;
+        store::verify_snapshot(&mut file.read_state()).map_err(|error| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("the snapshot: {error}"))
+        })?;
+        Ok(file)
     }
 }
 

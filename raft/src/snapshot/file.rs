@@ -28,7 +28,7 @@ const VERSION: u32 = 1;
 const HEADER_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes written between two syncs.
-const SYNC_BYTES: u64 = 4 << 20;
+pub(super) const SYNC_BYTES: u64 = 4 << 20;
 
 /// One read of the file.
 const READ_BYTES: usize = 256 << 10;
@@ -88,7 +88,7 @@ impl SnapshotHeader {
     }
 
     /// The header, and how many bytes it took.
-    fn read(from: &mut dyn Read) -> io::Result<(SnapshotHeader, u64)> {
+    pub(crate) fn read(from: &mut dyn Read) -> io::Result<(SnapshotHeader, u64)> {
         let mut bytes = vec![0; 16];
         from.read_exact(&mut bytes)?;
         if &bytes[..8] != MAGIC {
@@ -147,6 +147,19 @@ impl SnapshotFile {
     /// The index of the last log entry in it; `None`: it holds the empty state.
     pub(crate) fn index(&self) -> Option<u64> {
         self.header.log_id().map(|log_id| log_id.index)
+    }
+
+    /// Bytes of the whole file.
+    pub(crate) fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    /// The bytes of the file from `offset`, at most `len_max`; empty at its end.
+    pub(crate) fn piece(&self, offset: u64, len_max: usize) -> io::Result<Bytes> {
+        let mut piece = vec![0; len_max];
+        let count = self.file.read_at(&mut piece, offset)?;
+        piece.truncate(count);
+        Ok(piece.into())
     }
 
     /// The state in it, for [`store::Store::restore`].

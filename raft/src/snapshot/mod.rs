@@ -10,5 +10,5 @@ mod dir;
 mod file;
 mod throttle;
 
-pub(crate) use dir::SnapshotDir;
+pub(crate) use dir::{Incoming, SnapshotDir};
 pub(crate) use file::{SnapshotFile, SnapshotHeader};

@@ -70,6 +70,15 @@ impl Wal {
         Ok((wal, Recovered { vote, purged, last, metadata, torn_bytes }, writer))
     }
 
+    /// The metadata that the log in `dir` was created with; `None` if there is no log. Changes
+    /// nothing, and does not look further than that.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`], [`ErrorKind::Version`] or [`ErrorKind::Io`].
+    pub fn metadata(vfs: Arc<dyn Vfs>, dir: &Path) -> Result<Option<Bytes>, Error> {
+        recovery::peek(&Disk { vfs, dir: dir.to_owned(), options: Options::default() })
+    }
+
     /// Appends entries; readable as soon as this returns, durable when `done` is told so. Their
     /// indexes must go on from [`Wal::next_index`] (any index above the purge mark while the log
     /// has no entries).

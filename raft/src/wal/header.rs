@@ -38,6 +38,10 @@ pub(super) enum HeaderError {
 }
 
 impl Header {
+    /// No header is longer.
+    pub(super) const BYTES_MAX: usize =
+        (FIXED_BYTES + METADATA_BYTES_MAX).next_multiple_of(ALIGN_BYTES);
+
     /// Bytes of the encoded header: where the first record begins.
     pub(super) fn encoded_len(&self) -> usize {
         (FIXED_BYTES + self.metadata.len()).next_multiple_of(ALIGN_BYTES)

@@ -12,6 +12,7 @@ use super::index::{Index, Step};
 use super::record::{self, Found, Kind, Salt};
 use super::segment::{Disk, Segment, Segments, UNFINISHED_NAME, slot};
 use bytes::Bytes;
+use std::io;
 
 /// What the segments amount to.
 pub(super) struct Recovery {
@@ -32,6 +33,21 @@ pub(super) fn open(disk: &Disk, metadata: Bytes) -> Result<Recovery, Error> {
     };
     settle(disk, &recovery)?;
     Ok(recovery)
+}
+
+/// The metadata of the log in the directory; `None` if there is none. Changes nothing.
+pub(super) fn peek(disk: &Disk) -> Result<Option<Bytes>, Error> {
+    let names = match disk.vfs.read_dir(&disk.dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        names => names.map_err(|error| disk.io_error("cannot read", "", &error))?,
+    };
+    let first = names.into_iter().filter(|name| parse_file_name(name).is_some()).min();
+    let Some(name) = first else { return Ok(None) };
+    let mut start = vec![0; Header::BYTES_MAX];
+    let read = disk.vfs.open(&disk.dir.join(&name)).and_then(|file| file.read_at(&mut start, 0));
+    let count = read.map_err(|error| disk.io_error("cannot read", &name, &error))?;
+    let header = Header::decode(&start[..count]);
+    Ok(Some(header.map_err(|error| header_error(disk, &name, error))?.metadata))
 }
 
 fn create(disk: &Disk, metadata: Bytes) -> Result<Recovery, Error> {

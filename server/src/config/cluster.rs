@@ -13,6 +13,33 @@ pub struct Member {
     pub peer_urls: Vec<Url>,
 }
 
+/// A new cluster, and which of its members this is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InitialCluster {
+    pub cluster_id: u64,
+    pub member_id: u64,
+    pub members: Vec<Member>,
+}
+
+impl InitialCluster {
+    /// From the flags `--name`, `--initial-cluster`, `--initial-cluster-token` and
+    /// `--initial-advertise-peer-urls`.
+    ///
+    /// # Errors
+    /// etcd's line for what is wrong with them.
+    pub fn parse(
+        name: &str,
+        initial_cluster: &str,
+        token: &str,
+        advertised: &str,
+    ) -> Result<Self, String> {
+        let members = parse(initial_cluster, token)?;
+        let member_id = local(&members, name, &urls::parse_list(advertised)?)?.id;
+        let ids: Vec<u64> = members.iter().map(|member| member.id).collect();
+        Ok(Self { cluster_id: ids::cluster_id(&ids), member_id, members })
+    }
+}
+
 /// The members named by `--initial-cluster`, in the order of their names.
 ///
 /// # Errors

@@ -7,6 +7,7 @@
 
 mod aliases;
 mod arguments;
+mod auth_token;
 mod cluster;
 mod compaction;
 mod duration;
@@ -27,12 +28,16 @@ mod values;
 
 use std::ffi::OsString;
 
-pub use cluster::Member;
+pub use auth_token::{AuthToken, JwtSettings};
+pub use cluster::{InitialCluster, Member};
 pub use compaction::AutoCompaction;
 pub use help::{FLAGS_HINT, text as help};
 pub use ids::{cluster_id, member_id};
 pub use settings::{Addresses, Limits, LogSettings, Notice, Settings};
-pub use tls::{TlsSettings, TlsVersions};
+pub use tls::{
+    AllowedNames, CIPHER_SUITES, Certificate, CertificateFiles, ClientTlsSettings, PeerTlsSettings,
+    TlsProtocol, TlsSettings, TlsVersions,
+};
 pub use urls::{Scheme, Url, join as join_urls, parse_list as parse_urls};
 
 use values::Values;

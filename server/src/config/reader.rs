@@ -4,6 +4,7 @@ use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::auth_token::{self, AuthToken};
 use super::cluster::{self, Member};
 use super::settings::{Addresses, Limits, LogSettings};
 use super::urls::{self, Url};
@@ -94,13 +95,6 @@ impl Reader<'_> {
         }
         let members = cluster::parse(&initial, &self.values.get("initial-cluster-token"))?;
         let id = cluster::local(&members, name, &addresses.advertise_peer)?.id;
-        if members.len() > 1 {
-            return Err(format!(
-                "--initial-cluster with {} members is not supported by berth yet: name this \
-                 member alone",
-                members.len()
-            ));
-        }
         Ok((members, id))
     }
 
@@ -160,12 +154,10 @@ impl Reader<'_> {
         Ok((heartbeat, election))
     }
 
-    pub(super) fn auth_token_ttl(&self) -> Result<Duration, String> {
-        let kind = self.values.get("auth-token");
-        if kind != "simple" {
-            return Err(format!("--auth-token={kind} is not supported by berth: only simple"));
-        }
-        Ok(Duration::from_secs(self.number("auth-token-ttl")))
+    /// The kind of tokens, and what of it the operator should know.
+    pub(super) fn auth_token(&self) -> Result<(AuthToken, Vec<String>), String> {
+        let ttl = Duration::from_secs(self.number("auth-token-ttl"));
+        auth_token::read(&self.values.get("auth-token"), ttl)
     }
 
     pub(super) fn bcrypt_cost(&self) -> Result<u32, String> {
@@ -204,9 +196,7 @@ fn check_addresses(addresses: &Addresses) -> Result<(), String> {
     ];
     for (name, list) in listening {
         urls::check_bind(list)?;
-        let unsupported =
-            |url: &&Url| url.is_unix() || (name == "listen-peer-urls" && url.is_tls());
-        if let Some(url) = list.iter().find(unsupported) {
+        if let Some(url) = list.iter().find(|url| url.is_unix()) {
             return Err(format!(
                 "--{name}={url} is not supported by berth: this scheme is not served yet"
             ));

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::auth_token::AuthToken;
 use super::cluster::Member;
 use super::compaction::{self, AutoCompaction};
 use super::reader::Reader;
 use super::table::Disposition;
-use super::tls::{self, TlsSettings};
+use super::tls::{self, ClientTlsSettings, PeerTlsSettings};
 use super::urls::Url;
 use super::values::Values;
 use super::{Invocation, gates, ids};
@@ -19,17 +20,22 @@ pub struct Settings {
     pub member_id: u64,
     pub cluster_id: u64,
     pub members: Vec<Member>,
+    /// Begin a cluster of `members`; else join the one that they are in.
     pub new_cluster: bool,
+    /// Make this member the only one, whatever its log says.
+    pub force_new_cluster: bool,
     pub data_dir: PathBuf,
     pub wal_dir: Option<PathBuf>,
     pub addresses: Addresses,
-    /// For addresses with `https`.
-    pub tls: Option<TlsSettings>,
+    /// For client addresses with `https`.
+    pub client_tls: Option<ClientTlsSettings>,
+    /// For peer addresses with `https`.
+    pub peer_tls: Option<PeerTlsSettings>,
     pub limits: Limits,
     pub heartbeat_ms: u64,
     pub election_ms: u64,
     pub auto_compaction: Option<AutoCompaction>,
-    pub auth_token_ttl: Duration,
+    pub auth_token: AuthToken,
     pub bcrypt_cost: u32,
     pub progress_notify_interval: Duration,
     pub unsafe_no_fsync: bool,
@@ -100,20 +106,26 @@ impl Settings {
     /// One line for the operator.
     pub fn from_values(values: &Values, invocation: &Invocation) -> Result<Self, String> {
         let reader = Reader { values };
-        let notices = dispositions(values)?;
+        let mut notices = dispositions(values)?;
         let name = values.get("name");
         let addresses = reader.addresses(invocation.from_file)?;
-        let tls = tls::read(values, &addresses)?;
+        let data_dir = reader.data_dir(&name, invocation);
+        let client_tls = tls::read_client(values, &addresses, &data_dir)?;
+        let peer_tls = tls::read_peer(values, &addresses, &data_dir)?;
         let (members, member_id) = reader.cluster(&name, &addresses)?;
         let (heartbeat_ms, election_ms) = reader.timing()?;
+        let (auth_token, unused) = reader.auth_token()?;
+        notices.extend(unused.into_iter().map(Notice::Warning));
         let mut settings = Self {
             member_id,
             cluster_id: ids::cluster_id(&members.iter().map(|m| m.id).collect::<Vec<_>>()),
             members,
             new_cluster: values.get("initial-cluster-state") == "new",
-            data_dir: reader.data_dir(&name, invocation),
+            force_new_cluster: reader.flag("force-new-cluster"),
+            data_dir,
             wal_dir: Some(values.get("wal-dir")).filter(|dir| !dir.is_empty()).map(PathBuf::from),
-            tls,
+            client_tls,
+            peer_tls,
             limits: reader.limits(invocation),
             heartbeat_ms,
             election_ms,
@@ -121,7 +133,7 @@ impl Settings {
                 &values.get("auto-compaction-mode"),
                 &values.get("auto-compaction-retention"),
             )?,
-            auth_token_ttl: reader.auth_token_ttl()?,
+            auth_token,
             bcrypt_cost: reader.bcrypt_cost()?,
             progress_notify_interval: reader.duration("watch-progress-notify-interval"),
             unsafe_no_fsync: reader.flag("unsafe-no-fsync"),
@@ -154,19 +166,20 @@ impl Settings {
                 "max-request-bytes exceeds the recommended maximum of {REQUEST_BYTES_ADVISED_MAX}"
             ));
         }
-        if let Some(tls) = &self.tls {
-            let plain = self.addresses.for_clients().find(|url| !url.is_tls());
-            if let Some(url) = plain {
-                warn(format!(
-                    "{url}: scheme is http, so its clients get no TLS in spite of --cert-file"
-                ));
-            }
-            if tls.trusted_ca_file.is_some() {
-                warn(
-                    "the common name of a client's certificate is not taken as its user's name"
-                        .into(),
-                );
-            }
+        if self.client_tls.is_some()
+            && let Some(url) = self.addresses.for_clients().find(|url| !url.is_tls())
+        {
+            warn(format!(
+                "{url}: scheme is http, so its clients get no TLS in spite of --cert-file"
+            ));
+        }
+        if self.peer_tls.is_some()
+            && let Some(url) = self.addresses.listen_peer.iter().find(|url| !url.is_tls())
+        {
+            warn(format!(
+                "{url}: scheme is http, so members that come here get no TLS in spite of \
+                 --peer-cert-file"
+            ));
         }
         if self.unsafe_no_fsync {
             warn("--unsafe-no-fsync: acknowledged writes are lost when the machine stops".into());

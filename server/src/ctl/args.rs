@@ -1,5 +1,6 @@
 //! The command line: every verb and flag, as etcdctl spells them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -99,8 +100,8 @@ pub(super) enum AlarmVerb {
 }
 
 /// Flags that stand before or after any verb, each also `ETCDCTL_` + its name in upper case.
-#[derive(Debug, Args)]
-pub(super) struct Global {
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
     /// gRPC endpoints
     #[arg(
         long,
@@ -109,32 +110,46 @@ pub(super) struct Global {
         value_delimiter = ',',
         default_value = "127.0.0.1:2379"
     )]
-    pub(super) endpoints: Vec<String>,
+    pub(crate) endpoints: Vec<String>,
     /// username[:password] for authentication
     #[arg(long, global = true, env = "ETCDCTL_USER", hide_env_values = true)]
-    pub(super) user: Option<String>,
+    pub(crate) user: Option<String>,
     /// password for authentication (then --user holds the name alone)
     #[arg(long, global = true, env = "ETCDCTL_PASSWORD", hide_env_values = true)]
-    pub(super) password: Option<String>,
+    pub(crate) password: Option<String>,
     /// set the output format
     #[arg(short = 'w', long, global = true, env = "ETCDCTL_WRITE_OUT", default_value = "simple")]
-    pub(super) write_out: Format,
+    pub(crate) write_out: Format,
     /// print byte strings as hex encoded strings
     #[arg(long, global = true, env = "ETCDCTL_HEX")]
-    pub(super) hex: bool,
+    pub(crate) hex: bool,
     /// timeout for short running command (excluding dial timeout)
     #[arg(long, global = true, env = "ETCDCTL_COMMAND_TIMEOUT", default_value = "5s", value_parser = duration)]
-    pub(super) command_timeout: Duration,
+    pub(crate) command_timeout: Duration,
     /// dial timeout for client connections
     #[arg(long, global = true, env = "ETCDCTL_DIAL_TIMEOUT", default_value = "2s", value_parser = duration)]
-    pub(super) dial_timeout: Duration,
+    pub(crate) dial_timeout: Duration,
     /// keepalive time for client connections
     #[arg(long, global = true, env = "ETCDCTL_KEEPALIVE_TIME", default_value = "2s", value_parser = duration)]
-    pub(super) keepalive_time: Duration,
+    pub(crate) keepalive_time: Duration,
     /// keepalive timeout for client connections
     #[arg(long, global = true, env = "ETCDCTL_KEEPALIVE_TIMEOUT", default_value = "6s", value_parser = duration)]
-    pub(super) keepalive_timeout: Duration,
-    /// disable transport security for client connections (the only transport there is so far)
+    pub(crate) keepalive_timeout: Duration,
+    /// verify certificates of TLS-enabled secure servers using this CA bundle
+    #[arg(long, global = true, env = "ETCDCTL_CACERT")]
+    pub(crate) cacert: Option<PathBuf>,
+    /// identify secure client using this TLS certificate file
+    #[arg(long, global = true, env = "ETCDCTL_CERT")]
+    pub(crate) cert: Option<PathBuf>,
+    /// identify secure client using this TLS key file
+    #[arg(long, global = true, env = "ETCDCTL_KEY")]
+    pub(crate) key: Option<PathBuf>,
+    /// skip server certificate verification (CAUTION: anybody may then pose as the server)
+    #[arg(long, global = true, env = "ETCDCTL_INSECURE_SKIP_TLS_VERIFY", num_args = 0..=1,
+        require_equals = true, default_value_t = false, default_missing_value = "true",
+        action = clap::ArgAction::Set)]
+    pub(crate) insecure_skip_tls_verify: bool,
+    /// disable transport security for endpoints that name no scheme
     #[arg(
         long,
         global = true,
@@ -145,12 +160,12 @@ pub(super) struct Global {
         default_missing_value = "true",
         action = clap::ArgAction::Set
     )]
-    pub(super) insecure_transport: bool,
+    pub(crate) insecure_transport: bool,
 }
 
 /// How answers are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
+pub(crate) enum Format {
     Simple,
     Json,
     Fields,

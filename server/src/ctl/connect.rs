@@ -19,13 +19,15 @@ use tonic::{Request, Status};
 use super::args::Global;
 use super::failure::{EXIT_BAD_CONNECTION, Failure};
 use super::output::Printer;
+use super::tls::TlsFlags;
 
 /// A channel that sends the session's token with every call.
-pub(super) type Connection = InterceptedService<Channel, Token>;
+pub(crate) type Connection = InterceptedService<Channel, Token>;
 
 /// One run of the command line: where to connect, as whom, and how to print.
-pub(super) struct Session {
+pub(crate) struct Session {
     endpoints: Vec<String>,
+    tls: TlsFlags,
     credentials: Option<(String, String)>,
     command_timeout: Duration,
     dial_timeout: Duration,
@@ -36,7 +38,7 @@ pub(super) struct Session {
 
 /// Adds the token, if there is one, to each request's metadata.
 #[derive(Clone)]
-pub(super) struct Token(Option<MetadataValue<Ascii>>);
+pub(crate) struct Token(Option<MetadataValue<Ascii>>);
 
 impl Interceptor for Token {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
@@ -48,14 +50,11 @@ impl Interceptor for Token {
 }
 
 impl Session {
-    pub(super) fn new(global: Global) -> Result<Self, Failure> {
-        if !global.insecure_transport {
-            return Err(Failure::bad_feature(
-                "--insecure-transport=false: this build of berth ctl has no TLS client yet",
-            ));
-        }
+    pub(crate) fn new(global: Global) -> Result<Self, Failure> {
+        let tls = TlsFlags::new(&global);
         let credentials = global.user.map(|user| credentials(user, global.password)).transpose()?;
         Ok(Self {
+            tls,
             endpoints: global.endpoints,
             credentials,
             command_timeout: global.command_timeout,
@@ -66,11 +65,11 @@ impl Session {
         })
     }
 
-    pub(super) async fn kv(&self) -> Result<KvClient<Connection>, Failure> {
+    pub(crate) async fn kv(&self) -> Result<KvClient<Connection>, Failure> {
         Ok(KvClient::new(self.connect().await?).max_decoding_message_size(usize::MAX))
     }
 
-    pub(super) async fn watch(&self) -> Result<WatchClient<Connection>, Failure> {
+    pub(crate) async fn watch(&self) -> Result<WatchClient<Connection>, Failure> {
         Ok(WatchClient::new(self.connect().await?).max_decoding_message_size(usize::MAX))
     }
 
@@ -144,22 +143,22 @@ impl Session {
     }
 
     async fn dial(&self, endpoint: &str) -> Result<Channel, Failure> {
-        if endpoint.starts_with("https://") {
-            return Err(Failure::bad_feature(format!(
-                "{endpoint}: this build of berth ctl has no TLS client yet"
-            )));
-        }
         let uri = match endpoint.split_once("://") {
             Some(_) => endpoint.to_owned(),
+            None if self.tls.is_default() => format!("https://{endpoint}"),
             None => format!("http://{endpoint}"),
         };
-        Endpoint::from_shared(uri)
+        let is_secure = uri.starts_with("https://");
+        let target = Endpoint::from_shared(uri)
             .map_err(|error| Failure::bad_args(format!("bad endpoint {endpoint:?}: {error}")))?
             .connect_timeout(self.dial_timeout)
             .http2_keep_alive_interval(self.keepalive_time)
-            .keep_alive_timeout(self.keepalive_timeout)
-            .connect()
-            .await
+            .keep_alive_timeout(self.keepalive_timeout);
+        let connected = match is_secure {
+            true => target.connect_with_connector(self.tls.connector()?).await,
+            false => target.connect().await,
+        };
+        connected
             .map_err(|error| Failure::error(format!("cannot reach {endpoint}: {}", root(&error))))
     }
 

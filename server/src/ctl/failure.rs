@@ -3,52 +3,52 @@
 use tonic::{Code, Status};
 
 /// The server refused, or could not be reached.
-pub(super) const EXIT_ERROR: u8 = 1;
+pub(crate) const EXIT_ERROR: u8 = 1;
 /// The answer said that the thing asked about is not there any more.
-pub(super) const EXIT_BAD_CONNECTION: u8 = 2;
+pub(crate) const EXIT_BAD_CONNECTION: u8 = 2;
 /// What was read from standard input is no command.
-pub(super) const EXIT_INVALID_INPUT: u8 = 3;
+pub(crate) const EXIT_INVALID_INPUT: u8 = 3;
 /// The input was understood but asks for something that does not exist.
-pub(super) const EXIT_BAD_FEATURE: u8 = 4;
+pub(crate) const EXIT_BAD_FEATURE: u8 = 4;
 /// A watch ended before it was told to.
-pub(super) const EXIT_INTERRUPTED: u8 = 5;
+pub(crate) const EXIT_INTERRUPTED: u8 = 5;
 /// A file could not be read or written.
-pub(super) const EXIT_IO: u8 = 6;
+pub(crate) const EXIT_IO: u8 = 6;
 /// Wrong arguments.
-pub(super) const EXIT_BAD_ARGS: u8 = 128;
+pub(crate) const EXIT_BAD_ARGS: u8 = 128;
 
 /// What every verb returns.
-pub(super) type Outcome = Result<(), Failure>;
+pub(crate) type Outcome = Result<(), Failure>;
 
 /// Why a command failed.
 #[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) exit_code: u8,
-    pub(super) message: String,
+pub(crate) struct Failure {
+    pub(crate) exit_code: u8,
+    pub(crate) message: String,
 }
 
 impl Failure {
-    pub(super) fn new(exit_code: u8, message: impl Into<String>) -> Self {
+    pub(crate) fn new(exit_code: u8, message: impl Into<String>) -> Self {
         Self { exit_code, message: message.into() }
     }
 
-    pub(super) fn error(message: impl Into<String>) -> Self {
+    pub(crate) fn error(message: impl Into<String>) -> Self {
         Self::new(EXIT_ERROR, message)
     }
 
-    pub(super) fn bad_args(message: impl Into<String>) -> Self {
+    pub(crate) fn bad_args(message: impl Into<String>) -> Self {
         Self::new(EXIT_BAD_ARGS, message)
     }
 
-    pub(super) fn invalid_input(message: impl Into<String>) -> Self {
+    pub(crate) fn invalid_input(message: impl Into<String>) -> Self {
         Self::new(EXIT_INVALID_INPUT, message)
     }
 
-    pub(super) fn bad_feature(message: impl Into<String>) -> Self {
+    pub(crate) fn bad_feature(message: impl Into<String>) -> Self {
         Self::new(EXIT_BAD_FEATURE, message)
     }
 
-    pub(super) fn io(what: &str, error: &std::io::Error) -> Self {
+    pub(crate) fn io(what: &str, error: &std::io::Error) -> Self {
         Self::new(EXIT_IO, format!("{what}: {error}"))
     }
 }

@@ -7,19 +7,20 @@
 //! Start at [`args::Ctl`], then [`run`]; one file holds one family of verbs, `output/` prints.
 
 mod alarm;
-mod args;
+pub(crate) mod args;
 mod auth;
-mod connect;
+pub(crate) mod connect;
 mod endpoint;
-mod failure;
+pub(crate) mod failure;
 mod kv;
 mod lease;
 mod maintenance;
 mod member;
-mod output;
+pub(crate) mod output;
 mod quote;
-mod range;
+pub(crate) mod range;
 mod role;
+mod tls;
 mod txn;
 mod txn_syntax;
 mod user;

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 
 /// The range end that means "every key from the first one on".
-pub(super) const FROM_KEY: Bytes = Bytes::from_static(b"\0");
+pub(crate) const FROM_KEY: Bytes = Bytes::from_static(b"\0");
 
 /// The first key after all keys that begin with `prefix`; [`FROM_KEY`] when there is none.
-pub(super) fn prefix_end(prefix: &[u8]) -> Bytes {
+pub(crate) fn prefix_end(prefix: &[u8]) -> Bytes {
     let mut end = prefix.to_vec();
     while let Some(last) = end.pop() {
         if last < 0xff {
@@ -18,7 +18,7 @@ pub(super) fn prefix_end(prefix: &[u8]) -> Bytes {
 }
 
 /// Key and range end of everything that begins with `prefix`.
-pub(super) fn prefix(prefix: Bytes) -> (Bytes, Bytes) {
+pub(crate) fn prefix(prefix: Bytes) -> (Bytes, Bytes) {
     if prefix.is_empty() {
         return (FROM_KEY, FROM_KEY);
     }
@@ -27,7 +27,7 @@ pub(super) fn prefix(prefix: Bytes) -> (Bytes, Bytes) {
 }
 
 /// Key and range end of everything at or after `key`.
-pub(super) fn from_key(key: Bytes) -> (Bytes, Bytes) {
+pub(crate) fn from_key(key: Bytes) -> (Bytes, Bytes) {
     if key.is_empty() { (FROM_KEY, FROM_KEY) } else { (key, FROM_KEY) }
 }
 

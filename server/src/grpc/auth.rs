@@ -3,8 +3,7 @@
 //! Passwords become hashes here, before anything is proposed: the log and the store never see
 //! one.
 
-use std::time::Instant;
-
+use api::berthpb::IssueToken;
 use api::berthpb::command::Op;
 use api::etcdserverpb::auth_server::Auth as AuthService;
 use api::etcdserverpb::{
@@ -26,6 +25,7 @@ use tonic::{Request, Response, Status};
 use super::Context;
 use super::errors::Error;
 use super::proposal::answer;
+use super::tokens::{Issue, VerifyOnly};
 
 #[derive(Clone)]
 pub(super) struct Auth {
@@ -75,7 +75,7 @@ impl AuthService for Auth {
     ) -> Result<Response<AuthenticateResponse>, Status> {
         self.context.barrier(false).await?;
         let AuthenticateRequest { name, password } = request.into_inner();
-        let token = self.issue_token(&name, &password).await?;
+        let token = self.authenticated(&name, &password).await?;
         Ok(Response::new(AuthenticateResponse { header: self.context.header(), token }))
     }
 
@@ -213,26 +213,43 @@ impl AuthService for Auth {
 }
 
 impl Auth {
-    /// Checks the password and gives a token for it. Should auth change while the password is
-    /// checked, which takes long, it is checked again.
-    async fn issue_token(&self, name: &str, password: &str) -> Result<String, Error> {
+    /// Checks the password and gives a token for it. Should auth change meanwhile, all of it is
+    /// done again: the password may be another one.
+    async fn authenticated(&self, name: &str, password: &str) -> Result<String, Error> {
         loop {
-            let auth = self.context.node().reader().auth();
-            if !auth.enabled() {
-                return Err(store::Error::AuthNotEnabled.into());
+            let checked = self.check_password(name, password).await?;
+            let token = self.issue_token(name, checked).await?;
+            if self.context.node().reader().auth().revision() == checked {
+                return Ok(token);
             }
-            let hash = auth.password_hash(name).ok_or(store::Error::AuthFailed)?.to_owned();
-            if hash.is_empty() {
-                return Err(Error::NoPasswordUser);
+        }
+    }
+
+    /// The revision of auth under which the password is right.
+    async fn check_password(&self, name: &str, password: &str) -> Result<u64, Error> {
+        let auth = self.context.node().reader().auth();
+        if !auth.enabled() {
+            return Err(store::Error::AuthNotEnabled.into());
+        }
+        let hash = auth.password_hash(name).ok_or(store::Error::AuthFailed)?.to_owned();
+        if hash.is_empty() {
+            return Err(Error::NoPasswordUser);
+        }
+        if !self.context.passwords().matches(password.to_owned(), hash).await? {
+            tracing::warn!(user_name = name, "invalid authentication was requested");
+            return Err(store::Error::AuthFailed.into());
+        }
+        Ok(auth.revision())
+    }
+
+    async fn issue_token(&self, name: &str, auth_revision: u64) -> Result<String, Error> {
+        match self.context.tokens().issue() {
+            Issue::Signed(jwt) => {
+                jwt.sign(name, auth_revision).map_err(|VerifyOnly| Error::VerifyOnly)
             }
-            if !self.context.passwords().matches(password.to_owned(), hash.clone()).await? {
-                tracing::warn!(user_name = name, "invalid authentication was requested");
-                return Err(store::Error::AuthFailed.into());
-            }
-            let reader = self.context.node().reader();
-            if reader.auth().revision() == auth.revision() {
-                let index = reader.position().index;
-                return Ok(self.context.tokens().issue(name, &hash, index, Instant::now()));
+            Issue::Replicated { prefix } => {
+                let op = Op::IssueToken(IssueToken { user: name.to_owned(), prefix });
+                Ok(answer!(self.context.propose(None, op).await?, IssueToken).token)
             }
         }
     }

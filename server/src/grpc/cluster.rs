@@ -79,7 +79,7 @@ impl ClusterService for Cluster {
 
 impl Cluster {
     fn members(&self) -> Vec<Member> {
-        self.context.node().reader().members()
+        self.context.node().members()
     }
 
     fn member(&self, id: u64) -> Result<Member, Error> {

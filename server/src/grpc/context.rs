@@ -1,7 +1,6 @@
 //! What all services share.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use raft::ServerNode;
 
@@ -22,8 +21,6 @@ pub struct Options {
     pub quota_bytes: Option<u64>,
     /// Cost of hashing a password: 2 to the power of it.
     pub bcrypt_cost: u32,
-    /// How long a token lives after it was last used.
-    pub token_ttl: Duration,
 }
 
 /// The node and everything else that a service needs to answer. Clones share it.
@@ -40,8 +37,8 @@ struct Shared {
 }
 
 impl Context {
-    pub fn new(node: ServerNode, options: Options) -> Self {
-        let tokens = Tokens::new(options.token_ttl);
+    /// `tokens` observe what `node` applies, if they have to ([`Tokens::observer`]).
+    pub fn new(node: ServerNode, options: Options, tokens: Tokens) -> Self {
         let passwords = Passwords::new(options.bcrypt_cost);
         Self { shared: Arc::new(Shared { node, options, tokens, passwords }) }
     }

@@ -35,6 +35,8 @@ pub enum Error {
     InvalidClientApiVersion,
     /// The token is unknown: expired, revoked or never given.
     InvalidAuthToken,
+    /// This member checks tokens and gives none.
+    VerifyOnly,
     /// A password for a user who has none.
     NoPasswordUser,
     PasswordTooLong,
@@ -176,7 +178,8 @@ fn of_edge(error: Error) -> Status {
             (Code::InvalidArgument, "etcdserver: invalid client api version")
         }
         Error::InvalidAuthToken => (Code::Unauthenticated, "etcdserver: invalid auth token"),
-        // Not in etcd's table, so it reaches clients as it is, with this code.
+        // These are not in etcd's table, so they reach clients as they are, with this code.
+        Error::VerifyOnly => (Code::Unknown, "auth: token signing attempted with verify-only key"),
         Error::NoPasswordUser => {
             (Code::Unknown, "auth: authentication failed, password was given for no password user")
         }

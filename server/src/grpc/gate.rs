@@ -8,6 +8,7 @@ use http::HeaderMap;
 use tonic::{Code, Status};
 
 use super::Context;
+use super::caller;
 use super::errors::{self, Error};
 
 /// Clients that cannot do with a member that has lost its leader say so in this.
@@ -22,10 +23,18 @@ const LEARNER_PATHS: [&str; 4] = [
 ];
 
 /// The middleware.
-pub(super) async fn pass(State(context): State<Context>, request: Request, next: Next) -> Response {
+pub(super) async fn pass(
+    State(context): State<Context>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    caller::mark(&mut request);
     let path = request.uri().path().to_owned();
     match check(&context, &path, request.headers()) {
-        Ok(()) => mend(&path, next.run(request).await),
+        Ok(()) => {
+            context.know_token(request.headers()).await;
+            mend(&path, next.run(request).await)
+        }
         Err(error) => Status::from(error).into_http::<Body>(),
     }
 }
@@ -41,7 +50,7 @@ fn check(context: &Context, path: &str, metadata: &HeaderMap) -> Result<(), Erro
         return Err(Error::InvalidClientApiVersion);
     }
     let requires_leader = metadata.get(REQUIRE_LEADER).is_some_and(|value| value == "true");
-    if requires_leader && context.node().status().leader.is_none() {
+    if requires_leader && context.node().leader().is_none() {
         return Err(Error::NoLeader);
     }
     Ok(())

@@ -73,7 +73,7 @@ impl LeaseService for Lease {
     ) -> Result<Response<LeaseTimeToLiveResponse>, Status> {
         let principal = self.context.require_user(request.metadata())?;
         let asked = request.into_inner();
-        let mut found = self.time_to_live(principal.as_ref(), &asked)?;
+        let mut found = self.time_to_live(principal.as_ref(), &asked).await?;
         self.context.fill(&mut found.header);
         Ok(Response::new(found))
     }
@@ -98,7 +98,7 @@ impl LeaseService for Lease {
 }
 
 impl Lease {
-    fn time_to_live(
+    async fn time_to_live(
         &self,
         principal: Option<&Principal>,
         asked: &LeaseTimeToLiveRequest,
@@ -113,11 +113,9 @@ impl Lease {
             true => reader.lease_keys(asked.id).unwrap_or_default(),
             false => Vec::new(),
         };
-        let ttl = match self.context.node().lessor().remaining(asked.id) {
-            Some(ttl) => ttl,
-            None if reader.lease(asked.id).is_none() => return Ok(gone),
-            // Its clock runs at another member.
-            None => return Err(Error::LeaderChanged),
+        // Its clock runs at the leader's, which may have ended it meanwhile.
+        let Some(ttl) = self.context.node().lease_remaining(asked.id).await? else {
+            return Ok(gone);
         };
         if asked.keys {
             self.context.check_still(principal)?;
@@ -135,7 +133,7 @@ impl Lease {
         let principal = self.context.require_user(metadata)?;
         self.check_keys(principal.as_ref(), id, Access::Write)?;
         // An unknown lease is answered, with no time left.
-        let ttl = self.context.node().lessor().keep_alive(id).await?.unwrap_or(0);
+        let ttl = self.context.node().keep_alive(id).await?.unwrap_or(0);
         Ok(LeaseKeepAliveResponse { header, id, ttl })
     }
 

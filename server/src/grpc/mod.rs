@@ -47,7 +47,9 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::any;
 
 pub use authority::Mended;
+pub use caller::CommonName;
 pub use context::{Context, Options};
+pub use tokens::Tokens;
 
 /// The services, by path. What is for none of them is the caller's to answer.
 pub fn routes(context: &Context) -> Router {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use raft::{Config, InitialMember, ServerNode};
 use tempfile::TempDir;
 
-use super::{Context, Options};
+use super::{Context, Options, Tokens};
+use crate::config::AuthToken;
 
 pub(super) struct Home {
     pub(super) context: Context,
@@ -16,8 +17,10 @@ pub(super) struct Home {
 pub(super) async fn home(quota_bytes: Option<u64>) -> Home {
     let dir = tempfile::tempdir().unwrap();
     let member = InitialMember { id: 1, name: "one".to_owned(), peer_urls: Vec::new() };
+    let tokens = Tokens::open(&AuthToken::Simple { ttl: Duration::from_secs(300) }).unwrap();
     let config = Config {
         unsafe_no_fsync: true,
+        on_applied: tokens.observer(),
         ..Config::new(dir.path().join("data"), 2, 1, vec![member])
     };
     let node = ServerNode::start(config).await.unwrap();
@@ -27,7 +30,6 @@ pub(super) async fn home(quota_bytes: Option<u64>) -> Home {
         request_bytes_max: 1536 << 10,
         quota_bytes,
         bcrypt_cost: 4,
-        token_ttl: Duration::from_secs(300),
     };
-    Home { context: Context::new(node, options), _dir: dir }
+    Home { context: Context::new(node, options, tokens), _dir: dir }
 }

@@ -7,6 +7,7 @@
 
 mod fallback;
 mod health;
+mod members;
 mod metrics;
 mod probe;
 mod query;
@@ -15,18 +16,23 @@ mod reply;
 mod tests;
 mod version;
 
+use std::sync::Arc;
+
+use api::etcdserverpb::Member;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::any;
 
 pub use fallback::unknown_path;
-pub use metrics::{GrpcLayer, Metrics, Reading, Source};
+pub use metrics::{
+    GrpcLayer, MemberCounters, Metrics, PeerMetrics, Reading, SnapshotUnderWay, Source,
+};
 pub use probe::Probe;
 
 /// Everything a client address serves over plain HTTP.
 pub fn routes<P: Probe>(probe: P, metrics: Metrics) -> Router {
-    operator_routes(probe, metrics).route("/version", any(version::version))
+    operator_routes(probe, metrics).merge(version_route())
 }
 
 /// What `--listen-metrics-urls` serves: metrics and health.
@@ -42,8 +48,18 @@ pub fn operator_routes<P: Probe>(probe: P, metrics: Metrics) -> Router {
         .merge(Router::new().route("/metrics", any(serve_metrics)).with_state(metrics))
 }
 
-/// What the peer address serves, as long as the cluster is this member alone.
-pub fn peer_routes() -> Router {
+/// What the peer address serves for whoever looks at this member. `members` are those that it
+/// knows by then.
+pub fn peer_routes(
+    cluster_id: u64,
+    members: impl Fn() -> Vec<Member> + Send + Sync + 'static,
+) -> Router {
+    let members = members::Members { cluster_id, list: Arc::new(members) };
+    Router::new().route("/members", any(members::members)).with_state(members)
+}
+
+/// `/version`, which every address serves but those for metrics alone.
+pub fn version_route() -> Router {
     Router::new().route("/version", any(version::version))
 }
 

@@ -214,3 +214,40 @@ fn readings_become_families_of_their_kind() {
     }
     assert!(text.contains("process_resident_memory_bytes"));
 }
+
+#[tokio::test]
+async fn members_are_told_as_etcd_does() {
+    // Shows the body and the header of etcd 3.4.23, but for the ids, byte for byte.
+    let named = api::etcdserverpb::Member {
+        id: 3,
+        name: "b".to_owned(),
+        peer_urls: vec!["http://127.0.0.1:1".to_owned()],
+        client_urls: vec!["http://127.0.0.1:2".to_owned()],
+        is_learner: false,
+    };
+    let started_never = api::etcdserverpb::Member {
+        id: 2,
+        peer_urls: vec!["http://127.0.0.1:3".to_owned()],
+        is_learner: true,
+        ..Default::default()
+    };
+    let members = [named, started_never];
+    let mut routes = peer_routes(0xab, move || members.to_vec());
+    let mut send = async |method| {
+        let request = Request::builder().method(method).uri("/members");
+        let request = request.body(Body::empty()).unwrap();
+        routes.as_service().ready().await.unwrap().call(request).await.unwrap()
+    };
+    let response = send(Method::GET).await;
+    assert_eq!(response.headers()["x-etcd-cluster-id"], "ab");
+    assert_eq!(response.headers()["content-type"], "application/json");
+    let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    let expected = concat!(
+        r#"[{"id":2,"peerURLs":["http://127.0.0.1:3"],"isLearner":true},"#,
+        r#"{"id":3,"peerURLs":["http://127.0.0.1:1"],"name":"b","#,
+        r#""clientURLs":["http://127.0.0.1:2"]}]"#,
+        "\n",
+    );
+    assert_eq!(body, expected);
+    assert_eq!(send(Method::POST).await.status(), StatusCode::METHOD_NOT_ALLOWED);
+}

@@ -14,6 +14,7 @@ pub(super) struct Services {
     grpc: Router,
     http: Router,
     operator: Router,
+    peer: Router,
 }
 
 impl Services {
@@ -22,14 +23,18 @@ impl Services {
         context: &grpc::Context,
         metrics: &Metrics,
         stopping: &CancellationToken,
+        messages: Router,
     ) -> Self {
         let ending = EndStreams { stopping: stopping.clone() };
         let probe = NodeProbe::new(context.node().clone());
+        let node = context.node().clone();
+        let members = move || node.members();
         let counted = GrpcLayer::new(metrics, settings.slow_request);
         Self {
             grpc: grpc::routes(context).layer(ending).layer(counted),
             http: http::routes(probe.clone(), metrics.clone()),
             operator: http::operator_routes(probe, metrics.clone()),
+            peer: http::peer_routes(settings.cluster_id, members).merge(messages),
         }
     }
 
@@ -43,9 +48,12 @@ impl Services {
         } else if roles.metrics {
             routes = routes.merge(self.operator.clone());
         }
+        if roles.peer {
+            routes = routes.merge(self.peer.clone());
+        }
         // The client endpoints have /version already.
         if roles.peer && !roles.http {
-            routes = routes.merge(http::peer_routes());
+            routes = routes.merge(http::version_route());
         }
         routes.fallback(http::unknown_path)
     }

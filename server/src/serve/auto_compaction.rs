@@ -25,7 +25,7 @@ pub(super) async fn run(node: ServerNode, mode: AutoCompaction) {
         plan.sample(node.reader().revision());
         tokio::time::sleep(plan.interval()).await;
         let now = start.elapsed();
-        let leads = node.status().leader == Some(node.member_id());
+        let leads = node.leader() == Some(node.member_id());
         let Some(revision) = plan.due(now).filter(|_| leads) else { continue };
         match node.propose(proposals::compact(revision)).await.map(|applied| applied.result) {
             Ok(Ok(_) | Err(store::Error::Compacted)) => {

@@ -1,22 +1,30 @@
 //! Accepting connections and carrying HTTP/1 and HTTP/2 over each, gRPC among them.
 
+use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
+use axum::response::Response;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::Service;
+use tower::util::MapRequest;
 
-use super::listen::Listener;
-use super::tls::Tls;
-use crate::config::Settings;
-use crate::grpc::Mended;
+use super::listen::{Listener, Roles};
+use super::tls::{Acceptor, ClientTls, PeerTls, common_name};
+use crate::config::{Limits, Settings};
+use crate::grpc::{CommonName, Mended};
+use crate::peer;
 
 /// Bytes that one stream may send before the server has taken them; larger than a request of etcd's
 /// default size, so that none waits for a window.
@@ -27,48 +35,79 @@ const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 const HEADER_BYTES_MAX: u32 = 64 << 10;
 /// How long a client of HTTP/1 may take to send its headers.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(30);
-/// How long a TLS handshake may take.
-const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 /// A pause after a failed accept: when files run out, only time helps.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 const _: () = assert!(STREAM_WINDOW_BYTES <= CONNECTION_WINDOW_BYTES);
 
+/// What listeners with `https` use.
+#[derive(Clone)]
+pub(super) struct Tls {
+    pub(super) clients: Option<ClientTls>,
+    pub(super) members: Option<PeerTls>,
+}
+
+impl Tls {
+    /// # Errors
+    /// One line that names the file that is missing or wrong.
+    pub(super) fn open(settings: &Settings) -> Result<Self, String> {
+        let clients = settings.client_tls.as_ref().map(ClientTls::open).transpose()?;
+        let members = settings.peer_tls.as_ref().map(PeerTls::open).transpose()?;
+        Ok(Self { clients, members })
+    }
+
+    /// How connections to `listener` begin, if not in the clear.
+    fn of(&self, listener: &Listener) -> Option<Handshake> {
+        if !listener.tls {
+            return None;
+        }
+        let handshake = if listener.roles.is_for_members_alone() {
+            let acceptor = self.members.as_ref().map(|tls| tls.acceptor().clone())?;
+            Handshake { acceptor, common_name_is_user: false }
+        } else {
+            let tls = self.clients.as_ref()?;
+            let common_name_is_user = tls.common_name_is_user();
+            Handshake { acceptor: tls.acceptor().clone(), common_name_is_user }
+        };
+        Some(handshake)
+    }
+}
+
+#[derive(Clone)]
+struct Handshake {
+    acceptor: Acceptor,
+    common_name_is_user: bool,
+}
+
+type Http = Builder<TokioExecutor>;
+
 /// How connections are served. Clones are alike.
 #[derive(Clone)]
 pub(super) struct Connections {
-    builder: Builder<TokioExecutor>,
-    /// For listeners that want it.
-    tls: Option<Tls>,
+    for_clients: Http,
+    /// For listeners that serve other members alone.
+    for_members: Http,
+    tls: Tls,
     stopping: CancellationToken,
 }
 
 impl Connections {
-    pub(super) fn new(settings: &Settings, tls: Option<Tls>, stopping: CancellationToken) -> Self {
-        let limits = &settings.limits;
-        let mut builder = Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME_MAX);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(limits.concurrent_streams_max)
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .max_header_list_size(HEADER_BYTES_MAX)
-            .keep_alive_interval(limits.keepalive_interval)
-            .keep_alive_timeout(limits.keepalive_timeout);
-        Self { builder, tls, stopping }
+    pub(super) fn new(settings: &Settings, tls: Tls, stopping: CancellationToken) -> Self {
+        let for_clients = for_clients(&settings.limits);
+        Self { for_clients, for_members: peer::http(), tls, stopping }
     }
 
     /// Accepts until the server stops; returns when every connection has ended.
     pub(super) async fn serve(self, listener: Listener, routes: Router) {
         let connections = TaskTracker::new();
+        let Listener { roles, .. } = listener;
+        let handshake = self.tls.of(&listener);
         while let Some(accepted) = self.stopping.run_until_cancelled(listener.socket.accept()).await
         {
             match accepted {
-                Ok((stream, _)) => {
-                    let tls = self.tls.as_ref().filter(|_| listener.tls).map(Tls::acceptor);
-                    connections.spawn(self.clone().open(stream, tls, routes.clone()));
+                Ok((stream, remote)) => {
+                    let (handshake, routes) = (handshake.clone(), routes.clone());
+                    connections.spawn(self.clone().open(stream, remote, roles, handshake, routes));
                 }
                 Err(error) => pause(&error).await,
             }
@@ -79,25 +118,52 @@ impl Connections {
     }
 
     /// One connection from its first byte to its end.
-    async fn open(self, stream: TcpStream, tls: Option<TlsAcceptor>, routes: Router) {
+    async fn open(
+        self,
+        stream: TcpStream,
+        remote: SocketAddr,
+        roles: Roles,
+        handshake: Option<Handshake>,
+        routes: Router,
+    ) {
         // Small answers must not wait for more to send along.
         let _ = stream.set_nodelay(true);
-        let Some(tls) = tls else { return self.carry(stream, routes).await };
-        match tokio::time::timeout(HANDSHAKE_TIME_MAX, tls.accept(stream)).await {
-            Ok(Ok(stream)) => self.carry(stream, routes).await,
-            Ok(Err(error)) => tracing::warn!(error = %error, "rejected connection"),
-            Err(_) => tracing::warn!("rejected connection: no TLS handshake in time"),
+        let Some(handshake) = handshake else { return self.speak(stream, roles, routes).await };
+        let stream = match handshake.acceptor.accept(stream).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(remote_addr = %remote, error = %error, "rejected connection");
+                return;
+            }
+        };
+        match user_of(&stream).filter(|_| handshake.common_name_is_user) {
+            Some(name) => self.speak(stream, roles, named(routes, name)).await,
+            None => self.speak(stream, roles, routes).await,
+        }
+    }
+
+    /// Members get wider windows, and none of the care that old clients need.
+    async fn speak<S, R>(self, stream: S, roles: Roles, routes: R)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        R: Routes,
+    {
+        if roles.is_for_members_alone() {
+            self.carry(&self.for_members, stream, routes).await;
+        } else {
+            self.carry(&self.for_clients, Mended::new(stream), routes).await;
         }
     }
 
     /// HTTP on an open stream. When the server stops, requests under way go on and no new ones are
     /// taken.
-    async fn carry<S>(self, stream: S, routes: Router)
+    async fn carry<S, R>(&self, http: &Http, stream: S, routes: R)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        R: Routes,
     {
         let service = TowerToHyperService::new(routes);
-        let connection = self.builder.serve_connection(TokioIo::new(Mended::new(stream)), service);
+        let connection = http.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
@@ -111,6 +177,52 @@ impl Connections {
             tracing::debug!(error = %error, "a connection ended early");
         }
     }
+}
+
+/// Who the certificate that was shown says its holder is.
+fn user_of(stream: &TlsStream<TcpStream>) -> Option<CommonName> {
+    let leaf = stream.get_ref().1.peer_certificates()?.first()?;
+    common_name(leaf).map(|name| CommonName::new(&name))
+}
+
+/// What answers the requests of a connection.
+trait Routes:
+    Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<R> Routes for R where
+    R: Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
+/// `routes` with every request marked as that of `name`.
+fn named(routes: Router, name: CommonName) -> impl Routes {
+    MapRequest::new(routes, move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(name.clone());
+        request
+    })
+}
+
+fn for_clients(limits: &Limits) -> Http {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.concurrent_streams_max)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_header_list_size(HEADER_BYTES_MAX)
+        .keep_alive_interval(limits.keepalive_interval)
+        .keep_alive_timeout(limits.keepalive_timeout);
+    builder
 }
 
 async fn pause(error: &io::Error) {

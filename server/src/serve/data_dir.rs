@@ -1,7 +1,6 @@
 //! The data directory before anything is opened in it.
 
 use std::fs::{self, DirBuilder};
-use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
@@ -21,27 +20,11 @@ pub(super) fn prepare(settings: &Settings) -> Result<(), String> {
             dir.display()
         ));
     }
-    let log_exists = has_entries(&settings.wal_dir())?;
-    if !settings.new_cluster && !log_exists {
-        return Err(format!(
-            "--initial-cluster-state=existing, but {} holds no member: joining a running cluster \
-             is not supported by berth yet",
-            dir.display()
-        ));
-    }
     create(dir)?;
     if let Some(wal_dir) = &settings.wal_dir {
         create(wal_dir)?;
     }
     Ok(())
-}
-
-fn has_entries(dir: &Path) -> Result<bool, String> {
-    match fs::read_dir(dir) {
-        Ok(mut entries) => Ok(entries.next().is_some()),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(format!("cannot use directory {}: {error}", dir.display())),
-    }
 }
 
 fn create(dir: &Path) -> Result<(), String> {

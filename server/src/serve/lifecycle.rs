@@ -1,19 +1,22 @@
 //! Opening everything in order, waiting, and closing it in the reverse order.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use raft::{Config, InitialMember, ServerNode};
+use raft::peer::Transport;
+use raft::{Config, InitialMember, ServerNode, Surroundings};
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connections::Connections;
+use super::connections::{Connections, Tls};
+use super::listen::Listener;
 use super::{
-    addresses, auto_compaction, data_dir, greeting, listen, member, publish, signals, tls,
+    addresses, auto_compaction, bootstrap, data_dir, greeting, listen, member, publish, signals,
 };
 use crate::config::Settings;
-use crate::grpc;
-use crate::http::Metrics;
+use crate::http::{Metrics, PeerMetrics};
+use crate::{grpc, peer};
 
 /// How long requests under way may take to end after the signal.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
@@ -21,55 +24,139 @@ const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// How long the node may take to hand over what it holds in memory.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(30);
 
+/// How long clients wait for a member that finds no leader, before it serves them what it can.
+const READY_MAX: Duration = Duration::from_secs(5);
+
 /// Serves until a signal comes (`Ok`) or something makes it impossible (`Err`, one line).
-pub(super) async fn serve(settings: Settings, bare: bool) -> Result<(), String> {
+pub(super) async fn serve(mut settings: Settings, bare: bool) -> Result<(), String> {
     let mut signals = signals::Signals::install()?;
+    let tokens = grpc::Tokens::open(&settings.auth_token)?;
     data_dir::prepare(&settings)?;
-    let tls = settings.tls.as_ref().map(tls::Tls::open).transpose()?;
+    let tls = Tls::open(&settings)?;
     let listeners = listen::bind_all(&settings.addresses)?;
     let metrics = Metrics::new(settings.extensive_metrics);
-    let node = tokio::select! {
-        node = ServerNode::start(node_config(&settings, &metrics)) => node.map_err(|e| e.to_string())?,
+    let started = tokio::select! {
+        started = start(&mut settings, &metrics, &tokens, &tls) => started?,
         () = signals.stop() => return Ok(()),
     };
+    let Started { node, peers } = started;
     metrics.attach(member::MemberMetrics::new(&node, &settings));
 
-    let stopping = CancellationToken::new();
-    let tasks = TaskTracker::new();
-    let connections = Connections::new(&settings, tls, stopping.clone());
-    let context = grpc::Context::new(node.clone(), grpc_options(&settings));
-    let services = addresses::Services::new(&settings, &context, &metrics, &stopping);
+    let context = grpc::Context::new(node.clone(), grpc_options(&settings), tokens);
+    let server = Server::new(&settings, &metrics, peers, context, tls);
     let outcome = tokio::select! {
-        () = publish::publish(&node, &settings) => {
-            spawn_background(&tasks, &stopping, &context, &settings);
-            for listener in listeners {
-                let routes = services.routes(listener.roles);
-                tasks.spawn(connections.clone().serve(listener, routes));
-            }
-            ready(&settings, bare);
-            tokio::select! {
-                () = signals.stop() => Ok(()),
-                error = node.failed() => Err(error.to_string()),
-            }
-        }
+        () = server.run(&settings, listeners, bare) => Ok(()),
         () = signals.stop() => Ok(()),
         error = node.failed() => Err(error.to_string()),
     };
-    tracing::info!("stopping");
-    notify(NotifyState::Stopping);
-    stopping.cancel();
-    tasks.close();
-    if tokio::time::timeout(DRAIN_MAX, tasks.wait()).await.is_err() {
-        tracing::warn!("some streams did not end in time and are cut");
-    }
-    // What is not in the engine by then is in the log, and is read from there at the next start.
-    if tokio::time::timeout(SHUTDOWN_MAX, node.shutdown()).await.is_err() {
-        tracing::warn!("the engine did not take everything in time");
-    }
+    server.stop().await;
     if outcome.is_ok() {
         tracing::info!("stopped");
     }
     outcome
+}
+
+struct Started {
+    node: ServerNode,
+    peers: PeerMetrics,
+}
+
+async fn start(
+    settings: &mut Settings,
+    metrics: &Metrics,
+    tokens: &grpc::Tokens,
+    tls: &Tls,
+) -> Result<Started, String> {
+    // Before this member knows who it is, nothing can be counted in its name.
+    let uncounted = Metrics::new(false).peers(0);
+    bootstrap::identify(settings, &transport(uncounted, tls)).await?;
+    let peers = metrics.peers(settings.member_id);
+    let config = node_config(settings, metrics, tokens);
+    let mut surroundings = Surroundings::real(&config);
+    surroundings.transport = transport(peers.clone(), tls);
+    let node = ServerNode::start_in(config, surroundings).await;
+    Ok(Started { node: node.map_err(|error| error.to_string())?, peers })
+}
+
+fn transport(metrics: PeerMetrics, tls: &Tls) -> Arc<dyn Transport> {
+    let tls = tls.members.as_ref().map(|tls| tls.connector().clone());
+    peer::GrpcTransport::new(peer::Options { metrics, tls })
+}
+
+/// Everything that runs beside the node.
+struct Server {
+    node: ServerNode,
+    stopping: CancellationToken,
+    tasks: TaskTracker,
+    connections: Connections,
+    context: grpc::Context,
+    services: addresses::Services,
+}
+
+impl Server {
+    fn new(
+        settings: &Settings,
+        metrics: &Metrics,
+        peers: PeerMetrics,
+        context: grpc::Context,
+        tls: Tls,
+    ) -> Self {
+        let stopping = CancellationToken::new();
+        let node = context.node().clone();
+        let members = peer::routes(node.receiver(), peers);
+        Self {
+            connections: Connections::new(settings, tls, stopping.clone()),
+            services: addresses::Services::new(settings, &context, metrics, &stopping, members),
+            tasks: TaskTracker::new(),
+            node,
+            stopping,
+            context,
+        }
+    }
+
+    /// Members are heard at once: without that, nobody is ever ready. Clients are when the member
+    /// has found its cluster and the cluster knows it; or, without a leader, after a while, for
+    /// what needs none. Never returns.
+    async fn run(&self, settings: &Settings, listeners: Vec<Listener>, bare: bool) {
+        let (for_members, for_clients): (Vec<_>, Vec<_>) =
+            listeners.into_iter().partition(|listener| listener.roles.peer);
+        for_members.into_iter().for_each(|listener| self.listen(listener));
+        let published = async {
+            // A member that failed says so elsewhere.
+            let _ = self.node.ready().await;
+            publish::publish(&self.node, settings).await;
+        };
+        tokio::pin!(published);
+        let early = tokio::time::timeout(READY_MAX, published.as_mut()).await.is_err();
+        spawn_background(&self.tasks, &self.stopping, &self.context, settings);
+        for_clients.into_iter().for_each(|listener| self.listen(listener));
+        if early {
+            tracing::warn!("no leader is found yet: serving what needs none");
+            published.await;
+        }
+        ready(settings, bare);
+        std::future::pending::<()>().await;
+    }
+
+    fn listen(&self, listener: Listener) {
+        let routes = self.services.routes(listener.roles);
+        self.tasks.spawn(self.connections.clone().serve(listener, routes));
+    }
+
+    /// In the reverse order.
+    async fn stop(self) {
+        tracing::info!("stopping");
+        notify(NotifyState::Stopping);
+        self.stopping.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(DRAIN_MAX, self.tasks.wait()).await.is_err() {
+            tracing::warn!("some streams did not end in time and are cut");
+        }
+        // What is not in the engine by then is in the log, and is read from there next time.
+        if tokio::time::timeout(SHUTDOWN_MAX, self.node.shutdown()).await.is_err() {
+            tracing::warn!("the engine did not take everything in time");
+        }
+    }
 }
 
 fn spawn_background(
@@ -95,7 +182,6 @@ fn grpc_options(settings: &Settings) -> grpc::Options {
         request_bytes_max: settings.limits.request_bytes_max as usize,
         quota_bytes: settings.limits.quota_bytes,
         bcrypt_cost: settings.bcrypt_cost,
-        token_ttl: settings.auth_token_ttl,
     }
 }
 
@@ -115,7 +201,7 @@ fn notify(state: NotifyState<'_>) {
     }
 }
 
-fn node_config(settings: &Settings, metrics: &Metrics) -> Config {
+fn node_config(settings: &Settings, metrics: &Metrics, tokens: &grpc::Tokens) -> Config {
     let members = settings.members.iter().map(|member| InitialMember {
         id: member.id,
         name: member.name.clone(),
@@ -127,10 +213,13 @@ fn node_config(settings: &Settings, metrics: &Metrics) -> Config {
         settings.member_id,
         members.collect(),
     );
+    config.nonce = rand::random();
+    config.force_new_cluster = settings.force_new_cluster;
     config.wal_dir = settings.wal_dir();
     config.heartbeat_ms = settings.heartbeat_ms;
     config.election_ms = settings.election_ms;
     config.log_observer = Some(metrics.log_observer());
+    config.on_applied = tokens.observer();
     config.unsafe_no_fsync = settings.unsafe_no_fsync;
     config.store.max_txn_ops = settings.limits.txn_ops_max;
     let interval_ms = settings.progress_notify_interval.as_millis();

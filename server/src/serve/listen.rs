@@ -19,6 +19,12 @@ pub(super) struct Roles {
     pub peer: bool,
 }
 
+impl Roles {
+    pub(super) fn is_for_members_alone(self) -> bool {
+        self.peer && !(self.grpc || self.http || self.metrics)
+    }
+}
+
 pub(super) struct Listener {
     pub socket: TcpListener,
     pub roles: Roles,

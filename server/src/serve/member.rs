@@ -25,7 +25,7 @@ impl Probe for NodeProbe {
     }
 
     fn has_leader(&self) -> bool {
-        self.node.status().leader.is_some()
+        self.node.leader().is_some()
     }
 
     fn is_learner(&self) -> bool {

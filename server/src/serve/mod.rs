@@ -8,6 +8,7 @@
 
 mod addresses;
 mod auto_compaction;
+mod bootstrap;
 mod connections;
 mod data_dir;
 mod end_streams;
@@ -17,8 +18,8 @@ mod listen;
 mod member;
 mod proposals;
 mod publish;
-mod signals;
-mod tls;
+pub(crate) mod signals;
+pub mod tls;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

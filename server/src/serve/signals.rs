@@ -2,13 +2,13 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-pub(super) struct Signals {
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    pub(super) fn install() -> Result<Self, String> {
+    pub(crate) fn install() -> Result<Self, String> {
         let install =
             |kind| signal(kind).map_err(|error| format!("cannot handle signals: {error}"));
         Ok(Self {
@@ -19,7 +19,7 @@ impl Signals {
 
     /// Resolves with the first signal. Cancel safe. Afterwards another signal ends the process at
     /// once: whoever sends it does not want to wait, and all that was acknowledged is on disk.
-    pub(super) async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         self.next().await;
         if let Ok(mut again) = Self::install() {
             tokio::spawn(async move {

@@ -30,8 +30,7 @@ pub(crate) fn load(engine: &dyn Engine) -> Result<State, Error> {
         ..State::default()
     };
     if let Some(record) = engine.get(records::MEMBERS_KEY)? {
-        let members = records::decode_members(&record).ok_or_else(|| damaged("members"))?;
-        state.members = members.into_iter().map(|member| (member.id, member)).collect();
+        state.members = records::decode_members(&record).ok_or_else(|| damaged("members"))?;
     }
     let versions = load_versions(engine, mark.revision)?;
     build_index(&mut state, versions)?;

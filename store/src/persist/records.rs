@@ -7,13 +7,16 @@
 //! | `l` lease id (8 bytes, sign bit flipped) | time to live (i64), log index of the grant (u64) |
 //! | `a`... | auth: see `auth/records.rs` |
 //! | `s` `alarms` | `etcdserverpb.AlarmResponse` without header |
-//! | `s` `members` | `etcdserverpb.MemberListResponse` without header |
+//! | `s` `members` | `berthpb.PublishedMembers` |
 //! | `s` `membership` | raft's own |
 //! | `s` `mark` | how far the log was applied: [`Mark`] |
 //!
 //! Numbers are big endian; revisions and lease ids sort as they count.
 
-use api::etcdserverpb::{AlarmMember, AlarmResponse, Member, MemberListResponse};
+use std::collections::BTreeMap;
+
+use api::berthpb::{PublishMember, PublishedMembers};
+use api::etcdserverpb::{AlarmMember, AlarmResponse, Member};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message;
 
@@ -119,12 +122,21 @@ pub(crate) fn decode_alarms(record: &[u8]) -> Option<Vec<AlarmMember>> {
     AlarmResponse::decode(record).ok().map(|response| response.alarms)
 }
 
-pub(crate) fn encode_members(members: Vec<Member>) -> Bytes {
-    MemberListResponse { header: None, members }.encode_to_vec().into()
+pub(crate) fn encode_members(members: &BTreeMap<u64, PublishMember>) -> Bytes {
+    let record = PublishedMembers {
+        members: members.values().filter_map(|published| published.member.clone()).collect(),
+        incarnations: members.values().map(|published| published.incarnation).collect(),
+    };
+    record.encode_to_vec().into()
 }
 
-pub(crate) fn decode_members(record: &[u8]) -> Option<Vec<Member>> {
-    MemberListResponse::decode(record).ok().map(|response| response.members)
+pub(crate) fn decode_members(record: &[u8]) -> Option<BTreeMap<u64, PublishMember>> {
+    let PublishedMembers { members, incarnations } = PublishedMembers::decode(record).ok()?;
+    let incarnations = incarnations.into_iter().chain(std::iter::repeat(0));
+    let published = |(member, incarnation): (Member, u64)| {
+        (member.id, PublishMember { member: Some(member), incarnation })
+    };
+    Some(members.into_iter().zip(incarnations).map(published).collect())
 }
 
 /// How far the log was applied, and what the store counts from there.

@@ -143,6 +143,8 @@ pub struct Reader<R> {
     /// Of everything read so far.
     total: Hasher,
     done: bool,
+    /// The source goes on behind the trailer, with what is no business of the snapshot.
+    is_embedded: bool,
 }
 
 impl<R: Read> Reader<R> {
@@ -151,8 +153,20 @@ impl<R: Read> Reader<R> {
     /// # Errors
     /// As above.
     pub fn new(source: R) -> io::Result<Self> {
-        let total = Hasher::new();
-        let mut reader = Self { source, payload: Bytes::new(), records: 0, total, done: false };
+        Self::open(source, false)
+    }
+
+    /// The same for a snapshot that something follows: nothing behind the trailer is read.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn embedded(source: R) -> io::Result<Self> {
+        Self::open(source, true)
+    }
+
+    fn open(source: R, is_embedded: bool) -> io::Result<Self> {
+        let (payload, total) = (Bytes::new(), Hasher::new());
+        let mut reader = Self { source, payload, records: 0, total, done: false, is_embedded };
         let header = reader.read_array::<HEADER_BYTES>()?;
         let mut fields = &header[..];
         if fields.copy_to_bytes(MAGIC.len()) != MAGIC[..] {
@@ -220,7 +234,7 @@ impl<R: Read> Reader<R> {
         if (payload.get_u64(), payload.get_u32()) != before {
             return Err(damaged("the trailer belongs to other records"));
         }
-        if self.source.by_ref().take(1).read_to_end(&mut Vec::new())? != 0 {
+        if !self.is_embedded && self.source.by_ref().take(1).read_to_end(&mut Vec::new())? != 0 {
             return Err(damaged("something follows the trailer"));
         }
         Ok(false)
@@ -231,6 +245,11 @@ impl<R: Read> Reader<R> {
         self.source.read_exact(&mut bytes).map_err(cut_short)?;
         self.total.update(&bytes);
         Ok(bytes)
+    }
+
+    /// How many records have been handed out.
+    pub fn records(&self) -> u64 {
+        self.records
     }
 
     /// `len` is not to be trusted: memory grows with the bytes that come.

@@ -12,12 +12,15 @@
 
 pub mod codec;
 mod restore;
+mod transplant;
 
 use std::io::Write;
 
 use bytes::Bytes;
 
 pub(crate) use self::restore::restore;
+pub use self::restore::verify_snapshot;
+pub use self::transplant::{Summary, Transplant, summarize, transplant};
 use crate::hash::each_version;
 use crate::persist::records::{self, Mark};
 use crate::shared::Shared;
@@ -100,7 +103,7 @@ fn small_records(state: &State) -> Vec<(Bytes, Bytes)> {
     }));
     let alarms = records::encode_alarms(state.alarms.of_type(0));
     found.push((Bytes::from_static(records::ALARMS_KEY), alarms));
-    let members = records::encode_members(state.members.values().cloned().collect());
+    let members = records::encode_members(&state.members);
     found.push((Bytes::from_static(records::MEMBERS_KEY), members));
     if let Some(membership) = &state.membership {
         found.push((Bytes::from_static(records::MEMBERSHIP_KEY), membership.clone()));

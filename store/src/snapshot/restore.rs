@@ -32,6 +32,21 @@ pub(crate) fn restore(engine: &dyn Engine, source: &mut dyn Read) -> Result<(), 
     Ok(engine.flush()?)
 }
 
+/// Reads a whole snapshot and changes nothing: whether [`crate::Store::restore`] could take it.
+/// Blocks for as long as that takes.
+///
+/// # Errors
+/// [`Error::Engine`] says what is damaged, or how reading failed.
+pub fn verify_snapshot(source: &mut dyn Read) -> Result<(), Error> {
+    let mut reader = codec::Reader::new(source)?;
+    let (mut batch, mut mark) = (Batch::default(), None);
+    while let Some(record) = reader.next()? {
+        add(record, &mut batch, &mut mark).ok_or_else(|| damaged("a record of it"))?;
+        batch = Batch::default();
+    }
+    mark.map(drop).ok_or_else(|| damaged("its mark"))
+}
+
 fn add(mut record: Bytes, batch: &mut Batch, mark: &mut Option<Bytes>) -> Option<()> {
     match record.try_get_u8().ok()? {
         VERSION => {

@@ -11,7 +11,7 @@ mod pending;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use api::etcdserverpb::Member;
+use api::berthpb::PublishMember;
 use bytes::Bytes;
 
 pub(crate) use self::alarms::Alarms;
@@ -42,7 +42,8 @@ pub(crate) struct State {
     pub(crate) membership: Option<Bytes>,
     pub(crate) leases: Leases,
     pub(crate) alarms: Alarms,
-    pub(crate) members: BTreeMap<u64, Member>,
+    /// What members have published, by id.
+    pub(crate) members: BTreeMap<u64, PublishMember>,
     pub(crate) auth: Arc<AuthState>,
     pub(crate) live_bytes: u64,
     pub(crate) births: Births,

@@ -3,6 +3,7 @@
 mod against_model;
 mod concurrent;
 mod mark;
+mod tokens;
 mod transcript;
 
 use std::sync::Arc;
@@ -30,7 +31,7 @@ impl Fixture {
     fn apply(&mut self, op: Op) -> Applied {
         self.index += 1;
         let position = Position { index: self.index, term: 1, log_id: Bytes::new() };
-        self.store.apply(position, &Command { principal: None, op: Some(op) })
+        self.store.apply(position, &Command { principal: None, origin: None, op: Some(op) })
     }
 
     fn put(&mut self, key: &str, value: &str, lease: i64) -> Applied {

@@ -114,7 +114,7 @@ pub(super) fn process() -> Runtime {
 pub(super) fn put(key: &str, value: &str) -> Command {
     let (key, value) = (key.to_owned().into(), value.to_owned().into());
     let put = PutRequest { key, value, ..PutRequest::default() };
-    Command { principal: None, op: Some(Op::Put(put)) }
+    Command { principal: None, origin: None, op: Some(Op::Put(put)) }
 }
 
 pub(super) async fn write(node: &TestNode, key: &str, value: &str) -> Applied {

@@ -10,13 +10,17 @@ use tokio::time::sleep;
 use super::home::{Home, TestNode, get};
 
 fn grant(id: i64, ttl: i64) -> Command {
-    Command { principal: None, op: Some(Op::LeaseGrant(LeaseGrantRequest { id, ttl })) }
+    Command {
+        principal: None,
+        origin: None,
+        op: Some(Op::LeaseGrant(LeaseGrantRequest { id, ttl })),
+    }
 }
 
 fn put_under(lease: i64, key: &str) -> Command {
     let key = key.to_owned().into();
     let put = PutRequest { key, value: "v".into(), lease, ..PutRequest::default() };
-    Command { principal: None, op: Some(Op::Put(put)) }
+    Command { principal: None, origin: None, op: Some(Op::Put(put)) }
 }
 
 async fn apply(node: &TestNode, command: Command) {

@@ -1,7 +1,10 @@
 //! The node over files that lose power and an engine that can be lost.
 
+mod cluster;
 mod home;
 mod leases;
 mod lives;
+mod observed;
 mod refusals;
 mod snapshots;
+mod switchboard;

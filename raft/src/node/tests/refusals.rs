@@ -1,7 +1,7 @@
 //! What a node does not start on, and what it does not let in.
 
 use super::home::{Home, process, put, write};
-use crate::{Config, Error, InitialMember};
+use crate::{Config, Error};
 
 /// The words with which a start on `config` is refused.
 fn refusal(home: &mut Home, change: impl FnOnce(&mut Config)) -> String {
@@ -60,17 +60,6 @@ fn one_directory_has_one_node() {
         node.shutdown().await;
         home.start().await.unwrap().shutdown().await;
     });
-}
-
-#[test]
-fn clusters_of_more_than_one_are_refused_by_name() {
-    // Proves that nobody runs three members believing that they replicate.
-    let mut home = Home::new();
-    let message = refusal(&mut home, |config| {
-        let other = InitialMember { id: 7, name: "n".into(), peer_urls: Vec::new() };
-        config.members.push(other);
-    });
-    assert!(message.contains("2 members"), "{message}");
 }
 
 #[tokio::test(flavor = "current_thread")]

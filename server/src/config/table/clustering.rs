@@ -4,23 +4,24 @@ use super::{Flag, accepted, refused, supported};
 use crate::config::value::Kind::*;
 
 const NO_DISCOVERY: &str = "name the members with --initial-cluster";
+const BY_PINGS: &str = "a member that is gone is noticed by pings within seconds";
 const ALONE: &str = "a cluster of one has no other member";
 
 #[rustfmt::skip] // one row, one line
 pub(super) const FLAGS: &[Flag] = &[
     supported("initial-advertise-peer-urls", Urls, "http://localhost:2380", "peer addresses of this member, told to others"),
     supported("advertise-client-urls", Urls, "http://localhost:2379", "client addresses of this member, told to others"),
-    supported("initial-cluster", Text, "default=http://localhost:2380", "NAME=URL of the first members; one for now"),
+    supported("initial-cluster", Text, "default=http://localhost:2380", "NAME=URL of all first members, this one included"),
     supported("initial-cluster-state", Choice(&["new", "existing"]), "new", "whether the cluster is there already"),
     supported("initial-cluster-token", Text, "etcd-cluster", "enters the ids, so that clusters cannot be mixed up"),
     accepted("strict-reconfig-check", Bool, "true", ALONE),
-    accepted("pre-vote", Bool, "true", ALONE),
+    accepted("pre-vote", Bool, "true", "members always ask before they stand for election"),
     accepted("max-learners", Int, "1", ALONE),
-    accepted("raft-read-timeout", Duration, "5s", ALONE),
-    accepted("raft-write-timeout", Duration, "5s", ALONE),
+    accepted("raft-read-timeout", Duration, "5s", BY_PINGS),
+    accepted("raft-write-timeout", Duration, "5s", BY_PINGS),
     accepted("corrupt-check-time", Duration, "0s", ALONE),
     accepted("compact-hash-check-time", Duration, "1m", ALONE),
-    accepted("force-new-cluster", Bool, "false", "a cluster of one is what it would make"),
+    supported("force-new-cluster", Bool, "false", "make this member the only one; for when a majority is lost for good"),
     refused("discovery-endpoints", Words, "", NO_DISCOVERY),
     refused("discovery-token", Text, "", NO_DISCOVERY),
     refused("discovery-dial-timeout", Duration, "2s", NO_DISCOVERY),

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 /// Prints one line of JSON, escaped as Go escapes it.
-pub(in crate::ctl) fn print(value: &Value) {
+pub(crate) fn print(value: &Value) {
     let text = value.to_string();
     // Outside of strings these three never occur in JSON.
     println!("{}", text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026"));
@@ -26,7 +26,7 @@ pub(in crate::ctl) fn object<const N: usize>(members: [(&str, Value); N]) -> Val
 }
 
 /// An object of the given members, zero or not.
-pub(in crate::ctl) fn full_object<const N: usize>(members: [(&str, Value); N]) -> Value {
+pub(crate) fn full_object<const N: usize>(members: [(&str, Value); N]) -> Value {
     Value::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 

@@ -3,9 +3,9 @@
 //! Only answers are printed here, never errors, and always to standard output.
 
 pub(super) mod fields;
-pub(super) mod json;
-pub(super) mod simple;
-pub(super) mod table;
+pub(crate) mod json;
+pub(crate) mod simple;
+pub(crate) mod table;
 
 use api::etcdserverpb::ResponseHeader;
 use serde_json::Value;

@@ -105,7 +105,7 @@ pub(in crate::ctl) fn member_columns(member: &Member) -> Vec<String> {
 }
 
 /// A number of bytes as people read it: `20 kB`, `1.5 MB`.
-pub(in crate::ctl) fn size(bytes: i64) -> String {
+pub(crate) fn size(bytes: i64) -> String {
     const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
     if bytes < 1000 {
         return format!("{bytes} B");

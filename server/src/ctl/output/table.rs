@@ -6,7 +6,7 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 const BORDERS: &str = "||--+-++|    ++++++";
 
 /// Prints a table: centred heads, cells to the right.
-pub(in crate::ctl) fn print(heads: &[&str], rows: Vec<Vec<String>>) {
+pub(crate) fn print(heads: &[&str], rows: Vec<Vec<String>>) {
     let mut table = Table::new();
     table.load_preset(BORDERS).set_content_arrangement(ContentArrangement::Disabled);
     let heads = heads.iter().enumerate().map(|(column, head)| centred(head, column, &rows));

@@ -6,13 +6,16 @@
 
 mod grpc;
 mod log_times;
+mod peers;
 mod source;
 
 use std::sync::Arc;
 
+use prometheus::core::Collector;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
 pub use grpc::GrpcLayer;
+pub use peers::{MemberCounters, PeerMetrics, SnapshotUnderWay};
 use raft::LogObserver;
 pub use source::{Reading, Source};
 
@@ -82,6 +85,11 @@ impl Metrics {
         LogObserver(Arc::new(log_times::LogTimes::new(&self.0.registry)))
     }
 
+    /// Counts what goes between this member, `local`, and others. Called once.
+    pub fn peers(&self, local: u64) -> PeerMetrics {
+        PeerMetrics::new(&self.0.registry, local)
+    }
+
     /// Adds what the member itself knows. Called once, when there is a member.
     pub fn attach(&self, source: impl Source) {
         self.0
@@ -101,9 +109,13 @@ impl Metrics {
     }
 
     /// The text of all metrics now.
-    pub(super) fn render(&self) -> prometheus::Result<String> {
+    pub(crate) fn render(&self) -> prometheus::Result<String> {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.0.registry.gather(), &mut text)?;
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
+}
+
+fn register(registry: &Registry, collector: &(impl Collector + Clone + 'static)) {
+    registry.register(Box::new(collector.clone())).expect(NAMES_ARE_VALID);
 }

@@ -23,6 +23,7 @@ pub use cluster::{Birth, Cluster, Member, Place};
 pub use command::{Finished, Script, require};
 pub use history::{Follower, History, Ledger, Position, Promises, Timeline, Write};
 pub use net::{Namespace, Net, Wire};
+pub use ports::free as free_port;
 pub use program::{Kind, Program};
 pub use proxy::{Proxy, Weather};
 pub use server::Server;

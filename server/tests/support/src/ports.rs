@@ -9,7 +9,7 @@ use rand::Rng;
 const PORTS: std::ops::Range<u16> = 15_000..32_000;
 
 /// A port on 127.0.0.1 that nobody listens on now.
-pub(crate) fn free() -> u16 {
+pub fn free() -> u16 {
     let mut random = rand::rng();
     (0..1_000)
         .map(|_| random.random_range(PORTS))

@@ -44,7 +44,8 @@ impl Server {
         unreachable!("the last try returns or panics")
     }
 
-    fn create(program: Program, flags: &[&str]) -> Self {
+    /// The same, not started yet: [`Self::restart`] does it once its directory is prepared.
+    pub fn create(program: Program, flags: &[&str]) -> Self {
         let directory = TempDir::new().expect("a temporary directory");
         Self {
             program,

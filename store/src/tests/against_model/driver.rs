@@ -60,7 +60,7 @@ impl Driver {
     }
 
     fn apply(&mut self, op: Op) {
-        let command = Command { principal: None, op: Some(op) };
+        let command = Command { principal: None, origin: None, op: Some(op) };
         if self.reader.check(&command).is_err() {
             return;
         }

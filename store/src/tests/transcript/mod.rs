@@ -75,9 +75,11 @@ impl World {
         let principal = line.principal.as_ref();
         let reader = self.store.reader();
         match &line.verb {
-            Verb::Apply(op) => {
-                self.apply(&Command { principal: line.principal.clone(), op: Some(op.clone()) })
-            }
+            Verb::Apply(op) => self.apply(&Command {
+                principal: line.principal.clone(),
+                origin: None,
+                op: Some(op.clone()),
+            }),
             Verb::Get(request) => match reader.check_range(request) {
                 Ok(()) => print::range(&reader.range(principal, request)),
                 Err(error) => format!("refused before the log: {error:?}\n"),

@@ -10,12 +10,12 @@ mod methods;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, core};
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 
 pub use layer::GrpcLayer;
 use methods::{METHODS, Shape};
 
-use super::NAMES_ARE_VALID;
+use super::{NAMES_ARE_VALID, register};
 
 /// What is counted, by the path of the method.
 #[derive(Clone)]
@@ -149,8 +149,4 @@ impl Families {
             seconds: self.seconds.as_ref().map(|seconds| seconds.with_label_values(&labels)),
         }
     }
-}
-
-fn register(registry: &Registry, collector: &(impl core::Collector + Clone + 'static)) {
-    registry.register(Box::new(collector.clone())).expect(NAMES_ARE_VALID);
 }

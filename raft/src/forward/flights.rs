@@ -1,0 +1,144 @@
+//! Commands that wait at the same moment travel together.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::berthpb::ProposeQuestion;
+use api::berthpb::peer_request::Question;
+use api::berthpb::peer_response::Answer;
+use api::berthpb::propose_answer::Fate;
+use api::berthpb::refusal::Reason;
+use bytes::Bytes;
+use futures::channel::oneshot;
+use openraft::AsyncRuntime;
+use parking_lot::Mutex;
+
+use crate::peer::{LinkError, Network};
+
+/// Flights at a time. While all are on their way, commands gather for the next.
+const FLIGHTS_MAX: usize = 8;
+
+/// Bytes of one flight; a single command may be larger.
+const FLIGHT_BYTES: usize = 1 << 20;
+
+/// Commands of one flight.
+const FLIGHT_COMMANDS_MAX: usize = 4096;
+
+type Told = Result<Fate, LinkError>;
+
+pub(super) struct Flights<R: AsyncRuntime> {
+    network: Network<R>,
+    timeout: Duration,
+    queue: Arc<Mutex<Queue>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Passenger>,
+    flying: usize,
+}
+
+struct Passenger {
+    leader: u64,
+    payload: Bytes,
+    told: oneshot::Sender<Told>,
+}
+
+impl<R: AsyncRuntime> Flights<R> {
+    pub(super) fn new(network: Network<R>, timeout: Duration) -> Flights<R> {
+        Flights { network, timeout, queue: Arc::default() }
+    }
+
+    /// Sends `payload` to `leader`, with others that wait. If the future is dropped, it travels all
+    /// the same, unless it has not left yet.
+    pub(super) fn send(
+        &self,
+        leader: u64,
+        payload: Bytes,
+    ) -> impl Future<Output = Told> + Send + Unpin + use<R> {
+        let (tx, rx) = oneshot::channel();
+        let start = {
+            let mut queue = self.queue.lock();
+            queue.waiting.push_back(Passenger { leader, payload, told: tx });
+            let start = queue.flying < FLIGHTS_MAX;
+            queue.flying += usize::from(start);
+            start
+        };
+        if start {
+            drop(R::spawn(self.clone().fly()));
+        }
+        Box::pin(async move {
+            rx.await.unwrap_or_else(|_| Err(LinkError::Interrupted("the node stopped".into())))
+        })
+    }
+
+    /// Flies until nobody waits.
+    async fn fly(self) {
+        while let Some((leader, passengers)) = self.board() {
+            let (payloads, told): (Vec<_>, Vec<_>) =
+                passengers.into_iter().map(|it| (it.payload, it.told)).unzip();
+            let outcome = self.ask(leader, payloads).await;
+            for (place, told) in told.into_iter().enumerate() {
+                // A caller that has gone needs no answer.
+                let _ = told.send(outcome.of(place));
+            }
+        }
+    }
+
+    /// Those who leave next, all to the same leader; `None` ends the flights.
+    fn board(&self) -> Option<(u64, Vec<Passenger>)> {
+        let mut queue = self.queue.lock();
+        queue.waiting.retain(|passenger| !passenger.told.is_canceled());
+        let Some(leader) = queue.waiting.front().map(|first| first.leader) else {
+            queue.flying -= 1;
+            return None;
+        };
+        let (mut bytes, mut boarded) = (0, Vec::new());
+        while let Some(next) = queue.waiting.front() {
+            bytes += next.payload.len();
+            let full = !boarded.is_empty() && bytes > FLIGHT_BYTES;
+            if next.leader != leader || full || boarded.len() == FLIGHT_COMMANDS_MAX {
+                break;
+            }
+            boarded.extend(queue.waiting.pop_front());
+        }
+        Some((leader, boarded))
+    }
+
+    async fn ask(&self, leader: u64, commands: Vec<Bytes>) -> Outcome {
+        let question = Question::Propose(ProposeQuestion { commands });
+        match self.network.ask(leader, question, self.timeout).await {
+            Ok(Answer::Propose(answer)) => Outcome::Fates(answer.fates),
+            // A refusal is given before anything is looked at.
+            Ok(Answer::Refusal(refusal)) if refusal.reason() != Reason::Unknown => {
+                Outcome::All(Ok(Fate::NotLeader))
+            }
+            Ok(_) => Outcome::All(Ok(Fate::Unknown)),
+            Err(error) => Outcome::All(Err(error)),
+        }
+    }
+}
+
+enum Outcome {
+    Fates(Vec<i32>),
+    All(Told),
+}
+
+impl Outcome {
+    fn of(&self, place: usize) -> Told {
+        match self {
+            Outcome::All(told) => told.clone(),
+            Outcome::Fates(fates) => {
+                let fate = fates.get(place).and_then(|fate| Fate::try_from(*fate).ok());
+                Ok(fate.unwrap_or(Fate::Unknown))
+            }
+        }
+    }
+}
+
+impl<R: AsyncRuntime> Clone for Flights<R> {
+    fn clone(&self) -> Self {
+        Flights { network: self.network.clone(), timeout: self.timeout, queue: self.queue.clone() }
+    }
+}

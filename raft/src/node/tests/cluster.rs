@@ -1,0 +1,139 @@
+//! Three members in one process.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::home::{Home, TestNode, get, put, write};
+use super::switchboard::Switchboard;
+use crate::{InitialMember, Node, Surroundings};
+use openraft_rt_tokio::TokioRuntime;
+
+/// Long enough for a few elections on a slow machine.
+const SOON: Duration = Duration::from_secs(30);
+
+struct Cluster {
+    board: Switchboard,
+    homes: BTreeMap<u64, Home>,
+    nodes: BTreeMap<u64, TestNode>,
+}
+
+impl Cluster {
+    async fn start(count: u64) -> Cluster {
+        let mut cluster = Cluster {
+            board: Switchboard::default(),
+            homes: (1..=count).map(|id| (id, home(id, count))).collect(),
+            nodes: BTreeMap::new(),
+        };
+        for id in 1..=count {
+            cluster.start_member(id).await;
+        }
+        for node in cluster.nodes.values() {
+            tokio::time::timeout(SOON, node.ready()).await.unwrap().unwrap();
+        }
+        cluster
+    }
+
+    async fn start_member(&mut self, id: u64) {
+        let home = &self.homes[&id];
+        let mut surroundings = Surroundings::on_runtime::<TokioRuntime>(
+            std::sync::Arc::new(home.fs.clone()),
+            Box::new(home.engines.clone()),
+        );
+        surroundings.transport = self.board.transport(id);
+        let node = Node::start_in(home.config.clone(), surroundings).await.unwrap();
+        self.board.plug(id, node.receiver());
+        self.nodes.insert(id, node);
+    }
+
+    async fn stop_member(&mut self, id: u64) {
+        self.board.unplug(id);
+        self.nodes.remove(&id).unwrap().shutdown().await;
+    }
+
+    /// Who leads, as all members that run agree.
+    async fn leader(&self) -> u64 {
+        let look = async {
+            loop {
+                let seen: Vec<_> = self.nodes.values().map(Node::leader).collect();
+                match seen[0] {
+                    Some(id) if seen.iter().all(|it| *it == Some(id)) => return id,
+                    _ => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
+            }
+        };
+        tokio::time::timeout(SOON, look).await.expect("a leader")
+    }
+
+    fn follower_of(&self, leader: u64) -> u64 {
+        *self.nodes.keys().find(|id| **id != leader).unwrap()
+    }
+
+    async fn shutdown(mut self) {
+        for id in self.nodes.keys().copied().collect::<Vec<_>>() {
+            self.stop_member(id).await;
+        }
+    }
+}
+
+fn home(id: u64, count: u64) -> Home {
+    let mut home = Home::new();
+    let member =
+        |id| InitialMember { id, name: format!("m{id}"), peer_urls: vec![format!("http://m{id}")] };
+    home.config.member_id = id;
+    home.config.nonce = 1000 * id;
+    home.config.members = (1..=count).map(member).collect();
+    home
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_member_is_told_all_have() {
+    // Proves that writes and linearizable reads go through any member, and that the answer to a
+    // write comes after this member has applied it.
+    let cluster = Cluster::start(3).await;
+    for (id, node) in &cluster.nodes {
+        let key = format!("by-{id}");
+        write(node, &key, "1").await;
+        assert_eq!(get(&node.reader(), &key).as_deref(), Some("1"));
+        for other in cluster.nodes.values() {
+            other.linearizable().await.unwrap();
+            assert_eq!(get(&other.reader(), &key).as_deref(), Some("1"));
+        }
+    }
+    let hashes: Vec<_> =
+        cluster.nodes.values().map(|node| node.reader().hash_kv(0).unwrap()).collect();
+    assert!(hashes.windows(2).all(|pair| pair[0] == pair[1]), "{hashes:?}");
+    assert_eq!(cluster.nodes[&1].members().len(), 3);
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_majority_goes_on_without_its_leader() {
+    // Proves failover: writes that wait through the election succeed, the old leader refuses both
+    // writes and linearizable reads while it is cut off, and has everything after.
+    let mut cluster = Cluster::start(3).await;
+    let old = cluster.leader().await;
+    let follower = cluster.follower_of(old);
+    write(&cluster.nodes[&follower], "a", "1").await;
+    for id in [1, 2, 3] {
+        if id != old {
+            cluster.board.cut(old, id);
+        }
+    }
+    // At once: it has to wait for the election.
+    write(&cluster.nodes[&follower], "a", "2").await;
+    assert!(cluster.nodes[&old].linearizable().await.is_err());
+    assert!(cluster.nodes[&old].propose(put("a", "lost")).await.is_err());
+    assert_eq!(cluster.nodes[&old].leader(), None);
+    cluster.board.mend();
+    tokio::time::timeout(SOON, cluster.nodes[&old].ready()).await.unwrap().unwrap();
+    assert_eq!(get(&cluster.nodes[&old].reader(), "a").as_deref(), Some("2"));
+
+    let leader = cluster.leader().await;
+    cluster.stop_member(leader).await;
+    let next = cluster.follower_of(leader);
+    write(&cluster.nodes[&next], "b", "3").await;
+    cluster.start_member(leader).await;
+    tokio::time::timeout(SOON, cluster.nodes[&leader].ready()).await.unwrap().unwrap();
+    assert_eq!(get(&cluster.nodes[&leader].reader(), "b").as_deref(), Some("3"));
+    cluster.shutdown().await;
+}

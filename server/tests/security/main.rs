@@ -1,0 +1,13 @@
+//! TLS and tokens, with real processes, and beside the real etcd where a client sees the answer.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where it is surprised")]
+
+mod certificates;
+mod common_name;
+mod ctl;
+mod handshake;
+mod jwt;
+mod peers;
+mod self_signed;
+mod server;
+mod tokens;

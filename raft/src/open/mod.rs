@@ -50,7 +50,7 @@ pub type Ended = oneshot::Receiver<()>;
 pub(crate) struct Opened {
     pub(crate) wal: Wal,
     /// To be run before anything waits for the log.
-    pub(crate) writer: Writer,
+    pub(crate) writer: Option<Writer>,
     pub(crate) vote: Option<Vote>,
     /// Who this member is, as its log says.
     pub(crate) identity: Identity,
@@ -58,6 +58,12 @@ pub(crate) struct Opened {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) snapshots: SnapshotDir,
     pub(crate) lock: Box<dyn Lock>,
+}
+
+impl Opened {
+    pub(crate) fn take_writer(&mut self) -> Writer {
+        self.writer.take().expect("there is one, and it is taken once, by the start")
+    }
 }
 
 impl Surroundings {
@@ -133,7 +139,7 @@ pub(crate) fn open(
     let vote = vote.map_err(|error| damaged_log(config, &error))?;
     let sources = state::Sources { config, wal: &wal, snapshots: &snapshots };
     let (store, engine) = sources.open(&mut *engines)?;
-    Ok(Opened { wal, writer, vote, identity, store, engine, snapshots, lock })
+    Ok(Opened { wal, writer: Some(writer), vote, identity, store, engine, snapshots, lock })
 }
 
 /// Whose log is in `wal_dir`: cluster id and member id; `None` if there is none. Changes nothing.

@@ -22,6 +22,11 @@ const LEARNER_PATHS: [&str; 4] = [
     "/grpc.health.v1.Health/",
 ];
 
+/// Whether the caller cannot do without a leader.
+pub fn requires_leader(metadata: &HeaderMap) -> bool {
+    metadata.get(REQUIRE_LEADER).is_some_and(|value| value == "true")
+}
+
 /// The middleware.
 pub(super) async fn pass(
     State(context): State<Context>,
@@ -49,8 +54,7 @@ fn check(context: &Context, path: &str, metadata: &HeaderMap) -> Result<(), Erro
     {
         return Err(Error::InvalidClientApiVersion);
     }
-    let requires_leader = metadata.get(REQUIRE_LEADER).is_some_and(|value| value == "true");
-    if requires_leader && context.node().leader().is_none() {
+    if requires_leader(metadata) && context.node().leader().is_none() {
         return Err(Error::NoLeader);
     }
     Ok(())

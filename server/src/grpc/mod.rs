@@ -49,6 +49,7 @@ use axum::routing::any;
 pub use authority::Mended;
 pub use caller::CommonName;
 pub use context::{Context, Options};
+pub use gate::requires_leader;
 pub use tokens::Tokens;
 
 /// The services, by path. What is for none of them is the caller's to answer.

@@ -1,7 +1,6 @@
 //! What each address serves, put together from the gRPC services and the HTTP endpoints.
 
 use axum::Router;
-use tokio_util::sync::CancellationToken;
 
 use super::end_streams::EndStreams;
 use super::listen::Roles;
@@ -22,10 +21,9 @@ impl Services {
         settings: &Settings,
         context: &grpc::Context,
         metrics: &Metrics,
-        stopping: &CancellationToken,
+        ending: EndStreams,
         messages: Router,
     ) -> Self {
-        let ending = EndStreams { stopping: stopping.clone() };
         let probe = NodeProbe::new(context.node().clone());
         let node = context.node().clone();
         let members = move || node.members();

@@ -6,21 +6,32 @@ use std::path::Path;
 
 use crate::config::Settings;
 
-/// Makes the directories if they are missing (for the owner alone, as etcd does), and refuses those
-/// that hold something else's data. What berth itself wrote there, `raft` judges.
+/// Refuses a directory that holds something else's data. What berth itself wrote there, `raft`
+/// judges.
+///
+/// # Errors
+/// One line that names the directory, and what to do with etcd's data.
+pub(super) fn check(settings: &Settings) -> Result<(), String> {
+    let dir = &settings.data_dir;
+    if dir.exists() && !dir.is_dir() {
+        return Err(format!("cannot use directory {}: it is a file", dir.display()));
+    }
+    if dir.join("member").exists() {
+        return Err(format!(
+            "{} holds data of etcd, which berth does not read: choose another --data-dir, and copy \
+             the keys with `berth mirror`",
+            dir.display()
+        ));
+    }
+    Ok(())
+}
+
+/// Makes the directories if they are missing, for the owner alone, as etcd does.
 ///
 /// # Errors
 /// One line that names the directory.
 pub(super) fn prepare(settings: &Settings) -> Result<(), String> {
-    let dir = &settings.data_dir;
-    if dir.join("member").exists() {
-        return Err(format!(
-            "{} holds data of etcd, which berth does not read: choose another --data-dir, and copy \
-             the keys with a client",
-            dir.display()
-        ));
-    }
-    create(dir)?;
+    create(&settings.data_dir)?;
     if let Some(wal_dir) = &settings.wal_dir {
         create(wal_dir)?;
     }

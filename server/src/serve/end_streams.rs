@@ -1,4 +1,5 @@
-//! Ends the streams that only a client would end, when the server stops.
+//! Ends the streams that only a client would end: when the server stops, and, for clients that
+//! asked for it, when there has been no leader for a while.
 //!
 //! They end with `Unavailable`, which etcd's clients take as "connect again, to another member";
 //! an ordinary end of stream would close a watch for good.
@@ -16,6 +17,9 @@ use http_body::{Body as HttpBody, Frame};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tower::{Layer, Service};
 
+use super::leaderless::Leaderless;
+use crate::grpc;
+
 /// Streams without an end of their own.
 const ENDLESS: [&str; 3] = [
     "/etcdserverpb.Watch/Watch",
@@ -23,24 +27,30 @@ const ENDLESS: [&str; 3] = [
     "/grpc.health.v1.Health/Watch",
 ];
 
-/// The layer; `stopping` is when.
+/// etcd's `ErrGRPCStopped`.
+const STOPPED: &str = "etcdserver: server stopped";
+/// etcd's `ErrGRPCNoLeader`.
+const NO_LEADER: &str = "etcdserver: no leader";
+
+/// The layer.
 #[derive(Clone)]
 pub(super) struct EndStreams {
     pub(super) stopping: CancellationToken,
+    pub(super) leaderless: Leaderless,
 }
 
 impl<S> Layer<S> for EndStreams {
     type Service = Ending<S>;
 
     fn layer(&self, inner: S) -> Ending<S> {
-        Ending { inner, stopping: self.stopping.clone() }
+        Ending { inner, when: self.clone() }
     }
 }
 
 #[derive(Clone)]
 pub(super) struct Ending<S> {
     inner: S,
-    stopping: CancellationToken,
+    when: EndStreams,
 }
 
 impl<S> Service<Request> for Ending<S>
@@ -58,14 +68,40 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let endless = ENDLESS.contains(&request.uri().path());
+        let cuts = endless.then(|| self.when.cuts(request.headers()));
         let answer = self.inner.call(request);
-        if !endless {
-            return Box::pin(answer);
-        }
-        let stopping = Box::pin(self.stopping.clone().cancelled_owned());
         Box::pin(async move {
-            Ok(answer.await?.map(|inner| Body::new(EndingBody { inner: Some(inner), stopping })))
+            let answer = answer.await?;
+            Ok(match cuts {
+                Some(cuts) => {
+                    answer.map(|inner| Body::new(EndingBody { inner: Some(inner), cuts }))
+                }
+                None => answer,
+            })
         })
+    }
+}
+
+impl EndStreams {
+    /// What ends a stream that was opened with these headers.
+    fn cuts(&self, headers: &HeaderMap) -> Vec<Cut> {
+        let mut cuts = vec![Cut::new(self.stopping.clone(), STOPPED)];
+        if grpc::requires_leader(headers) {
+            cuts.push(Cut::new(self.leaderless.current(), NO_LEADER));
+        }
+        cuts
+    }
+}
+
+/// A moment, and what is told then.
+struct Cut {
+    moment: Pin<Box<WaitForCancellationFutureOwned>>,
+    message: &'static str,
+}
+
+impl Cut {
+    fn new(moment: CancellationToken, message: &'static str) -> Self {
+        Self { moment: Box::pin(moment.cancelled_owned()), message }
     }
 }
 
@@ -73,7 +109,7 @@ where
 struct EndingBody {
     /// `None` once it was cut.
     inner: Option<Body>,
-    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
+    cuts: Vec<Cut>,
 }
 
 impl HttpBody for EndingBody {
@@ -88,19 +124,21 @@ impl HttpBody for EndingBody {
         if let Poll::Ready(frame) = Pin::new(inner).poll_frame(context) {
             return Poll::Ready(frame);
         }
-        if self.stopping.as_mut().poll(context).is_pending() {
+        let mut reached = |cut: &mut Cut| cut.moment.as_mut().poll(context).is_ready();
+        let Some(message) =
+            self.cuts.iter_mut().find_map(|cut| reached(cut).then_some(cut.message))
+        else {
             return Poll::Pending;
-        }
+        };
         self.inner = None;
-        Poll::Ready(Some(Ok(Frame::trailers(stopped()))))
+        Poll::Ready(Some(Ok(Frame::trailers(unavailable(message)))))
     }
 }
 
-/// etcd's `ErrGRPCStopped`.
-fn stopped() -> HeaderMap {
+fn unavailable(message: &'static str) -> HeaderMap {
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static("14"));
-    trailers.insert("grpc-message", HeaderValue::from_static("etcdserver: server stopped"));
+    trailers.insert("grpc-message", HeaderValue::from_static(message));
     trailers
 }
 
@@ -122,8 +160,8 @@ mod tests {
     async fn a_watch_ends_so_that_its_client_comes_back() {
         // Shows that what waits is sent, and then Unavailable; other streams are left alone.
         let stopping = CancellationToken::new();
-        let routes =
-            Router::new().fallback(endless).layer(EndStreams { stopping: stopping.clone() });
+        let ending = EndStreams { stopping: stopping.clone(), leaderless: Leaderless::default() };
+        let routes = Router::new().fallback(endless).layer(ending);
         let call = async |path: &str| {
             let request = Request::builder().uri(path).body(Body::empty()).unwrap();
             routes.clone().oneshot(request).await.unwrap().into_body()
@@ -139,5 +177,28 @@ mod tests {
         snapshot.frame().await.unwrap().unwrap();
         let next = futures::future::poll_immediate(snapshot.frame()).await;
         assert!(next.is_none(), "still open");
+    }
+
+    #[tokio::test]
+    async fn only_who_needs_a_leader_is_cut_without_one() {
+        // Shows that a loss ends the streams that asked for a leader, once, and no others.
+        let leaderless = Leaderless::default();
+        let ending =
+            EndStreams { stopping: CancellationToken::new(), leaderless: leaderless.clone() };
+        let routes = Router::new().fallback(endless).layer(ending);
+        let call = async |value: &str| {
+            let request = Request::builder().uri(ENDLESS[0]).header("hasleader", value);
+            routes.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap().into_body()
+        };
+        let (mut strict, mut lax) = (call("true").await, call("false").await);
+        strict.frame().await.unwrap().unwrap();
+        lax.frame().await.unwrap().unwrap();
+        leaderless.now();
+        let trailers = strict.frame().await.unwrap().unwrap().into_trailers().unwrap();
+        assert_eq!(trailers["grpc-message"], NO_LEADER);
+        assert!(futures::future::poll_immediate(lax.frame()).await.is_none());
+        let mut later = call("true").await;
+        later.frame().await.unwrap().unwrap();
+        assert!(futures::future::poll_immediate(later.frame()).await.is_none(), "cut at once");
     }
 }

@@ -10,6 +10,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connections::{Connections, Tls};
+use super::end_streams::EndStreams;
+use super::leaderless::Leaderless;
 use super::listen::Listener;
 use super::{
     addresses, auto_compaction, bootstrap, data_dir, greeting, listen, member, publish, signals,
@@ -31,7 +33,7 @@ const READY_MAX: Duration = Duration::from_secs(5);
 pub(super) async fn serve(mut settings: Settings, bare: bool) -> Result<(), String> {
     let mut signals = signals::Signals::install()?;
     let tokens = grpc::Tokens::open(&settings.auth_token)?;
-    data_dir::prepare(&settings)?;
+    data_dir::check(&settings)?;
     let tls = Tls::open(&settings)?;
     let listeners = listen::bind_all(&settings.addresses)?;
     let metrics = Metrics::new(settings.extensive_metrics);
@@ -70,6 +72,7 @@ async fn start(
     // Before this member knows who it is, nothing can be counted in its name.
     let uncounted = Metrics::new(false).peers(0);
     bootstrap::identify(settings, &transport(uncounted, tls)).await?;
+    data_dir::prepare(settings)?;
     let peers = metrics.peers(settings.member_id);
     let config = node_config(settings, metrics, tokens);
     let mut surroundings = Surroundings::real(&config);
@@ -91,6 +94,7 @@ struct Server {
     connections: Connections,
     context: grpc::Context,
     services: addresses::Services,
+    leaderless: Leaderless,
 }
 
 impl Server {
@@ -103,10 +107,13 @@ impl Server {
     ) -> Self {
         let stopping = CancellationToken::new();
         let node = context.node().clone();
+        let leaderless = Leaderless::default();
+        let ending = EndStreams { stopping: stopping.clone(), leaderless: leaderless.clone() };
         let members = peer::routes(node.receiver(), peers);
         Self {
             connections: Connections::new(settings, tls, stopping.clone()),
-            services: addresses::Services::new(settings, &context, metrics, &stopping, members),
+            services: addresses::Services::new(settings, &context, metrics, ending, members),
+            leaderless,
             tasks: TaskTracker::new(),
             node,
             stopping,
@@ -129,6 +136,9 @@ impl Server {
         tokio::pin!(published);
         let early = tokio::time::timeout(READY_MAX, published.as_mut()).await.is_err();
         spawn_background(&self.tasks, &self.stopping, &self.context, settings);
+        let election = Duration::from_millis(settings.election_ms);
+        let watch = self.leaderless.clone().watch(self.node.clone(), election);
+        self.tasks.spawn(self.stopping.clone().run_until_cancelled_owned(watch));
         for_clients.into_iter().for_each(|listener| self.listen(listener));
         if early {
             tracing::warn!("no leader is found yet: serving what needs none");

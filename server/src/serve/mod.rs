@@ -13,6 +13,7 @@ mod connections;
 mod data_dir;
 mod end_streams;
 mod greeting;
+mod leaderless;
 mod lifecycle;
 mod listen;
 mod member;

@@ -74,7 +74,7 @@ fn a_refused_start_is_one_line() {
     let cases = [
         ("--discovery=http://x", "--discovery is not supported by berth"),
         ("--listen-metrics-urls=http://foo.bar:1", "expected IP in URL for binding"),
-        ("--initial-cluster-state=existing", "joining a running cluster"),
+        ("--initial-cluster-state=existing", "needs the other members in --initial-cluster"),
         (&format!("--data-dir={}", etcds.display()), "holds data of etcd"),
         (&format!("--data-dir={}", file.display()), "cannot use directory"),
         ("--config-file=/none.yaml", "/none.yaml"),
@@ -144,14 +144,21 @@ fn an_address_in_use_is_named() {
 }
 
 #[test]
-fn another_clusters_directory_is_refused() {
-    // Shows that a token that changes the ids is noticed before anything is written.
+fn a_member_stays_who_it_is_whatever_its_flags_say() {
+    // Shows that a restart under another token is the same member of the same cluster, as in etcd:
+    // only its first start looks at it.
     let place = Place::new();
-    Running::start(&mut place.command()).signal("-TERM");
-    let (code, stderr) = failure(place.command().arg("--initial-cluster-token=other"));
-    assert_eq!(code, 1);
-    assert!(stderr.lines().last().unwrap().contains("cluster"), "{stderr}");
-    Running::start(&mut place.command()).signal("-TERM");
+    let born = Running::start(&mut place.command());
+    let ids = server_id(&get(place.client, "/metrics").1);
+    drop(born);
+    let _again = Running::start(place.command().arg("--initial-cluster-token=other"));
+    assert_eq!(server_id(&get(place.client, "/metrics").1), ids);
+}
+
+/// The line that names the member.
+fn server_id(metrics: &str) -> String {
+    let line = metrics.lines().find(|line| line.starts_with("etcd_server_id{"));
+    line.expect("every member has an id").to_owned()
 }
 
 #[test]

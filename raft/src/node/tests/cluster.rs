@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::home::{Home, TestNode, get, put, write};
+use super::leases::grant;
 use super::switchboard::Switchboard;
 use crate::{InitialMember, Node, Surroundings};
 use openraft_rt_tokio::TokioRuntime;
@@ -135,5 +136,53 @@ async fn the_majority_goes_on_without_its_leader() {
     cluster.start_member(leader).await;
     tokio::time::timeout(SOON, cluster.nodes[&leader].ready()).await.unwrap().unwrap();
     assert_eq!(get(&cluster.nodes[&leader].reader(), "b").as_deref(), Some("3"));
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_three_goes_on_alone_when_it_is_told_to() {
+    // Proves force-new-cluster: nothing that was acknowledged is lost, the cluster has one member,
+    // and what is left of the others is refused.
+    let mut cluster = Cluster::start(3).await;
+    write(&cluster.nodes[&1], "a", "1").await;
+    for node in cluster.nodes.values() {
+        node.linearizable().await.unwrap();
+    }
+    for id in [1, 2, 3] {
+        cluster.stop_member(id).await;
+    }
+    cluster.homes.get_mut(&2).unwrap().config.force_new_cluster = true;
+    cluster.start_member(2).await;
+    let alone = &cluster.nodes[&2];
+    alone.ready().await.unwrap();
+    assert_eq!(get(&alone.reader(), "a").as_deref(), Some("1"));
+    write(alone, "b", "2").await;
+    assert_eq!(alone.members().iter().map(|member| member.id).collect::<Vec<_>>(), [2]);
+
+    cluster.start_member(3).await;
+    let refused = tokio::time::timeout(SOON, cluster.nodes[&3].failed()).await.unwrap();
+    assert!(refused.to_string().contains("was removed from the cluster"), "{refused}");
+
+    cluster.stop_member(2).await;
+    cluster.homes.get_mut(&2).unwrap().config.force_new_cluster = false;
+    cluster.start_member(2).await;
+    assert_eq!(get(&cluster.nodes[&2].reader(), "b").as_deref(), Some("2"));
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leases_are_kept_alive_through_any_member() {
+    // Proves that a follower asks the leader's clock, and that a new leader gives the full time.
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let follower = cluster.follower_of(leader);
+    let node = &cluster.nodes[&follower];
+    node.propose(grant(7, 60)).await.unwrap().result.unwrap();
+    assert_eq!(node.keep_alive(7).await, Ok(Some(60)));
+    assert!(node.lease_remaining(7).await.unwrap().is_some_and(|left| left >= 50));
+    assert_eq!(node.keep_alive(8).await, Ok(None));
+    cluster.stop_member(leader).await;
+    let node = &cluster.nodes[&follower];
+    assert_eq!(node.keep_alive(7).await, Ok(Some(60)));
     cluster.shutdown().await;
 }

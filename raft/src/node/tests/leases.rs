@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::home::{Home, TestNode, get};
 
-fn grant(id: i64, ttl: i64) -> Command {
+pub(super) fn grant(id: i64, ttl: i64) -> Command {
     Command {
         principal: None,
         origin: None,

@@ -1,5 +1,7 @@
 //! Starting a node: open, assemble, spawn, find the cluster.
 
+mod alone;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -83,13 +85,16 @@ impl<R: AsyncRuntime> Node<R> {
     async fn assemble(
         config: &Config,
         raft_config: Arc<openraft::Config>,
-        opened: Opened,
+        mut opened: Opened,
         run_writer: crate::RunWriter,
         transport: Arc<dyn crate::peer::Transport>,
     ) -> Result<Node<R>, Error> {
-        let Opened { wal, writer, vote, identity, store, engine, snapshots, lock } = opened;
-        let writer = run_writer(writer)
+        let writer = run_writer(opened.take_writer())
             .map_err(|error| Error::Fatal(format!("the log's writer does not run: {error}")))?;
+        if config.force_new_cluster {
+            alone::make_only_member(&mut opened).await?;
+        }
+        let Opened { wal, vote, identity, store, engine, snapshots, lock, .. } = opened;
         let behind = Arc::new(Behind::new(&store));
         let lessor = Lessor::new(config.lease_ttl_s_min());
         let roster = Roster::default();

@@ -1,5 +1,7 @@
 //! Members that must not form a cluster with others.
 
+use std::net::TcpStream;
+
 use testkit::{Cluster, Kind, Place, bounded, eventually, subject};
 
 use api::etcdserverpb::{MemberListRequest, PutRequest};
@@ -16,8 +18,18 @@ fn places(count: usize) -> Vec<Place> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_with_another_token_is_kept_out() {
     let mut cluster = Cluster::prepare(subject!(), places(3), &[]).await;
-    cluster.member_mut(2).birth.token = "another".to_owned();
-    cluster.launch();
+    let stranger = cluster.member_mut(2);
+    stranger.birth.token = "another".to_owned();
+    // It is the first that the others meet.
+    stranger.launch();
+    let address = stranger.place.peer.clone();
+    eventually("the stranger listens", NOTICED_S_MAX, async || {
+        TcpStream::connect(&address).map(drop).map_err(|error| error.to_string())
+    })
+    .await;
+    for at in [0, 1] {
+        cluster.member_mut(at).launch();
+    }
     for at in [0, 1] {
         cluster.member_mut(at).wait_serving().await;
     }

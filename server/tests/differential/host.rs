@@ -1,8 +1,8 @@
 //! What runs one side of a comparison: one process, or a cluster of them.
 
-use testkit::{Clients, Cluster, Kind, Program, Server, bounded};
-
 use api::etcdserverpb::{StatusRequest, StatusResponse};
+use testkit::{Clients, Cluster, Kind, Program, Server, bounded, with_token};
+use tonic::{Code, Status};
 
 /// The cheapest hashing that bcrypt allows: passwords are not what is compared.
 const FLAGS: &[&str] = &["--bcrypt-cost=4"];
@@ -70,20 +70,31 @@ impl Host {
 }
 
 /// Waits until every member has applied what any of them knows to be committed, so that each
-/// answers as one server alone would. Returns what they say of themselves.
-pub(crate) async fn level(members: &mut [Clients]) -> Vec<StatusResponse> {
+/// answers as one server alone would. Returns what they say of themselves: nothing, when all of
+/// them refuse to say it to the owner of `token` (they know of the authentication, which is all
+/// that can have happened since).
+pub(crate) async fn level(members: &mut [Clients], token: Option<&str>) -> Vec<StatusResponse> {
     bounded(async {
         loop {
-            let mut all = Vec::new();
+            let mut said = Vec::new();
             for member in &mut *members {
-                let status = member.maintenance.status(StatusRequest {}).await;
-                all.push(status.expect("a member says how it is").into_inner());
+                let request = with_token(StatusRequest {}, token);
+                match member.maintenance.status(request).await {
+                    Ok(status) => said.push(status.into_inner()),
+                    Err(refusal) if is_about_the_caller(&refusal) => {}
+                    Err(refusal) => panic!("a member does not say how it is: {refusal}"),
+                }
             }
-            let committed = all.iter().map(|status| status.raft_index).max();
-            if all.iter().all(|status| Some(status.raft_applied_index) >= committed) {
-                return all;
+            let committed = said.iter().map(|status| status.raft_index).max();
+            let level = said.iter().all(|status| Some(status.raft_applied_index) >= committed);
+            if said.is_empty() || (said.len() == members.len() && level) {
+                return said;
             }
         }
     })
     .await
+}
+
+fn is_about_the_caller(refusal: &Status) -> bool {
+    matches!(refusal.code(), Code::InvalidArgument | Code::Unauthenticated | Code::PermissionDenied)
 }

@@ -35,7 +35,7 @@ impl Side {
     ) -> Self {
         let host = Host::start(program, members).await;
         let mut members = host.clients();
-        let headers: Vec<_> = host::level(&mut members)
+        let headers: Vec<_> = host::level(&mut members, None)
             .await
             .into_iter()
             .map(|status| status.header.expect("every answer has a header"))
@@ -49,13 +49,17 @@ impl Side {
 
     /// Makes all members answer alike, which one server alone always does.
     pub(crate) async fn level(&mut self) {
-        if self.members.len() > 1 {
-            let all = host::level(&mut self.members).await;
-            let leads = all.iter().position(|status| {
-                status.header.is_some_and(|header| header.member_id == status.leader)
-            });
-            self.leader = leads.unwrap_or(self.leader);
-            self.ids.set_leader(all[self.leader].leader);
+        if self.members.len() == 1 {
+            return;
+        }
+        let root = self.token(&Caller::User("root"));
+        let said = host::level(&mut self.members, root.as_deref()).await;
+        let leads = said.iter().position(|status| {
+            status.header.is_some_and(|header| header.member_id == status.leader)
+        });
+        if let Some(leader) = leads {
+            self.leader = leader;
+            self.ids.set_leader(said[leader].leader);
         }
     }
 

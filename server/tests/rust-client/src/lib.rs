@@ -50,7 +50,10 @@ async fn one_client_survives_the_loss_of_any_member() {
         assert_eq!(count, i64::from(WRITES));
         cluster.member_mut(at).restart().await;
     }
-    let members = client.member_list().await.expect("the cluster serves");
+    let members = eventually("the members are listed", RECOVERY_S_MAX, async || {
+        client.member_list().await.map_err(|error| error.to_string())
+    })
+    .await;
     assert_eq!(members.members().len(), 3);
     cluster.converged().await;
 }

@@ -23,7 +23,7 @@ const KEY: &str = "before";
 /// what does not, ends the watches that asked for it, and takes part again afterwards.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_minority_refuses_what_needs_a_majority() {
-    let Some(net) = network("a_minority_refuses_what_needs_a_majority") else { return };
+    let Some(net) = network("a_minority_refuses_what_needs_a_majority", 3) else { return };
     let mut cluster = Cluster::start_with(subject!(), net.places(), &[]).await;
     let leader = cluster.leader().await;
     let load = Load::start(&cluster);

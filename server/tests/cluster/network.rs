@@ -9,16 +9,16 @@ use crate::workload::Load;
 /// How long a partition lasts: several elections.
 const PARTITION_S: u64 = 6;
 
-/// A network for three members, or the line that says why there is none.
-pub(crate) fn network(what: &str) -> Option<Net> {
-    Net::new(3).map_err(|why| skipped(what, &why)).ok()
+/// A network for so many members, or the line that says why there is none.
+pub(crate) fn network(what: &str, members: usize) -> Option<Net> {
+    Net::new(members).map_err(|why| skipped(what, &why)).ok()
 }
 
 /// Proves that clients go on while any member is alone, the leader included, and that nothing
 /// diverges when it is back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_go_on_while_one_member_is_cut_off() {
-    let Some(net) = network("clients_go_on_while_one_member_is_cut_off") else { return };
+    let Some(net) = network("clients_go_on_while_one_member_is_cut_off", 3) else { return };
     let mut cluster = Cluster::start_with(subject!(), net.places(), &[]).await;
     let load = Load::start(&cluster);
     load.progress(50).await;
@@ -36,11 +36,30 @@ async fn clients_go_on_while_one_member_is_cut_off() {
     load.finish(&mut cluster).await;
 }
 
+/// Proves that when five members are cut into two and three, with the leader among the two, the
+/// three go on, and the two follow when the network is whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_of_five_go_on_without_the_leader() {
+    let Some(net) = network("three_of_five_go_on_without_the_leader", 5) else { return };
+    let mut cluster = Cluster::start_with(subject!(), net.places(), &[]).await;
+    let load = Load::start(&cluster);
+    load.progress(50).await;
+    let leader = cluster.leader().await;
+    let others = cluster.others(leader);
+    net.isolate(&[leader, others[0]]);
+    cluster.leader_among(&others[1..]).await;
+    load.progress(50).await;
+    net.heal();
+    load.finish(&mut cluster).await;
+}
+
 /// Proves that a leader whom nobody hears, and then one who hears nobody, does not stop the
 /// others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn links_that_work_one_way_only_do_not_stop_the_cluster() {
-    let Some(net) = network("links_that_work_one_way_only_do_not_stop_the_cluster") else { return };
+    let Some(net) = network("links_that_work_one_way_only_do_not_stop_the_cluster", 3) else {
+        return;
+    };
     let mut cluster = Cluster::start_with(subject!(), net.places(), &[]).await;
     let load = Load::start(&cluster);
     for mute in [true, false] {
@@ -61,7 +80,7 @@ async fn links_that_work_one_way_only_do_not_stop_the_cluster() {
 /// the two others from working.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deaf_follower_does_not_stop_the_cluster() {
-    let Some(net) = network("a_deaf_follower_does_not_stop_the_cluster") else { return };
+    let Some(net) = network("a_deaf_follower_does_not_stop_the_cluster", 3) else { return };
     let mut cluster = Cluster::start_with(subject!(), net.places(), &[]).await;
     let load = Load::start(&cluster);
     let leader = cluster.leader().await;
@@ -78,7 +97,7 @@ async fn a_deaf_follower_does_not_stop_the_cluster() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flapping_link_costs_time_and_nothing_else() {
     const FLAPS: u32 = 8;
-    let Some(net) = network("a_flapping_link_costs_time_and_nothing_else") else { return };
+    let Some(net) = network("a_flapping_link_costs_time_and_nothing_else", 3) else { return };
     let mut cluster = Cluster::start_with(subject!(), net.places(), &[]).await;
     let load = Load::start(&cluster);
     let leader = cluster.leader().await;
@@ -130,7 +149,7 @@ async fn a_slow_network_costs_time_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn delay_and_loss_by_the_kernel_cost_time_and_nothing_else() {
     const NAME: &str = "delay_and_loss_by_the_kernel_cost_time_and_nothing_else";
-    let Some(net) = network(NAME) else { return };
+    let Some(net) = network(NAME, 3) else { return };
     if let Err(why) = net.disturb(30, 3) {
         return skipped(NAME, &why);
     }

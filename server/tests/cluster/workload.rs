@@ -63,18 +63,26 @@ impl Load {
         self.follower.position().revision()
     }
 
+    /// Ends the load.
+    ///
+    /// # Panics
+    /// When a client got an answer that it should never get.
+    pub(crate) async fn stop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for task in self.tasks.drain(..) {
+            task.await.expect("no client panics");
+        }
+        let failures = self.book.failures();
+        assert!(failures.is_empty(), "{} failed calls: {failures:#?}", failures.len());
+    }
+
     /// Ends the load and judges the run: all members hold the same, the whole history of each
     /// has every acknowledged write and nothing else, and all calls were linearizable.
     ///
     /// # Panics
     /// When anything of that does not hold, or a client got an answer that it should never get.
-    pub(crate) async fn finish(self, cluster: &mut Cluster) {
-        self.stop.store(true, Ordering::Relaxed);
-        for task in self.tasks {
-            task.await.expect("no client panics");
-        }
-        let failures = self.book.failures();
-        assert!(failures.is_empty(), "{} failed calls: {failures:#?}", failures.len());
+    pub(crate) async fn finish(mut self, cluster: &mut Cluster) {
+        self.stop().await;
         let last = cluster.converged().await;
         let watched = self.follower.upto(last).await;
         watched.check(&self.book.ledger);

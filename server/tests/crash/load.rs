@@ -8,11 +8,8 @@ use api::etcdserverpb::request_op::Request;
 use api::etcdserverpb::*;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use testkit::{Clients, bounded, connect};
+use testkit::{Clients, Follower, Ledger, Position, bounded, connect};
 use tokio::task::JoinHandle;
-
-use crate::follower::{Follower, Position};
-use crate::ledger::Ledger;
 
 const WRITERS: u64 = 6;
 /// Each writer has keys of its own, few enough to be rewritten and deleted often.

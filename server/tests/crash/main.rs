@@ -5,21 +5,16 @@
 //! the watchers. The server is killed again and again. `BERTH_CRASH_KILLS` (50 in a full run) and
 //! `BERTH_CRASH_SEED` choose the run.
 
-mod follower;
-mod history;
-mod ledger;
 mod load;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::etcdserverpb::{LeaseLeasesRequest, RangeRequest};
-use follower::Follower;
-use ledger::{Ledger, Promises};
 use load::Load;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use testkit::{Server, bounded, env_number, subject};
+use testkit::{Follower, Ledger, Promises, Server, bounded, env_number, subject};
 
 /// Enough for the gate to meet each phase of a write; a full run has 50.
 const KILLS_DEFAULT: u64 = 12;
@@ -37,7 +32,7 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
     let mut random = StdRng::seed_from_u64(seed);
     let mut server = Server::start(subject!(), &[]).await;
     let ledger = Arc::new(Ledger::default());
-    let followers = [Follower::start(server.clients()), Follower::start(server.clients())];
+    let followers = [(); 2].map(|()| Follower::start(&[server.endpoint()]));
     let load = Load::start(&server.endpoint(), &ledger, &followers, seed);
     for kill in 1..=kills {
         tokio::time::sleep(Duration::from_millis(random.random_range(LIFE_MS))).await;
@@ -51,7 +46,7 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
     let histories = [followers[0].upto(last).await, followers[1].upto(last).await];
     assert_eq!(histories[0], histories[1], "two watchers saw different histories");
     histories[0].check(&ledger);
-    histories[0].check_against(&server, ledger.compacted()).await;
+    histories[0].check_against(&server.endpoint(), ledger.compacted()).await;
     println!("seed {seed}: {kills} kills, {}", ledger.summary());
 }
 

@@ -14,7 +14,7 @@ use api::mvccpb::{Event, KeyValue};
 
 use crate::call::{Call, Reply};
 
-/// The canonical id of a server's only member.
+/// The canonical id of a server's only member, and of each member of a cluster.
 pub(crate) const OWN_MEMBER: u64 = 1;
 /// The first canonical id of leases that a server named; what clients name is below.
 pub(crate) const CHOSEN_LEASES: i64 = 1_000_000_000_000;
@@ -23,14 +23,20 @@ pub(crate) const CHOSEN_LEASES: i64 = 1_000_000_000_000;
 #[derive(Debug, Default)]
 pub(crate) struct Ids {
     cluster: u64,
-    member: u64,
+    /// Of one side's members; one of a single server.
+    members: Vec<u64>,
+    leader: u64,
     real_of: HashMap<i64, i64>,
     canonical_of: HashMap<i64, i64>,
 }
 
 impl Ids {
-    pub(crate) fn new(cluster: u64, member: u64) -> Self {
-        Self { cluster, member, ..Self::default() }
+    pub(crate) fn new(cluster: u64, members: Vec<u64>) -> Self {
+        Self { cluster, leader: members[0], members, ..Self::default() }
+    }
+
+    pub(crate) fn set_leader(&mut self, leader: u64) {
+        self.leader = leader;
     }
 
     /// Gives the next canonical id to a lease that the server named.
@@ -45,7 +51,7 @@ impl Ids {
     }
 
     fn real_member(&self, canonical: u64) -> u64 {
-        if canonical == OWN_MEMBER { self.member } else { canonical }
+        if canonical == OWN_MEMBER { self.members[0] } else { canonical }
     }
 
     /// Puts this server's ids into a call.
@@ -57,7 +63,7 @@ impl Ids {
             Call::LeaseRevoke(revoke) => revoke.id = self.real_lease(revoke.id),
             Call::LeaseTimeToLive(query) => query.id = self.real_lease(query.id),
             Call::Alarm(alarm) => alarm.member_id = self.real_member(alarm.member_id),
-            Call::MoveLeader(mv) => mv.target_id = self.real_member(mv.target_id),
+            Call::MoveLeader(mv) if mv.target_id == OWN_MEMBER => mv.target_id = self.leader,
             _ => {}
         }
     }
@@ -141,7 +147,7 @@ impl Ids {
     }
 
     fn own_member(&self, id: u64) -> u64 {
-        if id == self.member { OWN_MEMBER } else { id }
+        if self.members.contains(&id) { OWN_MEMBER } else { id }
     }
 
     fn key_values<'a>(&self, kvs: impl Iterator<Item = &'a mut KeyValue>) {
@@ -176,12 +182,20 @@ impl Ids {
         order_ties(request, reply);
     }
 
-    fn members(&self, members: &mut [Member]) {
-        for member in members {
+    /// The members of a cluster look like the one of a single server when they are all there and
+    /// differ in nothing but what they are called.
+    fn members(&self, members: &mut Vec<Member>) {
+        for member in &mut *members {
+            if member.name.starts_with('m') {
+                member.name = "default".to_owned();
+            }
             member.id = self.own_member(member.id);
             for url in member.peer_urls.iter_mut().chain(&mut member.client_urls) {
                 *url = shape(url);
             }
+        }
+        if members.len() == self.members.len() {
+            members.dedup();
         }
     }
 
@@ -193,7 +207,9 @@ impl Ids {
         reply.db_size = reply.db_size.min(1);
         reply.db_size_in_use = reply.db_size_in_use.min(1);
         for error in &mut reply.errors {
-            *error = error.replace(&self.member.to_string(), "OWN");
+            for member in &self.members {
+                *error = error.replace(&member.to_string(), "OWN");
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use testkit::{Kind, Program, bounded};
 
 use crate::call::{Action, Answer, Call, Caller, Refusal, Step};
 use crate::differences::{self, Verdict};
-use crate::generate::Generator;
+use crate::generate::{self, Generator};
 use crate::side::Side;
 use crate::watching::{WatchStream, Watcher, mod_revision};
 
@@ -33,10 +33,16 @@ pub(crate) struct Comparison {
 const WITNESS: i64 = 0;
 
 impl Comparison {
-    pub(crate) async fn start(reference: Program, subject: Program, seed: u64) -> Self {
+    /// The reference is one server; the subject has so many members.
+    pub(crate) async fn start(
+        reference: Program,
+        subject: Program,
+        members: usize,
+        seed: u64,
+    ) -> Self {
         let mut comparison = Self {
-            reference: Side::start("reference", reference).await,
-            subject: Side::start("subject", subject).await,
+            reference: Side::start("reference", reference, 1, seed).await,
+            subject: Side::start("subject", subject, members, seed).await,
             generator: Generator::new(seed),
             history: Vec::new(),
             watchers: Vec::new(),
@@ -52,7 +58,13 @@ impl Comparison {
 
     /// Draws the next step, makes it on both sides and compares.
     pub(crate) async fn step(&mut self) -> Result<(), String> {
-        let step = self.generator.next_step();
+        let mut step = self.generator.next_step();
+        if let Action::Call(Call::Txn(txn)) = &mut step.action
+            && self.subject.host.drops_ranges()
+        {
+            generate::without_ranges(txn);
+        }
+        self.subject.level().await;
         let outcome = match step.action.clone() {
             Action::Call(call) => self.call(&step, &call).await,
             Action::KeepAlive(lease) => self.keep_alive(&step, lease).await,
@@ -76,8 +88,10 @@ impl Comparison {
             RangeRequest { key: vec![0].into(), range_end: vec![0].into(), ..Default::default() };
         for call in [Call::Range(everything), Call::LeaseLeases(LeaseLeasesRequest {})] {
             let step = Step { caller: caller.clone(), action: Action::Call(call.clone()) };
+            self.subject.level().await;
             self.call(&step, &call).await?;
         }
+        self.subject.host.converged().await;
         Ok(())
     }
 
@@ -97,7 +111,7 @@ impl Comparison {
         std::thread::sleep(Duration::from_secs(1));
         let mut text = String::new();
         for side in [&mut self.reference, &mut self.subject] {
-            if let Some(log) = side.server.crash() {
+            if let Some(log) = side.host.crash() {
                 text += &format!("the {} has crashed:\n{log}\n", side.name);
             }
         }
@@ -105,7 +119,7 @@ impl Comparison {
     }
 
     fn server_is_gone(&mut self) -> bool {
-        !self.reference.server.is_running() || !self.subject.server.is_running()
+        !self.reference.host.is_running() || !self.subject.host.is_running()
     }
 
     async fn call(&mut self, step: &Step, call: &Call) -> Result<(), String> {
@@ -143,7 +157,7 @@ impl Comparison {
             range.max_create_revision,
         ];
         let plain = range.sort_order == 0 && range.sort_target == 0 && filters == [0; 4];
-        if !plain || self.subject.server.program.kind == Kind::Etcd {
+        if !plain || self.subject.host.kind() == Kind::Etcd {
             return Ok(());
         }
         let streamed = self.subject.range_stream(step, range).await;
@@ -217,7 +231,7 @@ impl Comparison {
         let mut answers = Vec::new();
         for side in [&mut self.reference, &mut self.subject] {
             let token = side.token(&step.caller);
-            let mut stream = WatchStream::open(&side.clients.watch, token.as_deref());
+            let mut stream = WatchStream::open(&side.any().watch, token.as_deref());
             stream.create(request.clone()).await;
             let mut answer = stream.next_control().await;
             answer.iter_mut().for_each(|answer| side.ids.header(&mut answer.header));

@@ -1,36 +1,72 @@
-//! One of the two servers of a comparison, with what it told us and nobody else.
+//! One of the two sides of a comparison, with what it told us and nobody else.
 
 use std::collections::HashMap;
 
-use api::etcdserverpb::{LeaseKeepAliveRequest, MemberListRequest, RangeRequest, RangeResponse};
-use testkit::{Clients, Program, Server, bounded, with_token};
+use api::etcdserverpb::{LeaseKeepAliveRequest, RangeRequest, RangeResponse};
+use testkit::{Clients, Program, bounded, with_token};
 
 use crate::call::{Answer, Call, Caller, Refusal, Reply, Step};
 use crate::canonical::Ids;
+use crate::generate::Dice;
+use crate::host::{self, Host};
 use crate::watching::WatchStream;
 
-/// A server, its clients, and the ids and tokens it gave out.
+/// A server or a cluster, its clients, and the ids and tokens it gave out.
 pub(crate) struct Side {
     pub name: &'static str,
-    pub server: Server,
-    pub clients: Clients,
+    pub host: Host,
     pub ids: Ids,
     pub watches: WatchStream,
+    members: Vec<Clients>,
+    /// The member that leads, by its place.
+    leader: usize,
+    /// Chooses the member that answers next.
+    dice: Dice,
     tokens: HashMap<String, String>,
 }
 
 impl Side {
-    /// Starts the server. `name` is how failure messages call it.
-    pub(crate) async fn start(name: &'static str, program: Program) -> Self {
-        // The cheapest hashing that bcrypt allows: passwords are not what is compared.
-        let server = Server::start(program, &["--bcrypt-cost=4"]).await;
-        let mut clients = server.clients();
-        let answer = clients.cluster.member_list(MemberListRequest { linearizable: true }).await;
-        let header = answer.expect("a fresh server lists its members").into_inner().header;
-        let header = header.expect("every answer has a header");
-        let watches = WatchStream::open(&clients.watch, None);
-        let ids = Ids::new(header.cluster_id, header.member_id);
-        Self { name, server, clients, ids, watches, tokens: HashMap::new() }
+    /// Starts so many members. `name` is how failure messages call the side.
+    pub(crate) async fn start(
+        name: &'static str,
+        program: Program,
+        members: usize,
+        seed: u64,
+    ) -> Self {
+        let host = Host::start(program, members).await;
+        let mut members = host.clients();
+        let headers: Vec<_> = host::level(&mut members, None)
+            .await
+            .into_iter()
+            .map(|status| status.header.expect("every answer has a header"))
+            .collect();
+        let ids = headers.iter().map(|header| header.member_id).collect();
+        let ids = Ids::new(headers[0].cluster_id, ids);
+        let mut dice = Dice::new(seed);
+        let watches = WatchStream::open(&members[dice.index(members.len())].watch, None);
+        Self { name, host, ids, watches, members, leader: 0, dice, tokens: HashMap::new() }
+    }
+
+    /// Makes all members answer alike, which one server alone always does.
+    pub(crate) async fn level(&mut self) {
+        if self.members.len() == 1 {
+            return;
+        }
+        let root = self.token(&Caller::User("root"));
+        let said = host::level(&mut self.members, root.as_deref()).await;
+        let leads = said.iter().position(|status| {
+            status.header.is_some_and(|header| header.member_id == status.leader)
+        });
+        if let Some(leader) = leads {
+            self.leader = leader;
+            self.ids.set_leader(said[leader].leader);
+        }
+    }
+
+    /// Clients of any member.
+    pub(crate) fn any(&mut self) -> &mut Clients {
+        let at = self.dice.index(self.members.len());
+        &mut self.members[at]
     }
 
     /// The token to send for `caller`.
@@ -47,7 +83,12 @@ impl Side {
         let token = self.token(&step.caller);
         let mut local = call.clone();
         self.ids.localise(&mut local);
-        let mut reply = bounded(local.send(&mut self.clients, token.as_deref())).await?;
+        let clients = match call {
+            // Only the leader hands over.
+            Call::MoveLeader(_) => &mut self.members[self.leader],
+            _ => self.any(),
+        };
+        let mut reply = bounded(local.send(clients, token.as_deref())).await?;
         if let (Call::Authenticate(request), Reply::Authenticate(reply)) = (call, &reply) {
             self.tokens.insert(request.name.clone(), reply.token.clone());
         }
@@ -59,7 +100,7 @@ impl Side {
     pub(crate) async fn range_stream(&mut self, step: &Step, range: &RangeRequest) -> Answer {
         let token = self.token(&step.caller);
         let request = with_token(range.clone(), token.as_deref());
-        let mut chunks = bounded(self.clients.kv.range_stream(request)).await?.into_inner();
+        let mut chunks = bounded(self.any().kv.range_stream(request)).await?.into_inner();
         let mut whole = RangeResponse::default();
         while let Some(chunk) = bounded(chunks.message()).await? {
             let chunk = chunk.range_response.unwrap_or_default();
@@ -79,7 +120,7 @@ impl Side {
         let token = self.token(&step.caller);
         let request = LeaseKeepAliveRequest { id: self.ids.real_lease(lease) };
         let requests = tokio_stream::once(request);
-        let call = self.clients.lease.lease_keep_alive(with_token(requests, token.as_deref()));
+        let call = self.any().lease.lease_keep_alive(with_token(requests, token.as_deref()));
         let mut answers = bounded(call).await?.into_inner();
         let Some(mut reply) = bounded(answers.message()).await? else {
             return Err(Refusal { code: tonic::Code::Ok, text: "stream ended".to_owned() });

@@ -167,6 +167,18 @@ pub(super) fn ask_little_of_puts(txn: &mut TxnRequest) {
     }
 }
 
+/// Takes the ranges out of a transaction.
+pub(crate) fn without_ranges(txn: &mut TxnRequest) {
+    for branch in [&mut txn.success, &mut txn.failure] {
+        branch.retain(|op| !matches!(op.request, Some(Request::RequestRange(_))));
+    }
+    for op in txn.success.iter_mut().chain(&mut txn.failure) {
+        if let Some(Request::RequestTxn(inner)) = &mut op.request {
+            without_ranges(inner);
+        }
+    }
+}
+
 fn has_delete(txn: &TxnRequest) -> bool {
     txn.success.iter().chain(&txn.failure).any(|op| match &op.request {
         Some(Request::RequestDeleteRange(_)) => true,

@@ -17,6 +17,7 @@ use crate::call::{Action, Call, Caller, Step};
 use crate::canonical::OWN_MEMBER;
 
 pub(crate) use dice::Dice;
+pub(crate) use kv::without_ranges;
 pub(crate) use world::World;
 
 /// Steps from a seed.

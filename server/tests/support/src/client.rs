@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use api::etcdserverpb::RangeRequest;
 use api::etcdserverpb::auth_client::AuthClient;
 use api::etcdserverpb::cluster_client::ClusterClient;
 use api::etcdserverpb::kv_client::KvClient;
 use api::etcdserverpb::lease_client::LeaseClient;
 use api::etcdserverpb::maintenance_client::MaintenanceClient;
 use api::etcdserverpb::watch_client::WatchClient;
+use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
 /// Longer than any answer takes; a call that hangs must fail its test.
@@ -60,4 +62,19 @@ pub async fn bounded<F: Future>(call: F) -> F::Output {
     tokio::time::timeout(Duration::from_secs(CALL_S_MAX), call)
         .await
         .unwrap_or_else(|_| panic!("no answer after {CALL_S_MAX} s"))
+}
+
+/// Whether the server at `endpoint` answers a linearizable read, be it with a refusal of its own.
+pub(crate) async fn serves(endpoint: &str) -> bool {
+    let probe = RangeRequest { key: "ready".into(), ..Default::default() };
+    let mut kv = connect(endpoint).kv;
+    let answer = tokio::time::timeout(Duration::from_secs(5), kv.range(probe)).await;
+    match answer {
+        Ok(Ok(_)) => true,
+        Ok(Err(refusal)) => !matches!(
+            refusal.code(),
+            Code::Unavailable | Code::Unknown | Code::DeadlineExceeded | Code::Cancelled
+        ),
+        Err(_) => false,
+    }
 }

@@ -1,20 +1,34 @@
 //! What every black-box test of the `berth` binary needs: servers, clients, commands.
 //!
-//! A test starts real processes on loopback ports and speaks to them over the wire. Nothing here
-//! may know how berth works inside, and nothing here may skip a test: a missing program is a
-//! failure that names the package to install. Start reading at [`Server`].
+//! A test starts real processes and speaks to them over the wire. Nothing here may know how berth
+//! works inside. A missing program is a failure that names the package to install; only what the
+//! kernel does not permit is skipped, and said ([`skipped`]). Start reading at [`Server`] for one
+//! process, at [`Cluster`] for several.
 
 mod client;
+mod cluster;
 mod command;
+mod history;
+mod net;
 mod ports;
+mod process;
 mod program;
+mod proxy;
 mod server;
+mod skip;
+mod wait;
 
 pub use client::{Clients, bounded, connect, with_token};
+pub use cluster::{Birth, Cluster, Member, Place};
 pub use command::{Finished, Script, require};
+pub use history::{Follower, History, Ledger, Position, Promises, Timeline, Write};
+pub use net::{Namespace, Net, Wire};
 pub use ports::free as free_port;
 pub use program::{Kind, Program};
+pub use proxy::{Proxy, Weather};
 pub use server::Server;
+pub use skip::skipped;
+pub use wait::eventually;
 
 /// The server under test: the `berth` that cargo built, or real etcd when the environment says
 /// `BERTH_TEST_SUBJECT=etcd` (which proves the tests themselves).

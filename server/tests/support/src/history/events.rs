@@ -5,31 +5,31 @@ use std::collections::{BTreeMap, HashSet};
 use api::etcdserverpb::RangeRequest;
 use api::mvccpb::event::EventType;
 use api::mvccpb::{Event, KeyValue};
-use testkit::{Server, bounded};
 
-use crate::follower::Follower;
-use crate::ledger::Ledger;
+use super::{Follower, Ledger};
+use crate::client::{bounded, connect};
 
 /// Events in the order in which they came.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct History {
+pub struct History {
     /// The revision before the first event.
     start: i64,
     events: Vec<Event>,
 }
 
 impl History {
-    pub(crate) fn after(revision: i64) -> Self {
+    /// Nothing seen yet; `revision` is the last that nobody will tell.
+    pub fn after(revision: i64) -> Self {
         Self { start: revision, events: Vec::new() }
     }
 
     /// The revision up to which it tells.
-    pub(crate) fn last_revision(&self) -> i64 {
+    pub fn last_revision(&self) -> i64 {
         self.events.last().map_or(self.start, revision)
     }
 
     /// Adds what one answer brought: whole revisions, without gap or repeat.
-    pub(crate) fn extend(&mut self, events: Vec<Event>) {
+    pub fn extend(&mut self, events: Vec<Event>) {
         let Some(first) = events.first() else { return };
         let expected = self.last_revision() + 1;
         assert_eq!(revision(first), expected, "a watcher has a gap or a repeat");
@@ -39,7 +39,7 @@ impl History {
     }
 
     /// Everything acknowledged is in it, and nothing that nobody wrote or that happened twice.
-    pub(crate) fn check(&self, ledger: &Ledger) {
+    pub fn check(&self, ledger: &Ledger) {
         let mut seen = HashSet::new();
         for event in self.events.iter().filter(|event| event.r#type() == EventType::Put) {
             let value = &kv(event).value;
@@ -59,20 +59,21 @@ impl History {
         }
     }
 
-    /// The server holds what the history leads to, and still tells its newer part.
-    pub(crate) async fn check_against(&self, server: &Server, compacted: i64) {
+    /// The server at `endpoint` holds what the history leads to, and still tells its newer part.
+    pub async fn check_against(&self, endpoint: &str, compacted: i64) {
         let everything =
             RangeRequest { key: vec![0].into(), range_end: vec![0].into(), ..Default::default() };
-        let answer = bounded(server.clients().kv.range(everything)).await;
+        let answer = bounded(connect(endpoint).kv.range(everything)).await;
         let stored = answer.expect("the server serves").into_inner().kvs;
         assert_eq!(stored, self.outcome(), "the keys are not what the history leads to");
-        let retold = Follower::start_from(server.clients(), compacted.max(1));
+        let retold = Follower::start_from(&[endpoint.to_owned()], compacted.max(1));
         let retold = retold.upto(self.last_revision()).await;
         let newer = self.events.iter().filter(|event| revision(event) > compacted.max(1));
         assert!(newer.eq(retold.events()), "the server tells another history now");
     }
 
-    pub(crate) fn events(&self) -> &[Event] {
+    /// In the order in which they came.
+    pub fn events(&self) -> &[Event] {
         &self.events
     }
 
@@ -90,7 +91,7 @@ impl History {
     }
 }
 
-fn kv(event: &Event) -> &KeyValue {
+pub(super) fn kv(event: &Event) -> &KeyValue {
     event.kv.as_ref().expect("every event has a key")
 }
 

@@ -1,54 +1,72 @@
-//! A watcher that outlives the server: it resumes after each crash where it was cut off.
+//! A watcher that outlives its server: it resumes after each cut where it was, there or at
+//! another member.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use api::etcdserverpb::watch_request::RequestUnion;
 use api::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse};
-use testkit::{Clients, bounded};
 use tokio::task::JoinHandle;
 
-use crate::history::History;
+use super::History;
+use crate::client::{Clients, bounded, connect};
 
-/// Follows all keys from the first revision on.
-pub(crate) struct Follower {
+/// Follows all keys.
+#[derive(Debug)]
+pub struct Follower {
     position: Position,
+    streams: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
 
 /// How far a follower has come, and what it saw.
-#[derive(Clone)]
-pub(crate) struct Position(Arc<Mutex<History>>);
+#[derive(Clone, Debug)]
+pub struct Position(Arc<Mutex<History>>);
 
 impl Position {
     fn history(&self) -> MutexGuard<'_, History> {
         self.0.lock().expect("no holder panics")
     }
 
-    pub(crate) fn revision(&self) -> i64 {
+    /// The last revision that it has seen.
+    pub fn revision(&self) -> i64 {
         self.history().last_revision()
     }
 }
 
 impl Follower {
-    /// Follows from the first revision on.
-    pub(crate) fn start(clients: Clients) -> Self {
-        Self::start_from(clients, 1)
+    /// Follows from the first revision on, at the first of `endpoints` as long as it serves.
+    pub fn start(endpoints: &[String]) -> Self {
+        Self::start_from(endpoints, 1)
     }
 
     /// Follows what comes after `revision`.
-    pub(crate) fn start_from(clients: Clients, revision: i64) -> Self {
+    pub fn start_from(endpoints: &[String], revision: i64) -> Self {
         let position = Position(Arc::new(Mutex::new(History::after(revision))));
-        let task = tokio::spawn(follow(clients, position.clone()));
-        Self { position, task }
+        let members = endpoints.iter().map(|endpoint| connect(endpoint)).collect();
+        let streams = Arc::new(AtomicU64::new(0));
+        let task = tokio::spawn(follow(members, position.clone(), Arc::clone(&streams)));
+        Self { position, streams, task }
     }
 
-    pub(crate) fn position(&self) -> Position {
+    /// What the server at `endpoint` tells of all revisions up to `revision`.
+    pub async fn whole(endpoint: &str, revision: i64) -> History {
+        Self::start(&[endpoint.to_owned()]).upto(revision).await
+    }
+
+    /// A handle that tells how far it is.
+    pub fn position(&self) -> Position {
         self.position.clone()
     }
 
+    /// How many streams it has opened: one, if none was ever cut.
+    pub fn streams(&self) -> u64 {
+        self.streams.load(Ordering::Relaxed)
+    }
+
     /// What it saw, once it has seen `revision`.
-    pub(crate) async fn upto(&self, revision: i64) -> History {
+    pub async fn upto(&self, revision: i64) -> History {
         bounded(async {
             while self.position.revision() < revision {
                 assert!(!self.task.is_finished(), "a watcher failed; see above");
@@ -60,10 +78,19 @@ impl Follower {
     }
 }
 
-async fn follow(mut clients: Clients, position: Position) {
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn follow(mut members: Vec<Clients>, position: Position, streams: Arc<AtomicU64>) {
     loop {
-        follow_one_life(&mut clients, &position).await;
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        for clients in &mut members {
+            streams.fetch_add(1, Ordering::Relaxed);
+            follow_one_life(clients, &position).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 }
 

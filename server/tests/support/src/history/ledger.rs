@@ -5,14 +5,14 @@ use std::sync::{Mutex, MutexGuard};
 
 /// An acknowledged write of one key. A deletion has no value.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Write {
+pub struct Write {
     pub revision: i64,
     pub value: Option<Vec<u8>>,
 }
 
 /// What has to hold after a crash.
 #[derive(Clone, Debug)]
-pub(crate) struct Promises {
+pub struct Promises {
     /// The highest acknowledged revision.
     pub revision: i64,
     /// The last acknowledged write of each key.
@@ -22,10 +22,10 @@ pub(crate) struct Promises {
 }
 
 /// The book that all tasks of the load write into.
-#[derive(Default)]
-pub(crate) struct Ledger(Mutex<Book>);
+#[derive(Debug, Default)]
+pub struct Ledger(Mutex<Book>);
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Book {
     /// Every value that was ever sent; each is unique.
     attempted: HashSet<Vec<u8>>,
@@ -41,49 +41,53 @@ impl Ledger {
     }
 
     /// Before the call: this value may appear from now on.
-    pub(crate) fn attempt(&self, value: &[u8]) {
+    pub fn attempt(&self, value: &[u8]) {
         self.book().attempted.insert(value.to_vec());
     }
 
     /// After the answer: this write may never disappear.
-    pub(crate) fn acknowledge(&self, key: &str, revision: i64, value: Option<&[u8]>) {
+    pub fn acknowledge(&self, key: &str, revision: i64, value: Option<&[u8]>) {
         let write = Write { revision, value: value.map(<[u8]>::to_vec) };
         self.book().acknowledged.push((key.to_owned(), write));
     }
 
     /// A call failed after it was sent: it may have happened or not.
-    pub(crate) fn outcome_unknown(&self) {
+    pub fn outcome_unknown(&self) {
         self.book().unknown += 1;
     }
 
-    pub(crate) fn lease_granted(&self, lease: i64) {
+    /// After the answer: this lease lives.
+    pub fn lease_granted(&self, lease: i64) {
         self.book().leases.insert(lease);
     }
 
     /// Before the call that revokes it: from now on it may be gone.
-    pub(crate) fn lease_given_up(&self, lease: i64) {
+    pub fn lease_given_up(&self, lease: i64) {
         self.book().leases.remove(&lease);
     }
 
     /// Before the call that compacts: older history may be gone.
-    pub(crate) fn compacting(&self, revision: i64) {
+    pub fn compacting(&self, revision: i64) {
         self.book().compacted = revision;
     }
 
-    pub(crate) fn compacted(&self) -> i64 {
+    /// What is compacted at most.
+    pub fn compacted(&self) -> i64 {
         self.book().compacted
     }
 
-    pub(crate) fn was_attempted(&self, value: &[u8]) -> bool {
+    /// Whether anybody ever sent this value.
+    pub fn was_attempted(&self, value: &[u8]) -> bool {
         self.book().attempted.contains(value)
     }
 
     /// Every acknowledged write, oldest acknowledgement first.
-    pub(crate) fn acknowledged(&self) -> Vec<(String, Write)> {
+    pub fn acknowledged(&self) -> Vec<(String, Write)> {
         self.book().acknowledged.clone()
     }
 
-    pub(crate) fn promises(&self) -> Promises {
+    /// What has to hold from now on.
+    pub fn promises(&self) -> Promises {
         let book = self.book();
         let mut writes: BTreeMap<String, Write> = BTreeMap::new();
         for (key, write) in &book.acknowledged {
@@ -96,7 +100,8 @@ impl Ledger {
         Promises { revision, writes, leases: book.leases.clone() }
     }
 
-    pub(crate) fn summary(&self) -> String {
+    /// Counts, for the end of a run.
+    pub fn summary(&self) -> String {
         let book = self.book();
         format!(
             "{} acknowledged writes, {} of unknown outcome, {} leases, compacted to {}",

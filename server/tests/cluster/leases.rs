@@ -1,0 +1,148 @@
+//! Leases across a change of leader.
+
+use std::time::{Duration, Instant};
+
+use api::etcdserverpb::{
+    LeaseGrantRequest, LeaseKeepAliveRequest, LeaseTimeToLiveRequest, PutRequest, RangeRequest,
+};
+use testkit::{Clients, Cluster, bounded, connect, subject};
+
+use crate::session::is_transient;
+
+/// How long a lease may outlive its time: the extension that a new leader gives, and a busy
+/// machine.
+const LATE_S_MAX: u64 = 60;
+/// A call to a member that has just died.
+const CALL_S_MAX: u64 = 8;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A lease that holds one key.
+struct Lease {
+    id: i64,
+    ttl: Duration,
+    key: String,
+    /// It may not end before this: it was granted or renewed after the call was sent.
+    lives_until: Instant,
+}
+
+/// Proves that leases survive the death of the leader, never end early, and end after their time;
+/// and that one which is renewed through a change of leader does not end at all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leases_outlive_the_leader_and_are_never_early() {
+    let mut cluster = Cluster::start(subject!(), 3).await;
+    let leader = cluster.leader().await;
+    let mut clients: Vec<Clients> =
+        cluster.others(leader).iter().map(|at| connect(&cluster.member(*at).endpoint())).collect();
+    let mut leases = Vec::new();
+    for ttl_s in [3, 5, 8] {
+        leases.push(grant(&mut clients[0], ttl_s).await);
+    }
+    let mut renewed = grant(&mut clients[0], 5).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    cluster.member_mut(leader).kill();
+    let renewals_end = Instant::now() + Duration::from_secs(15);
+    let deadline = renewals_end + Duration::from_secs(LATE_S_MAX);
+    while !leases.is_empty() || Instant::now() < renewals_end {
+        assert!(Instant::now() < deadline, "{} leases never ended", leases.len());
+        renew(&mut clients, &mut renewed).await;
+        assert!(lives(&mut clients, &renewed).await, "a renewed lease ended");
+        let mut left = Vec::new();
+        for lease in leases {
+            if lives(&mut clients, &lease).await {
+                left.push(lease);
+            }
+        }
+        leases = left;
+        tokio::time::sleep(PAUSE).await;
+    }
+    cluster.member_mut(leader).restart().await;
+    ends(&mut clients, &renewed).await;
+    cluster.converged().await;
+}
+
+/// Proves that a lease which every member was killed under lives on, and ends after its time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leases_outlive_the_whole_cluster() {
+    let mut cluster = Cluster::start(subject!(), 3).await;
+    let lease = grant(&mut cluster.clients(0), 6).await;
+    for at in 0..cluster.len() {
+        cluster.member_mut(at).kill();
+    }
+    cluster.launch();
+    for at in 0..cluster.len() {
+        cluster.member_mut(at).wait_serving().await;
+    }
+    let mut clients: Vec<Clients> = (0..cluster.len()).map(|at| cluster.clients(at)).collect();
+    ends(&mut clients, &lease).await;
+    cluster.converged().await;
+}
+
+async fn grant(clients: &mut Clients, ttl_s: i64) -> Lease {
+    let sent = Instant::now();
+    let request = LeaseGrantRequest { ttl: ttl_s, id: 0 };
+    let granted = bounded(clients.lease.lease_grant(request)).await;
+    let granted = granted.expect("a healthy cluster grants leases").into_inner();
+    let ttl = Duration::from_secs(granted.ttl.unsigned_abs());
+    let lease = Lease {
+        id: granted.id,
+        ttl,
+        key: format!("lease/{:x}", granted.id),
+        lives_until: sent + ttl,
+    };
+    let put = PutRequest { key: lease.key.clone().into(), lease: lease.id, ..Default::default() };
+    bounded(clients.kv.put(put)).await.expect("a healthy cluster takes writes");
+    lease
+}
+
+/// Renews it at whichever member does so.
+async fn renew(clients: &mut [Clients], lease: &mut Lease) {
+    for client in clients {
+        let sent = Instant::now();
+        let request = tokio_stream::once(LeaseKeepAliveRequest { id: lease.id });
+        let call = async {
+            let answers = client.lease.lease_keep_alive(request).await?;
+            answers.into_inner().message().await
+        };
+        match tokio::time::timeout(Duration::from_secs(CALL_S_MAX), call).await {
+            Ok(Ok(Some(answer))) => {
+                assert!(answer.ttl > 0, "a lease ended although it was renewed in time");
+                lease.lives_until = sent + lease.ttl;
+                return;
+            }
+            Ok(Err(refusal)) => assert!(is_transient(&refusal), "{refusal}"),
+            Ok(Ok(None)) | Err(_) => {}
+        }
+    }
+}
+
+/// Whether the lease's key is there; when it is not, its time has to be over.
+async fn lives(clients: &mut [Clients], lease: &Lease) -> bool {
+    for client in clients {
+        let request = RangeRequest { key: lease.key.clone().into(), ..Default::default() };
+        let call = tokio::time::timeout(Duration::from_secs(CALL_S_MAX), client.kv.range(request));
+        match call.await {
+            Ok(Ok(answer)) if answer.get_ref().count == 1 => return true,
+            Ok(Ok(_)) => {
+                let early = lease.lives_until.saturating_duration_since(Instant::now());
+                assert_eq!(early, Duration::ZERO, "a lease of {:?} ended early", lease.ttl);
+                return false;
+            }
+            Ok(Err(refusal)) => assert!(is_transient(&refusal), "{refusal}"),
+            Err(_) => {}
+        }
+    }
+    // Nobody knows now.
+    true
+}
+
+/// Waits for the end of a lease that nobody renews, and of its memory.
+async fn ends(clients: &mut [Clients], lease: &Lease) {
+    let deadline = lease.lives_until + Duration::from_secs(LATE_S_MAX);
+    while lives(clients, lease).await {
+        assert!(Instant::now() < deadline, "a lease of {:?} never ended", lease.ttl);
+        tokio::time::sleep(PAUSE).await;
+    }
+    let request = LeaseTimeToLiveRequest { id: lease.id, keys: false };
+    let answer = bounded(clients[0].lease.lease_time_to_live(request)).await;
+    assert_eq!(answer.expect("a healthy cluster answers").into_inner().ttl, -1);
+}

@@ -1,0 +1,117 @@
+//! The load under which a scenario happens, and the judgement at its end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use testkit::{Cluster, Follower, eventually};
+use tokio::task::JoinHandle;
+
+use crate::session::{Book, Session};
+
+/// Few enough to be written and read by several clients at the same time.
+const KEYS: u32 = 8;
+/// Between two calls of one client: the machine has few cores, and elections need them too.
+const PAUSE: Duration = Duration::from_millis(4);
+/// The longest time in which a cluster with a majority has to go on.
+const PROGRESS_S_MAX: u64 = 60;
+
+/// Clients that write and read until they are stopped; there is one that begins at each member.
+pub(crate) struct Load {
+    pub book: Arc<Book>,
+    stop: Arc<AtomicBool>,
+    tasks: Vec<JoinHandle<()>>,
+    follower: Follower,
+}
+
+impl Load {
+    pub(crate) fn start(cluster: &Cluster) -> Self {
+        let endpoints = cluster.endpoints();
+        let (book, stop) = (Arc::new(Book::default()), Arc::new(AtomicBool::new(false)));
+        let tasks = (0..endpoints.len())
+            .map(|first| {
+                let name = format!("client {}", first + 1);
+                let session = Session::new(name, &endpoints, first, Arc::clone(&book));
+                tokio::spawn(work(session, first, Arc::clone(&stop)))
+            })
+            .collect();
+        Self { book, stop, tasks, follower: Follower::start(&endpoints) }
+    }
+
+    /// Waits until the clients have made so many writes more.
+    ///
+    /// # Panics
+    /// When they do not get on.
+    pub(crate) async fn progress(&self, writes: u64) {
+        let goal = self.book.writes() + writes;
+        eventually("the clients go on", PROGRESS_S_MAX, async || {
+            let now = self.book.writes();
+            if now >= goal { Ok(()) } else { Err(format!("{now} of {goal} writes")) }
+        })
+        .await;
+    }
+
+    /// Lets the load go on for a while, whatever it achieves.
+    pub(crate) async fn linger(&self, seconds: u64) {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+    }
+
+    /// The last revision that the load's own watch has seen.
+    pub(crate) fn position(&self) -> i64 {
+        self.follower.position().revision()
+    }
+
+    /// Ends the load.
+    ///
+    /// # Panics
+    /// When a client got an answer that it should never get.
+    pub(crate) async fn stop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for task in self.tasks.drain(..) {
+            task.await.expect("no client panics");
+        }
+        let failures = self.book.failures();
+        assert!(failures.is_empty(), "{} failed calls: {failures:#?}", failures.len());
+    }
+
+    /// Ends the load and judges the run: all members hold the same, the whole history of each
+    /// has every acknowledged write and nothing else, and all calls were linearizable.
+    ///
+    /// # Panics
+    /// When anything of that does not hold, or a client got an answer that it should never get.
+    pub(crate) async fn finish(mut self, cluster: &mut Cluster) {
+        self.stop().await;
+        let last = cluster.converged().await;
+        let watched = self.follower.upto(last).await;
+        watched.check(&self.book.ledger);
+        self.book.timeline.check(&watched);
+        for at in cluster.running() {
+            let endpoint = cluster.member(at).endpoint();
+            let told = Follower::whole(&endpoint, last).await;
+            assert_eq!(told, watched, "m{} tells another history", at + 1);
+            watched.check_against(&endpoint, 0).await;
+        }
+        println!(
+            "{}, {} reads, {} retries",
+            self.book.ledger.summary(),
+            self.book.timeline.reads(),
+            self.book.retries()
+        );
+    }
+}
+
+async fn work(mut session: Session, first: usize, stop: Arc<AtomicBool>) {
+    let seed = u64::try_from(first).expect("a cluster is small");
+    let mut random = StdRng::seed_from_u64(seed);
+    while !stop.load(Ordering::Relaxed) {
+        let key = format!("load/{}", random.random_range(0..KEYS));
+        if random.random_range(0..2) == 0 {
+            session.put(&key).await;
+        } else {
+            session.get(&key).await;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}

@@ -142,8 +142,8 @@ impl Shared {
 /// What a member says when it learns that it is one no more.
 pub(crate) fn removed(member_id: u64) -> String {
     format!(
-        "this member ({member_id:x}) was removed from the cluster, for good: its data directory is \
-         of no more use. To bring this server back, add it as a new member and start it with an \
+        "this member ({member_id:x}) has been permanently removed from the cluster: its data \
+         directory is of no more use. To bring this server back, add it as a new member and start it with an \
          empty data directory"
     )
 }

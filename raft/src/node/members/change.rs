@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use api::berthpb::MembersAnswer;
 use api::berthpb::members_answer::Refused;
 use api::berthpb::members_question::Change;
+use api::berthpb::peer_request::Question;
+use api::berthpb::{IdentityQuestion, MembersAnswer};
+use futures::future::join_all;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::{AsyncRuntime, ChangeMembers, Instant};
@@ -23,6 +25,9 @@ pub(super) const CLOSE_ENTRIES: u64 = 1000;
 
 /// How long after a change that is under way another is tried.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a member may take to say that it is there.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
 
 /// What came of one attempt.
 enum Attempt {
@@ -50,6 +55,9 @@ impl<R: AsyncRuntime> Node<R> {
         if let Err(refused) = self.judge(change) {
             return Ok(answer(refused));
         }
+        if self.inner.rules.strict && !self.majority_after(change).await {
+            return Ok(answer(Refused::Unhealthy));
+        }
         let Some(members) = self.in_rafts_terms(change) else {
             return Ok(answer(Refused::NotFound));
         };
@@ -67,6 +75,28 @@ impl<R: AsyncRuntime> Node<R> {
             was_removed: &|id| self.inner.roster.is_removed(id),
         };
         self.inner.rules.judge(change, &situation)
+    }
+
+    /// Whether enough of the voters after `change` answer at this very moment. One that died just
+    /// now looks alive for a while yet, and a change that needs its vote would never end.
+    async fn majority_after(&self, change: &Change) -> bool {
+        let mut voters: BTreeSet<u64> = self.membership().voter_ids().collect();
+        match change {
+            Change::Add(_) | Change::Update(_) => return true,
+            Change::Promote(promote) => drop(voters.insert(promote.id)),
+            Change::Remove(remove) => {
+                if !voters.remove(&remove.id) {
+                    return true;
+                }
+            }
+        }
+        let answers = join_all(voters.iter().map(|id| self.answers(*id))).await;
+        answers.into_iter().filter(|answers| *answers).count() > voters.len() / 2
+    }
+
+    async fn answers(&self, id: u64) -> bool {
+        let question = || Question::Identity(IdentityQuestion {});
+        id == self.member_id() || self.inner.network.ask(id, question(), ANSWER_MAX).await.is_ok()
     }
 
     /// Whether member `id` has answered this leader of late.

@@ -161,7 +161,7 @@ async fn one_of_three_goes_on_alone_when_it_is_told_to() {
 
     cluster.start_member(3).await;
     let refused = tokio::time::timeout(SOON, cluster.nodes[&3].failed()).await.unwrap();
-    assert!(refused.to_string().contains("was removed from the cluster"), "{refused}");
+    assert!(refused.to_string().contains("permanently removed"), "{refused}");
 
     cluster.stop_member(2).await;
     cluster.homes.get_mut(&2).unwrap().config.force_new_cluster = false;

@@ -86,7 +86,7 @@ async fn one_member_becomes_three_and_two() {
     let by = cluster.follower_of(gone);
     cluster.nodes[&by].change_members(remove(gone)).await.unwrap();
     let failure = tokio::time::timeout(SOON, cluster.nodes[&gone].failed()).await.unwrap();
-    assert!(failure.to_string().contains("was removed from the cluster"), "{failure}");
+    assert!(failure.to_string().contains("permanently removed"), "{failure}");
     cluster.stop_member(gone).await;
     let again = cluster.nodes[&by].change_members(add(gone, true)).await;
     assert_eq!(again, Err(MembersError::IdExists));
@@ -107,7 +107,7 @@ async fn a_leader_removes_itself() {
     let other = cluster.follower_of(leader);
     write(&cluster.nodes[&other], "a", "1").await;
     let failure = tokio::time::timeout(SOON, cluster.nodes[&leader].failed()).await.unwrap();
-    assert!(failure.to_string().contains("was removed from the cluster"), "{failure}");
+    assert!(failure.to_string().contains("permanently removed"), "{failure}");
     cluster.stop_member(leader).await;
     assert_eq!(cluster.nodes[&other].members().len(), 2);
     cluster.shutdown().await;

@@ -34,6 +34,14 @@ impl Subject {
         let peer_url = format!("http://127.0.0.1:{}", free_port()?);
         Ok(Self { name, command, client_url, peer_url })
     }
+
+    /// The program with its leading arguments.
+    pub(crate) fn command(&self) -> Command {
+        let mut words = self.command.iter();
+        let mut command = Command::new(words.next().cloned().unwrap_or_default());
+        command.args(words);
+        command
+    }
 }
 
 /// A running server on a data directory.
@@ -160,6 +168,6 @@ pub(crate) fn disk_bytes(directory: &Path) -> std::io::Result<u64> {
     Ok(total)
 }
 
-fn free_port() -> std::io::Result<u16> {
+pub(crate) fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

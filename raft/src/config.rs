@@ -91,6 +91,12 @@ pub struct Config {
     /// Make this member the only one, whatever the log says of others: the last resort when a
     /// majority is lost for good. The others must never run again.
     pub force_new_cluster: bool,
+    /// Refuse changes of membership after which too few members would be running.
+    pub strict_reconfig: bool,
+    /// Learners at a time, not counting members that become voters by themselves.
+    pub learners_max: usize,
+    /// Make voters of learners as soon as they have caught up.
+    pub auto_promote: bool,
     pub heartbeat_ms: u64,
     /// The shortest election timeout; the longest is twice as long.
     pub election_ms: u64,
@@ -129,6 +135,9 @@ impl Config {
             nonce: 0,
             members,
             force_new_cluster: false,
+            strict_reconfig: true,
+            learners_max: 1,
+            auto_promote: false,
             heartbeat_ms: HEARTBEAT_MS,
             election_ms: ELECTION_MS,
             store: store::Options::default(),

@@ -9,9 +9,9 @@ use openraft::{AsyncRuntime, Raft, RaftMetrics, ServerState};
 use crate::behind::Behind;
 use crate::error;
 use crate::lessor::Lessor;
-use crate::peer::{Network, removed};
+use crate::peer::{Network, Roster, removed};
 use crate::state_machine::StateMachine;
-use crate::types::{Membership, Types};
+use crate::types::Types;
 use crate::wal::Wal;
 
 pub(crate) struct Watcher<R: AsyncRuntime> {
@@ -20,6 +20,7 @@ pub(crate) struct Watcher<R: AsyncRuntime> {
     pub(crate) behind: Arc<Behind>,
     pub(crate) lessor: Lessor<R>,
     pub(crate) network: Network<R>,
+    pub(crate) roster: Roster,
     pub(crate) member_id: u64,
 }
 
@@ -77,10 +78,8 @@ impl<R: AsyncRuntime> Watcher<R> {
         let membership = now.membership_config.membership();
         self.network.book().follow(membership);
         self.network.keep_links(|id| membership.get_node(&id).is_some());
-        let committed = now.committed_membership_config.membership();
-        let met = committed.nodes().next().is_some();
-        let is_member = |of: &Membership| of.get_node(&self.member_id).is_some();
-        if met && !is_member(committed) && !is_member(membership) {
+        // Not what the membership says: a member that joins reads about times before its own.
+        if self.roster.is_removed(self.member_id) {
             self.behind.failure.set(removed(self.member_id));
         }
     }

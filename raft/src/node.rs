@@ -8,6 +8,7 @@ mod leases;
 mod members;
 mod propose;
 mod start;
+mod transfer;
 
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::lock::Mutex as AsyncMutex;
 use openraft::async_runtime::WatchReceiver;
 use openraft::{AsyncRuntime, Raft, ServerState};
 use openraft_rt_tokio::TokioRuntime;
@@ -41,6 +43,9 @@ use crate::state_machine::StateMachine;
 use crate::types::Types;
 use crate::vfs::Lock;
 use crate::wal::{self, Wal};
+
+pub use members::MembersError;
+use members::Rules;
 
 /// A member of the cluster. Clones share it; it runs until [`Node::shutdown`].
 pub struct Node<R: AsyncRuntime> {
@@ -67,6 +72,10 @@ struct Inner<R: AsyncRuntime> {
     leaders: Leaders<R>,
     heard: Heard<R>,
     snapshots: SnapshotDir,
+    rules: Rules,
+    auto_promote: bool,
+    /// Held by whoever changes the members.
+    changing: AsyncMutex<()>,
     request_timeout: Duration,
     stopping: AtomicBool,
     /// What ends with the node.

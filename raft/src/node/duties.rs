@@ -5,8 +5,8 @@ use api::berthpb::peer_response::Answer;
 use api::berthpb::propose_answer::Fate;
 use api::berthpb::refusal::Reason;
 use api::berthpb::{
-    HashAnswer, HashQuestion, IdentityAnswer, KeepAliveAnswer, ProposeAnswer, ProposeQuestion,
-    ReadIndexAnswer, Refusal, RemainingAnswer,
+    HashAnswer, HashQuestion, IdentityAnswer, KeepAliveAnswer, MembersQuestion, ProposeAnswer,
+    ProposeQuestion, ReadIndexAnswer, Refusal, RemainingAnswer,
 };
 use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
@@ -47,6 +47,10 @@ impl<R: AsyncRuntime> Node<R> {
                 let left = self.remaining_here(question.id).await.map_err(stopped)?;
                 let remaining_s = left.ok_or_else(not_leader)?.unwrap_or(-1);
                 Ok(Answer::Remaining(RemainingAnswer { remaining_s }))
+            }
+            Question::ChangeMembers(MembersQuestion { change: Some(change) }) => {
+                let answer = self.change_members_here(&change).await.map_err(stopped)?;
+                Ok(Answer::ChangeMembers(answer))
             }
             Question::Hash(question) => Ok(Answer::Hash(self.hash_for(question))),
             _ => Err(refusal(Reason::NotUnderstood, "no question that is known".to_owned())),

@@ -55,24 +55,38 @@ impl<R: AsyncRuntime> Node<R> {
 
     /// `None`: this member's clock does not count.
     pub(super) async fn keep_alive_here(&self, id: i64) -> Result<Option<Option<i64>>, Error> {
-        let ttl_s = match self.inner.lessor.keep_alive(id).await {
-            Err(Error::NoLeader) => return Ok(None),
-            renewed => renewed?,
+        let renewed = match self.renew(id).await? {
+            // Whoever asks may have seen a grant that this member has yet to apply.
+            Some(None) => {
+                self.inner.barrier.pass::<R>().await?;
+                self.renew(id).await?
+            }
+            renewed => renewed,
         };
         // A leader that was replaced and does not know it yet must not promise anything.
-        self.confirm_leadership(ttl_s).await
+        self.confirm_leadership(renewed).await
+    }
+
+    async fn renew(&self, id: i64) -> Result<Option<Option<i64>>, Error> {
+        match self.inner.lessor.keep_alive(id).await {
+            Err(Error::NoLeader) => Ok(None),
+            renewed => renewed.map(Some),
+        }
     }
 
     pub(super) async fn remaining_here(&self, id: i64) -> Result<Option<Option<i64>>, Error> {
-        if !self.inner.lessor.is_leading() {
-            return Ok(None);
-        }
-        self.confirm_leadership(self.inner.lessor.remaining(id)).await
+        // As above: what was granted has to be applied first.
+        self.inner.barrier.pass::<R>().await?;
+        let leads = self.inner.lessor.is_leading();
+        self.confirm_leadership(leads.then(|| self.inner.lessor.remaining(id))).await
     }
 
-    async fn confirm_leadership<T>(&self, answer: T) -> Result<Option<T>, Error> {
+    async fn confirm_leadership<T>(&self, answer: Option<T>) -> Result<Option<T>, Error> {
+        if answer.is_none() {
+            return Ok(None);
+        }
         self.inner.barrier.pass::<R>().await?;
-        Ok(self.inner.lessor.is_leading().then_some(answer))
+        Ok(answer.filter(|_| self.inner.lessor.is_leading()))
     }
 
     /// Asks the leader, until another leads; `None`: it gave no answer.

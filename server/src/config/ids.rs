@@ -18,6 +18,17 @@ pub fn member_id(peer_urls: &[Url], token: &str) -> u64 {
     first_eight(sha)
 }
 
+/// The id of a member that is added at `unix_s` to a cluster that runs: its sorted peer URLs and the
+/// time, in place of a token.
+pub fn added_member_id(peer_urls: &[String], unix_s: u64) -> u64 {
+    let mut sha = Sha1::new();
+    for url in peer_urls {
+        sha.update(url);
+    }
+    sha.update(unix_s.to_string());
+    first_eight(sha)
+}
+
 /// The id of the cluster: the ids of its initial members, ascending.
 pub fn cluster_id(member_ids: &[u64]) -> u64 {
     let mut ids = member_ids.to_vec();

@@ -32,7 +32,7 @@ pub use auth_token::{AuthToken, JwtSettings};
 pub use cluster::{InitialCluster, Member};
 pub use compaction::AutoCompaction;
 pub use help::{FLAGS_HINT, text as help};
-pub use ids::{cluster_id, member_id};
+pub use ids::{added_member_id, cluster_id, member_id};
 pub use settings::{Addresses, Limits, LogSettings, Notice, Settings};
 pub use tls::{
     AllowedNames, CIPHER_SUITES, Certificate, CertificateFiles, ClientTlsSettings, PeerTlsSettings,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::auth_token::{self, AuthToken};
 use super::cluster::{self, Member};
-use super::settings::{Addresses, Limits, LogSettings};
+use super::settings::{Addresses, Limits, LogSettings, Membership};
 use super::urls::{self, Url};
 use super::values::Values;
 use super::{Invocation, table};
@@ -96,6 +96,15 @@ impl Reader<'_> {
         let members = cluster::parse(&initial, &self.values.get("initial-cluster-token"))?;
         let id = cluster::local(&members, name, &addresses.advertise_peer)?.id;
         Ok((members, id))
+    }
+
+    pub(super) fn membership(&self) -> Membership {
+        Membership {
+            strict_reconfig: self.flag("strict-reconfig-check"),
+            learners_max: self.number32("max-learners"),
+            auto_promote: self.flag("auto-promote-learners"),
+            serve_learner_reads: self.flag("serve-learner-reads"),
+        }
     }
 
     pub(super) fn data_dir(&self, name: &str, invocation: &Invocation) -> PathBuf {

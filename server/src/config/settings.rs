@@ -24,6 +24,7 @@ pub struct Settings {
     pub new_cluster: bool,
     /// Make this member the only one, whatever its log says.
     pub force_new_cluster: bool,
+    pub membership: Membership,
     pub data_dir: PathBuf,
     pub wal_dir: Option<PathBuf>,
     pub addresses: Addresses,
@@ -63,6 +64,15 @@ impl Addresses {
     pub fn for_clients(&self) -> impl Iterator<Item = &Url> {
         self.listen_client.iter().chain(&self.listen_client_http).chain(&self.listen_metrics)
     }
+}
+
+/// What is allowed of changes of members, and to learners.
+#[derive(Clone, Copy, Debug)]
+pub struct Membership {
+    pub strict_reconfig: bool,
+    pub learners_max: u32,
+    pub auto_promote: bool,
+    pub serve_learner_reads: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -122,6 +132,7 @@ impl Settings {
             members,
             new_cluster: values.get("initial-cluster-state") == "new",
             force_new_cluster: reader.flag("force-new-cluster"),
+            membership: reader.membership(),
             data_dir,
             wal_dir: Some(values.get("wal-dir")).filter(|dir| !dir.is_empty()).map(PathBuf::from),
             client_tls,

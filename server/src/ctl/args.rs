@@ -89,6 +89,11 @@ pub(super) enum Verb {
         #[command(subcommand)]
         verb: MemberVerb,
     },
+    /// Transfers leadership to another etcd cluster member.
+    MoveLeader {
+        /// the new leader's id, hexadecimal
+        id: Vec<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,21 +1,154 @@
-//! member list.
+//! member add, list, promote, remove, update; move-leader.
 
-use api::etcdserverpb::MemberListRequest;
-use clap::Subcommand;
+use api::etcdserverpb::{
+    Member, MemberAddRequest, MemberAddResponse, MemberListRequest, MemberPromoteRequest,
+    MemberRemoveRequest, MemberUpdateRequest, MoveLeaderRequest, ResponseHeader, StatusRequest,
+};
+use clap::{Args, Subcommand};
 
 use super::args::Format;
 use super::connect::Session;
-use super::failure::Outcome;
+use super::failure::{Failure, Outcome};
 use super::output::{fields, json, simple, table};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum MemberVerb {
+    /// Adds a member into the cluster
+    Add(Add),
     /// Lists all members in the cluster
     List,
+    /// Promotes a non-voting member in the cluster
+    Promote {
+        /// its id, hexadecimal
+        id: Vec<String>,
+    },
+    /// Removes a member from the cluster
+    Remove {
+        /// its id, hexadecimal
+        id: Vec<String>,
+    },
+    /// Updates a member in the cluster
+    Update {
+        /// its id, hexadecimal
+        id: Vec<String>,
+        /// comma separated peer URLs for the updated member
+        #[arg(long, value_delimiter = ',')]
+        peer_urls: Vec<String>,
+    },
 }
 
-pub(super) async fn member(verb: &MemberVerb, session: &mut Session) -> Outcome {
-    let MemberVerb::List = verb;
+#[derive(Debug, Args)]
+pub(super) struct Add {
+    /// the new member's name
+    name: Vec<String>,
+    /// comma separated peer URLs for the new member
+    #[arg(long, value_delimiter = ',')]
+    peer_urls: Vec<String>,
+    /// indicates if the new member is raft learner
+    #[arg(long)]
+    learner: bool,
+}
+
+pub(super) async fn member(verb: MemberVerb, session: &mut Session) -> Outcome {
+    match verb {
+        MemberVerb::Add(new) => add(new, session).await,
+        MemberVerb::List => list(session).await,
+        MemberVerb::Promote { id } => promote(member_id(&id)?, session).await,
+        MemberVerb::Remove { id } => remove(member_id(&id)?, session).await,
+        MemberVerb::Update { id, peer_urls } => update(member_id(&id)?, peer_urls, session).await,
+    }
+}
+
+/// One id, as etcdctl writes it.
+fn member_id(words: &[String]) -> Result<u64, Failure> {
+    let [id] = words else { return Err(Failure::bad_args("member ID is not provided")) };
+    u64::from_str_radix(id, 16).map_err(|_| {
+        Failure::bad_args(format!("bad member ID arg ({id:?} is no number), expecting ID in Hex"))
+    })
+}
+
+async fn add(new: Add, session: &Session) -> Outcome {
+    let [name] = new.name.as_slice() else {
+        return Err(Failure::bad_args("member name not provided"));
+    };
+    if new.peer_urls.is_empty() {
+        return Err(Failure::bad_args("member peer urls not provided"));
+    }
+    let mut client = session.cluster().await?;
+    let request = MemberAddRequest { peer_urls: new.peer_urls.clone(), is_learner: new.learner };
+    let answer = session.call(client.member_add(request)).await?;
+    match session.out.format {
+        Format::Json => json::print(&json::object([
+            ("header", json::header(answer.header.as_ref())),
+            ("member", answer.member.as_ref().map(json::member).unwrap_or_default()),
+            ("members", answer.members.iter().map(json::member).collect()),
+        ])),
+        _ => print_added(&answer, name, &new.peer_urls),
+    }
+    Ok(())
+}
+
+/// What the new member is to be started with comes along.
+fn print_added(answer: &MemberAddResponse, name: &str, peer_urls: &[String]) {
+    let id = answer.member.as_ref().map_or(0, |member| member.id);
+    println!("Member {id:16x} added to cluster {:16x}", cluster(answer.header.as_ref()));
+    let entries = |member: &Member| {
+        let name = if member.id == id { name.to_owned() } else { member.name.clone() };
+        member.peer_urls.iter().map(move |url| format!("{name}={url}")).collect::<Vec<_>>()
+    };
+    let all: Vec<String> = answer.members.iter().flat_map(entries).collect();
+    println!("\nETCD_NAME={name:?}");
+    println!("ETCD_INITIAL_CLUSTER={:?}", all.join(","));
+    println!("ETCD_INITIAL_ADVERTISE_PEER_URLS={:?}", peer_urls.join(","));
+    println!("ETCD_INITIAL_CLUSTER_STATE=\"existing\"");
+}
+
+async fn promote(id: u64, session: &Session) -> Outcome {
+    let mut client = session.cluster().await?;
+    let answer = session.call(client.member_promote(MemberPromoteRequest { id })).await?;
+    print_changed("promoted in", id, answer.header.as_ref(), &answer.members, session);
+    Ok(())
+}
+
+async fn remove(id: u64, session: &Session) -> Outcome {
+    let mut client = session.cluster().await?;
+    let answer = session.call(client.member_remove(MemberRemoveRequest { id })).await?;
+    print_changed("removed from", id, answer.header.as_ref(), &answer.members, session);
+    Ok(())
+}
+
+async fn update(id: u64, peer_urls: Vec<String>, session: &Session) -> Outcome {
+    if peer_urls.is_empty() {
+        return Err(Failure::bad_args("member peer urls not provided"));
+    }
+    let mut client = session.cluster().await?;
+    let request = MemberUpdateRequest { id, peer_urls };
+    let answer = session.call(client.member_update(request)).await?;
+    print_changed("updated in", id, answer.header.as_ref(), &answer.members, session);
+    Ok(())
+}
+
+fn print_changed(
+    what: &str,
+    id: u64,
+    header: Option<&ResponseHeader>,
+    members: &[Member],
+    session: &Session,
+) {
+    match session.out.format {
+        Format::Json => json::print(&json::object([
+            ("header", json::header(header)),
+            ("members", members.iter().map(json::member).collect()),
+        ])),
+        _ => println!("Member {id:16x} {what} cluster {:16x}", cluster(header)),
+    }
+}
+
+fn cluster(header: Option<&ResponseHeader>) -> u64 {
+    header.map_or(0, |header| header.cluster_id)
+}
+
+async fn list(session: &mut Session) -> Outcome {
     let mut client = session.cluster().await?;
     let request = MemberListRequest { linearizable: true };
     let response = session.call(client.member_list(request)).await?;
@@ -36,4 +169,26 @@ pub(super) async fn member(verb: &MemberVerb, session: &mut Session) -> Outcome 
         ),
     }
     Ok(())
+}
+
+/// Asks the endpoint that leads.
+pub(super) async fn move_leader(words: &[String], session: &Session) -> Outcome {
+    let [target] = words else {
+        return Err(Failure::bad_args("move-leader command needs 1 argument"));
+    };
+    let target_id = u64::from_str_radix(target, 16)
+        .map_err(|_| Failure::bad_args(format!("{target:?} is no member id, expecting Hex")))?;
+    let endpoints = session.each_endpoint(false).await?;
+    for endpoint in &endpoints {
+        let mut client = session.maintenance_of(endpoint).await?;
+        let status = session.call(client.status(StatusRequest {})).await?;
+        let own = status.header.as_ref().map_or(0, |header| header.member_id);
+        if own != status.leader {
+            continue;
+        }
+        session.call(client.move_leader(MoveLeaderRequest { target_id })).await?;
+        println!("Leadership transferred from {own:x} to {target_id:x}");
+        return Ok(());
+    }
+    Err(Failure::bad_args(format!("no leader endpoint given at [{}]", endpoints.join(" "))))
 }

@@ -85,7 +85,8 @@ async fn execute(ctl: Ctl) -> Outcome {
         Verb::User { verb } => user::user(verb, &mut session).await,
         Verb::Role { verb } => role::role(verb, &mut session).await,
         Verb::Auth { verb } => auth::auth(&verb, &mut session).await,
-        Verb::Member { verb } => member::member(&verb, &mut session).await,
+        Verb::Member { verb } => member::member(verb, &mut session).await,
+        Verb::MoveLeader { id } => member::move_leader(&id, &session).await,
     }
 }
 

@@ -1,18 +1,21 @@
-//! The Cluster service: who the members are. Changing them is not supported yet, but what etcd
-//! would refuse anyway is refused in its words.
+//! The Cluster service: who the members are, and changing that.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use api::berthpb::members_question::Change;
+use api::berthpb::{AddMember, PromoteMember, RemoveMember, UpdateMember};
 use api::etcdserverpb::cluster_server::Cluster as ClusterService;
 use api::etcdserverpb::{
     Member, MemberAddRequest, MemberAddResponse, MemberListRequest, MemberListResponse,
     MemberPromoteRequest, MemberPromoteResponse, MemberRemoveRequest, MemberRemoveResponse,
     MemberUpdateRequest, MemberUpdateResponse, ResponseHeader,
 };
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use super::Context;
 use super::errors::Error;
-
-const UNSUPPORTED: &str = "berth: changing the members of a cluster is not supported yet";
+use crate::config;
 
 #[derive(Clone)]
 pub(super) struct Cluster {
@@ -25,31 +28,32 @@ impl ClusterService for Cluster {
         &self,
         request: Request<MemberAddRequest>,
     ) -> Result<Response<MemberAddResponse>, Status> {
-        let urls = &request.get_ref().peer_urls;
-        if urls.is_empty() || urls.iter().any(|url| !is_peer_url(url)) {
-            return Err(Error::MemberUrlsInvalid.into());
-        }
-        self.context.require_admin(request.metadata())?;
-        self.check_new(urls)?;
-        Err(Error::Unsupported(UNSUPPORTED).into())
+        let peer_urls = peer_urls(&request.get_ref().peer_urls)?;
+        let is_learner = request.get_ref().is_learner;
+        let id = new_id(&peer_urls);
+        let add = Change::Add(AddMember { peer_urls, is_learner, id });
+        let members = self.change(request.metadata(), add).await?;
+        let member = members.iter().find(|member| member.id == id).cloned();
+        Ok(Response::new(MemberAddResponse { header: self.header(), member, members }))
     }
 
     async fn member_remove(
         &self,
         request: Request<MemberRemoveRequest>,
     ) -> Result<Response<MemberRemoveResponse>, Status> {
-        self.context.require_admin(request.metadata())?;
-        self.member(request.get_ref().id)?;
-        Err(Error::Unsupported(UNSUPPORTED).into())
+        let remove = Change::Remove(RemoveMember { id: request.get_ref().id });
+        let members = self.change(request.metadata(), remove).await?;
+        Ok(Response::new(MemberRemoveResponse { header: self.header(), members }))
     }
 
     async fn member_update(
         &self,
         request: Request<MemberUpdateRequest>,
     ) -> Result<Response<MemberUpdateResponse>, Status> {
-        self.context.require_admin(request.metadata())?;
-        self.member(request.get_ref().id)?;
-        Err(Error::Unsupported(UNSUPPORTED).into())
+        let peer_urls = peer_urls(&request.get_ref().peer_urls)?;
+        let update = Change::Update(UpdateMember { id: request.get_ref().id, peer_urls });
+        let members = self.change(request.metadata(), update).await?;
+        Ok(Response::new(MemberUpdateResponse { header: self.header(), members }))
     }
 
     async fn member_list(
@@ -58,42 +62,48 @@ impl ClusterService for Cluster {
     ) -> Result<Response<MemberListResponse>, Status> {
         self.context.barrier(!request.get_ref().linearizable).await?;
         self.context.require_user(request.metadata())?;
-        // etcd gives no revision here.
-        let mut header = ResponseHeader::default();
-        self.context.fill_without_revision(&mut header);
-        Ok(Response::new(MemberListResponse { header: Some(header), members: self.members() }))
+        let members = self.context.node().members();
+        Ok(Response::new(MemberListResponse { header: self.header(), members }))
     }
 
     async fn member_promote(
         &self,
         request: Request<MemberPromoteRequest>,
     ) -> Result<Response<MemberPromoteResponse>, Status> {
-        self.context.require_admin(request.metadata())?;
-        let member = self.member(request.get_ref().id)?;
-        if !member.is_learner {
-            return Err(Error::MemberNotLearner.into());
-        }
-        Err(Error::Unsupported(UNSUPPORTED).into())
+        let promote = Change::Promote(PromoteMember { id: request.get_ref().id });
+        let members = self.change(request.metadata(), promote).await?;
+        Ok(Response::new(MemberPromoteResponse { header: self.header(), members }))
     }
 }
 
 impl Cluster {
-    fn members(&self) -> Vec<Member> {
-        self.context.node().members()
+    async fn change(&self, metadata: &MetadataMap, change: Change) -> Result<Vec<Member>, Error> {
+        self.context.require_admin(metadata)?;
+        Ok(self.context.node().change_members(change).await?)
     }
 
-    fn member(&self, id: u64) -> Result<Member, Error> {
-        let found = self.members().into_iter().find(|member| member.id == id);
-        found.ok_or_else(|| store::Error::MemberNotFound.into())
+    /// etcd gives no revision here.
+    fn header(&self) -> Option<ResponseHeader> {
+        let mut header = ResponseHeader::default();
+        self.context.fill_without_revision(&mut header);
+        Some(header)
     }
+}
 
-    fn check_new(&self, urls: &[String]) -> Result<(), Error> {
-        let taken = |member: &Member| member.peer_urls.iter().any(|url| urls.contains(url));
-        if self.members().iter().any(taken) {
-            return Err(Error::PeerUrlsExist);
-        }
-        Ok(())
+/// An id as etcd makes them: of the addresses and the time.
+fn new_id(peer_urls: &[String]) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    config::added_member_id(peer_urls, now)
+}
+
+/// The addresses, sorted as etcd keeps them.
+fn peer_urls(texts: &[String]) -> Result<Vec<String>, Error> {
+    if texts.is_empty() || !texts.iter().all(|url| is_peer_url(url)) {
+        return Err(Error::MemberUrlsInvalid);
     }
+    let mut urls: Vec<String> = texts.iter().map(|url| url.trim().to_owned()).collect();
+    urls.sort();
+    Ok(urls)
 }
 
 /// As etcd takes them: a scheme, a host and a port, and no path; or a socket's path.

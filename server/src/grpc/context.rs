@@ -19,6 +19,8 @@ pub struct Options {
     pub request_bytes_max: usize,
     /// Bytes of live data above which writes are refused; `None`: no quota.
     pub quota_bytes: Option<u64>,
+    /// Learners answer linearizable ranges too.
+    pub serve_learner_reads: bool,
     /// Cost of hashing a password: 2 to the power of it.
     pub bcrypt_cost: u32,
 }
@@ -62,6 +64,10 @@ impl Context {
     /// Largest message that a client may send.
     pub fn message_bytes_max(&self) -> usize {
         self.shared.options.request_bytes_max.saturating_add(MESSAGE_OVERHEAD_BYTES)
+    }
+
+    pub fn serve_learner_reads(&self) -> bool {
+        self.shared.options.serve_learner_reads
     }
 
     pub fn quota_bytes(&self) -> Option<u64> {

@@ -41,8 +41,10 @@ pub enum Error {
     NoPasswordUser,
     PasswordTooLong,
     MemberUrlsInvalid,
-    PeerUrlsExist,
-    MemberNotLearner,
+    /// Why the members stay as they are.
+    Members(raft::MembersError),
+    /// Only the leader can do this.
+    NotLeader,
     BadLeaderTransferee,
     WrongDowngradeVersion,
     InvalidDowngradeTarget,
@@ -50,8 +52,6 @@ pub enum Error {
     UnknownMethod,
     StreamWithSort,
     StreamWithRevisionFilters,
-    /// What berth does not do yet.
-    Unsupported(&'static str),
     /// A task of ours ended before its time; the message is for people.
     Internal(String),
 }
@@ -68,11 +68,21 @@ impl From<raft::Error> for Error {
     }
 }
 
+impl From<raft::MembersError> for Error {
+    fn from(error: raft::MembersError) -> Self {
+        match error {
+            raft::MembersError::Raft(error) => Error::Raft(error),
+            error => Error::Members(error),
+        }
+    }
+}
+
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         match error {
             Error::Store(error) => of_store(&error),
             Error::Raft(error) => of_raft(&error),
+            Error::Members(error) => of_members(&error),
             error => of_edge(error),
         }
     }
@@ -166,6 +176,33 @@ fn of_raft(error: &raft::Error) -> Status {
     Status::new(code, text)
 }
 
+fn of_members(error: &raft::MembersError) -> Status {
+    use raft::MembersError as E;
+    let (code, text) = match error {
+        E::NotFound => (Code::NotFound, "etcdserver: member not found"),
+        E::IdExists => (Code::FailedPrecondition, "etcdserver: member ID already exist"),
+        E::PeerUrlsExist => (Code::FailedPrecondition, "etcdserver: Peer URLs already exists"),
+        E::NotLearner => {
+            (Code::FailedPrecondition, "etcdserver: can only promote a learner member")
+        }
+        E::NotReady => (
+            Code::FailedPrecondition,
+            "etcdserver: can only promote a learner member which is in sync with leader",
+        ),
+        E::TooManyLearners => {
+            (Code::FailedPrecondition, "etcdserver: too many learner members in cluster")
+        }
+        E::NotEnoughStarted => (
+            Code::FailedPrecondition,
+            "etcdserver: re-configuration failed due to not enough started members",
+        ),
+        E::Unhealthy => (Code::Unavailable, "etcdserver: unhealthy cluster"),
+        // The enum may grow.
+        _ => (Code::Unknown, "etcdserver: the members stay as they are"),
+    };
+    Status::new(code, text)
+}
+
 fn of_edge(error: Error) -> Status {
     let (code, text) = match error {
         Error::RequestTooLarge => (Code::InvalidArgument, "etcdserver: request is too large"),
@@ -187,10 +224,7 @@ fn of_edge(error: Error) -> Status {
         Error::MemberUrlsInvalid => {
             (Code::InvalidArgument, "etcdserver: given member URLs are invalid")
         }
-        Error::PeerUrlsExist => (Code::FailedPrecondition, "etcdserver: Peer URLs already exists"),
-        Error::MemberNotLearner => {
-            (Code::FailedPrecondition, "etcdserver: can only promote a learner member")
-        }
+        Error::NotLeader => (Code::FailedPrecondition, "etcdserver: not leader"),
         Error::BadLeaderTransferee => {
             (Code::FailedPrecondition, "etcdserver: bad leader transferee")
         }
@@ -207,7 +241,6 @@ fn of_edge(error: Error) -> Status {
         Error::StreamWithRevisionFilters => {
             (Code::Unimplemented, "RangeStream does not support revision filters")
         }
-        Error::Unsupported(what) => (Code::Unimplemented, what),
         error => return of_sizes(error),
     };
     Status::new(code, text)

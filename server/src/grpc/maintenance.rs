@@ -101,16 +101,22 @@ impl MaintenanceService for Maintenance {
         Ok(Response::new(snapshot_stream::start(backup, bytes_expected)))
     }
 
-    /// With one member there is nobody to move it to.
+    /// Answered by the leader alone, once the other leads.
     async fn move_leader(
         &self,
         request: Request<MoveLeaderRequest>,
     ) -> Result<Response<MoveLeaderResponse>, Status> {
         self.context.require_admin(request.metadata())?;
-        if request.get_ref().target_id != self.context.member_id() {
+        let node = self.context.node();
+        if node.leader() != Some(self.context.member_id()) {
+            return Err(Error::NotLeader.into());
+        }
+        let target = request.get_ref().target_id;
+        if !node.is_voter(target) {
             return Err(Error::BadLeaderTransferee.into());
         }
-        // It leads already. etcd gives no header here.
+        node.transfer_leader(target).await.map_err(Error::from)?;
+        // etcd gives no header here.
         Ok(Response::new(MoveLeaderResponse::default()))
     }
 

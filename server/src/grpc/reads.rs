@@ -17,6 +17,9 @@ impl Context {
     /// Waits, unless `serializable`, until the state shows everything acknowledged so far.
     pub(super) async fn barrier(&self, serializable: bool) -> Result<(), Error> {
         if !serializable {
+            if self.node().is_learner() && !self.serve_learner_reads() {
+                return Err(Error::NotSupportedForLearner);
+            }
             self.node().linearizable().await?;
         }
         Ok(())

@@ -29,6 +29,7 @@ pub(super) async fn home(quota_bytes: Option<u64>) -> Home {
         member_id: 1,
         request_bytes_max: 1536 << 10,
         quota_bytes,
+        serve_learner_reads: false,
         bcrypt_cost: 4,
     };
     Home { context: Context::new(node, options, tokens), _dir: dir }

@@ -56,7 +56,10 @@ impl<'a> Cycle<'a> {
             match trouble {
                 Trouble::Lasting(failure) => return failure,
                 Trouble::Moved if moved == MOVED_MAX => return moved_by_others(),
-                Trouble::Moved => moved += 1,
+                Trouble::Moved => {
+                    moved += 1;
+                    tracing::warn!("the checkpoint has moved meanwhile and is read again");
+                }
                 Trouble::Compacted => {}
                 Trouble::Passing(error) => {
                     tracing::warn!(error, "the mirror waits and connects again");

@@ -1,6 +1,7 @@
 //! The flags, as etcdctl's make-mirror spells them where it has them.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
@@ -16,7 +17,7 @@ const TXN_OPS: u32 = 128;
 
 /// Keeps a live copy of one cluster's keys in another.
 ///
-/// Credentials and timeouts without `dest` are for the source.
+/// Credentials, TLS files and timeouts without `dest` are for the source.
 #[derive(Debug, Parser)]
 #[command(name = "berth mirror", disable_version_flag = true)]
 pub(super) struct Mirror {
@@ -63,6 +64,22 @@ struct Destination {
     /// password at the destination (then --dest-user holds the name alone)
     #[arg(long, value_name = "PASSWORD")]
     dest_password: Option<String>,
+    /// verify certificates of the destination's servers using this CA bundle
+    #[arg(long, value_name = "FILE")]
+    dest_cacert: Option<PathBuf>,
+    /// identify this client at the destination using this TLS certificate file
+    #[arg(long, value_name = "FILE")]
+    dest_cert: Option<PathBuf>,
+    /// identify this client at the destination using this TLS key file
+    #[arg(long, value_name = "FILE")]
+    dest_key: Option<PathBuf>,
+    /// skip verification of the destination's certificates (CAUTION: anybody may then pose as it)
+    #[arg(long)]
+    dest_insecure_skip_tls_verify: bool,
+    /// disable transport security for endpoints of the destination that name no scheme
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = true,
+        default_missing_value = "true", action = clap::ArgAction::Set)]
+    dest_insecure_transport: bool,
 }
 
 impl Mirror {
@@ -84,10 +101,16 @@ impl Mirror {
 
     /// How to reach the destination.
     pub(super) fn destination(&self) -> Global {
+        let own = &self.destination;
         Global {
             endpoints: self.to.clone(),
-            user: self.destination.dest_user.clone(),
-            password: self.destination.dest_password.clone(),
+            user: own.dest_user.clone(),
+            password: own.dest_password.clone(),
+            cacert: own.dest_cacert.clone(),
+            cert: own.dest_cert.clone(),
+            key: own.dest_key.clone(),
+            insecure_skip_tls_verify: own.dest_insecure_skip_tls_verify,
+            insecure_transport: own.dest_insecure_transport,
             ..self.source()
         }
     }
@@ -147,12 +170,24 @@ mod tests {
         // Proves that the two sides do not share endpoints or credentials, and which prefix goes
         // where.
         command().debug_assert();
-        let mirror = parse(&["--from=a:1,b:2", "--user=u:p", "--dest-user=v:q", "--prefix=p/"]);
+        let mirror = parse(&[
+            "--from=a:1,b:2",
+            "--user=u:p",
+            "--cacert=from.crt",
+            "--insecure-skip-tls-verify",
+            "--dest-user=v:q",
+            "--dest-cert=to.crt",
+            "--prefix=p/",
+        ]);
         let mirror = mirror.unwrap();
         assert_eq!(mirror.source().endpoints, ["a:1", "b:2"]);
         assert_eq!(mirror.destination().endpoints, ["127.0.0.1:2379"]);
         assert_eq!(mirror.source().user.unwrap(), "u:p");
         assert_eq!(mirror.destination().user.unwrap(), "v:q");
+        assert_eq!(mirror.destination().cacert, None);
+        assert_eq!(mirror.destination().cert, Some("to.crt".into()));
+        assert!(!mirror.destination().insecure_skip_tls_verify);
+        assert_eq!(mirror.source().cert, None);
         assert_eq!(mirror.mapping(), Mapping::new(b"p/", b"p/"));
         let bare = parse(&["--from=a:1", "--prefix=p/", "--no-dest-prefix"]).unwrap();
         assert_eq!(bare.mapping(), Mapping::new(b"p/", b""));

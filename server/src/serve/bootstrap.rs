@@ -54,8 +54,16 @@ pub(super) async fn identify(
 /// Whoever of the others runs already must be of the same new cluster, and must not have met this
 /// member before: then it has lost its disk.
 async fn check_new(settings: &Settings, transport: &Arc<dyn Transport>) -> Result<(), String> {
-    for (urls, answer) in ask_others(settings, transport).await {
+    let answers = ask_others(settings, transport).await;
+    let strange = answers.iter().filter(|(_, it)| it.cluster_id != settings.cluster_id).count();
+    // One stranger who begins at the same time is its own problem.
+    let outnumbered = strange > (settings.members.len() - 1) / 2;
+    for (urls, answer) in answers {
         if answer.cluster_id != settings.cluster_id {
+            if !outnumbered && !is_formed(&answer) {
+                tracing::warn!(urls, "a member of another cluster is at this address");
+                continue;
+            }
             return Err(format!(
                 "{urls} is of cluster {:x}, and this member would begin cluster {:x}: its \
                  --initial-cluster or --initial-cluster-token differs, or it should join with \
@@ -82,6 +90,11 @@ async fn check_new(settings: &Settings, transport: &Arc<dyn Transport>) -> Resul
         }
     }
     Ok(())
+}
+
+/// Whether somebody led it: only then have its members told where their clients reach them.
+fn is_formed(answer: &IdentityAnswer) -> bool {
+    answer.members.iter().any(|member| !member.client_urls.is_empty())
 }
 
 /// The cluster as one of its members describes it.

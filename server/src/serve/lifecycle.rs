@@ -191,6 +191,7 @@ fn grpc_options(settings: &Settings) -> grpc::Options {
         member_id: settings.member_id,
         request_bytes_max: settings.limits.request_bytes_max as usize,
         quota_bytes: settings.limits.quota_bytes,
+        serve_learner_reads: settings.membership.serve_learner_reads,
         bcrypt_cost: settings.bcrypt_cost,
     }
 }
@@ -225,6 +226,9 @@ fn node_config(settings: &Settings, metrics: &Metrics, tokens: &grpc::Tokens) ->
     );
     config.nonce = rand::random();
     config.force_new_cluster = settings.force_new_cluster;
+    config.strict_reconfig = settings.membership.strict_reconfig;
+    config.learners_max = settings.membership.learners_max as usize;
+    config.auto_promote = settings.membership.auto_promote;
     config.wal_dir = settings.wal_dir();
     config.heartbeat_ms = settings.heartbeat_ms;
     config.election_ms = settings.election_ms;

@@ -188,13 +188,15 @@ async fn load(clients: Clients, seed: u64, stop: Arc<AtomicBool>) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_done_twice_when_either_end_is_killed() {
-    // Proves that after kills of the mirror and of the destination under load every key has its
-    // last value and as many versions as at the source: each write was done there exactly once.
+    // Proves that after kills of the mirror and of the destination under load, and with a second
+    // mirror that should not be there, every key has its last value and as many versions as at the
+    // source: each write was done there exactly once.
     let seed = env_number("BERTH_MIRROR_SEED", 1);
     let from = Server::start(Program::etcd(), &[]).await;
     let mut to = Server::start(subject!(), &[]).await;
     let mut mirror = Mirror::start(&from, &to, &[]);
     mirror.says("everything is copied").await;
+    let intruder = Mirror::start(&from, &to, &[]);
     let stop = Arc::new(AtomicBool::new(false));
     let loads: Vec<_> =
         (0..3).map(|n| tokio::spawn(load(from.clients(), seed * 3 + n, stop.clone()))).collect();
@@ -216,6 +218,7 @@ async fn nothing_is_lost_or_done_twice_when_either_end_is_killed() {
         revisions += load.await.unwrap();
     }
     equal(&from, &to, &mirror, true).await;
+    drop(intruder);
     let copies = mirror.log().matches("copying everything").count();
     assert_eq!(copies, 1, "only the first start copied everything:\n{}", mirror.log());
     println!("seed {seed}: about {revisions} revisions");
@@ -233,16 +236,16 @@ async fn a_compacted_source_is_copied_again() {
     }
     let mut mirror = Mirror::start(&from, &to, &[]);
     equal(&from, &to, &mirror, true).await;
-    for _ in 0..3 {
+    for round in 0..3_u8 {
         mirror.kill();
         let mut revision = 0;
-        for n in 0..100 {
-            txn(&clients, vec![delete_op(format!("k{:03}", n * 3))]).await;
-            revision = put(&clients, format!("n{n:03}"), vec![b'w'; 10_000], 0).await;
+        for n in 0..100_u32 {
+            txn(&clients, vec![delete_op(format!("k{:03}", n * 3 + u32::from(round)))]).await;
+            revision = put(&clients, format!("n{n:03}"), vec![round; 10_000], 0).await;
         }
         let compaction = CompactionRequest { revision, physical: true };
         done(clients.clone().kv.compact(compaction)).await;
-        put(&clients, "after".into(), vec![1], 0).await;
+        put(&clients, "after".into(), vec![round], 0).await;
         mirror.restart();
         // In the middle of it, sometimes.
         tokio::time::sleep(Duration::from_millis(rand::rng().random_range(20..120))).await;

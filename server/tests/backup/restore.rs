@@ -1,5 +1,6 @@
 //! `berth snapshot status` and `berth snapshot restore` of what Debian's etcdctl saved.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,13 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use api::etcdserverpb::{
-    AuthUserAddRequest, AuthUserListRequest, CompactionRequest, LeaseGrantRequest,
-    LeaseTimeToLiveRequest, MemberListRequest,
+    AuthUserAddRequest, AuthUserListRequest, CompactionRequest, HashKvRequest, LeaseGrantRequest,
+    LeaseTimeToLiveRequest, MemberListRequest, PutRequest, StatusRequest,
 };
+use futures::future::join_all;
 use rand::Rng;
 use testkit::{Clients, Server, bounded, subject};
 
-use crate::tool::{berth, done, everything, put, restore_args, save, watch};
+use crate::tool::{berth, cluster_flags, done, everything, put, restore_args, save, watch};
 
 const LEASE: i64 = 77;
 const LEASE_TTL_S: i64 = 3_600;
@@ -22,18 +24,14 @@ const LEASE_TTL_S: i64 = 3_600;
 /// How often a restore is killed.
 const KILLS: u64 = 8;
 
-/// Writes and deletes until told to stop, behind a compaction now and then.
+/// Writes until told to stop.
 async fn write_on(clients: Clients, stop: Arc<AtomicBool>) {
     for n in 0..1_000_000_u64 {
         if stop.load(Ordering::Relaxed) {
             return;
         }
         let lease = if n.is_multiple_of(7) { LEASE } else { 0 };
-        let revision = put(&clients, format!("k{}", n % 50), vec![b'v'; 100], lease).await;
-        if n == 100 {
-            let compaction = CompactionRequest { revision: revision - 20, physical: false };
-            done(clients.clone().kv.compact(compaction)).await;
-        }
+        put(&clients, format!("k{}", n % 50), vec![b'v'; 100], lease).await;
     }
 }
 
@@ -49,9 +47,13 @@ async fn saved_under_writes(dir: &Path) -> (Server, PathBuf) {
     let stop = Arc::new(AtomicBool::new(false));
     let writers: Vec<_> =
         (0..4).map(|_| tokio::spawn(write_on(server.clients(), stop.clone()))).collect();
-    while everything(&clients, 0).await.1 < 500 {
+    let mut revision = 0;
+    while revision < 500 {
         tokio::time::sleep(Duration::from_millis(10)).await;
+        revision = everything(&clients, 0).await.1;
     }
+    let compaction = CompactionRequest { revision: revision - 100, physical: false };
+    done(clients.clone().kv.compact(compaction)).await;
     let file = save(&server, dir).await;
     stop.store(true, Ordering::Relaxed);
     for writer in writers {
@@ -104,6 +106,76 @@ async fn a_backup_taken_under_writes_comes_back_as_it_was() {
     let (new_cluster, new_urls) = members(clients).await;
     assert_ne!(new_cluster, members(old.clients()).await.0);
     assert_eq!(new_urls, [new.endpoint()]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_members_of_one_backup_are_a_cluster() {
+    // Proves that three processes, each restored by itself from the same file, form a cluster with
+    // all that was saved, go on writing, and survive the loss of their first leader.
+    let temp = tempfile::tempdir().unwrap();
+    let (old, file) = saved_under_writes(temp.path()).await;
+    let revision = revision_of(&file).await;
+    let (expected, _) = everything(&old.clients(), revision).await;
+    let mut members: Vec<Server> = (0..3).map(|_| Server::create(subject!(), &[])).collect();
+    for at in 0..3 {
+        let flags = cluster_flags(&members, at);
+        let data_dir = format!("--data-dir={}", members[at].data_dir().display());
+        let mut args = vec!["snapshot".into(), "restore".into(), file.display().to_string()];
+        args.extend(flags.iter().cloned().chain([data_dir]));
+        let restored = berth(&args).await;
+        assert_eq!(restored.code, Some(0), "{restored:?}");
+        // The first two start with the flags of the restore, the last with those for addresses.
+        if at < 2 {
+            members[at].add_flags(&flags);
+        }
+    }
+    join_all(members.iter_mut().map(Server::restart)).await;
+    for member in &members {
+        assert_eq!(everything(&member.clients(), 0).await, (expected.clone(), revision));
+    }
+    let list = MemberListRequest { linearizable: true };
+    let list = done(members[0].clients().cluster.member_list(list)).await.members;
+    let ids: HashSet<u64> = list.iter().map(|member| member.id).collect();
+    assert_eq!(ids.len(), 3, "{list:?}");
+    assert!(list.iter().all(|member| member.client_urls.len() == 1), "{list:?}");
+
+    let leader = leader(&members).await;
+    let (first, second) = ((leader + 1) % 3, (leader + 2) % 3);
+    assert_eq!(put(&members[first].clients(), "k0".into(), vec![1], 0).await, revision + 1);
+    members[leader].kill();
+    wait_for_writes(&members[second]).await;
+    members[leader].restart().await;
+    let (_, last) = everything(&members[first].clients(), 0).await;
+    let mut hashes = HashSet::new();
+    for member in &members {
+        everything(&member.clients(), 0).await;
+        let hash = HashKvRequest { revision: last };
+        hashes.insert(done(member.clients().maintenance.hash_kv(hash)).await.hash);
+    }
+    assert_eq!(hashes.len(), 1, "{hashes:?}");
+}
+
+/// Which of `members` leads.
+async fn leader(members: &[Server]) -> usize {
+    for (at, member) in members.iter().enumerate() {
+        let status = done(member.clients().maintenance.status(StatusRequest::default())).await;
+        if status.leader == status.header.expect("a header").member_id {
+            return at;
+        }
+    }
+    panic!("nobody leads");
+}
+
+/// Returns when a write at `server` has succeeded again.
+async fn wait_for_writes(server: &Server) {
+    for _ in 0..300 {
+        let request = PutRequest { key: "k1".into(), ..PutRequest::default() };
+        if bounded(server.clients().kv.put(request)).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("no write succeeds:\n{}", server.log_tail());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -45,6 +45,19 @@ pub(crate) fn restore_args(file: &Path, server: &Server) -> Vec<String> {
     ]
 }
 
+/// The cluster flags of `at` in a cluster of all `members`, by the names m0, m1...
+pub(crate) fn cluster_flags(members: &[Server], at: usize) -> Vec<String> {
+    let url = |server: &Server| format!("http://127.0.0.1:{}", server.peer_port);
+    let entry = |(at, server)| format!("m{at}={}", url(server));
+    let entries: Vec<String> = members.iter().enumerate().map(entry).collect();
+    vec![
+        format!("--name=m{at}"),
+        format!("--initial-cluster={}", entries.join(",")),
+        "--initial-cluster-token=restored".to_owned(),
+        format!("--initial-advertise-peer-urls={}", url(&members[at])),
+    ]
+}
+
 /// The answer to a call that must succeed.
 pub(crate) async fn done<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> T {
     bounded(call).await.expect("the server accepts the call").into_inner()

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where it is surprised")]
 
 mod certificates;
+mod cluster;
 mod common_name;
 mod ctl;
 mod handshake;

@@ -62,7 +62,7 @@ impl Place {
 
     /// Starts `program` with clients on `https`, and waits until it serves.
     pub(crate) fn start(&self, program: &Program, flags: &[String]) -> Running {
-        let mut running = self.launch(program, flags);
+        let mut running = self.serve(program, flags);
         let start = Instant::now();
         loop {
             let log = running.log();
@@ -77,7 +77,7 @@ impl Place {
 
     /// Starts it and waits until it ends by itself: exit code and log.
     pub(crate) fn refusal(&self, flags: &[String]) -> (Option<i32>, String) {
-        let mut running = self.launch(&berth(), flags);
+        let mut running = self.serve(&berth(), flags);
         let start = Instant::now();
         loop {
             if let Some(status) = running.child.try_wait().unwrap() {
@@ -88,25 +88,33 @@ impl Place {
         }
     }
 
-    fn launch(&self, program: &Program, flags: &[String]) -> Running {
-        let log_path = self.path("log");
+    /// Starts it in the data directory `data`, with clients on `https` and members on `http`, as
+    /// far as `flags` do not say otherwise: berth and etcd take the last of two.
+    fn serve(&self, program: &Program, flags: &[String]) -> Running {
+        let (client, peer) = (self.endpoint(), format!("http://127.0.0.1:{}", self.peer));
+        let mut all = vec![
+            format!("--data-dir={}", self.path("data").display()),
+            format!("--listen-client-urls={client}"),
+            format!("--advertise-client-urls={client}"),
+            format!("--listen-peer-urls={peer}"),
+            format!("--initial-advertise-peer-urls={peer}"),
+            format!("--initial-cluster=default={peer}"),
+        ];
+        all.extend_from_slice(flags);
+        self.launch(program, "log", &all)
+    }
+
+    /// Starts it with these flags alone; its log goes to the file `log`.
+    pub(crate) fn launch(&self, program: &Program, log: &str, flags: &[String]) -> Running {
+        let log_path = self.path(log);
         let log = File::create(&log_path).unwrap();
         let mut command = Command::new(&program.path);
         match program.kind {
             Kind::Berth => command.arg("serve"),
             Kind::Etcd => command.arg("--logger=zap"),
         };
-        let (client, peer) = (self.endpoint(), format!("http://127.0.0.1:{}", self.peer));
         command
             .current_dir(self.dir.path())
-            .arg(format!("--data-dir={}", self.path("data").display()))
-            .arg(format!("--listen-client-urls={client}"))
-            .arg(format!("--advertise-client-urls={client}"));
-        // Flags that say otherwise win; berth and etcd take the last of two.
-        command
-            .arg(format!("--listen-peer-urls={peer}"))
-            .arg(format!("--initial-advertise-peer-urls={peer}"))
-            .arg(format!("--initial-cluster=default={peer}"))
             .args(flags)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -176,6 +184,14 @@ impl Running {
         self.log.rewind().unwrap();
         self.log.read_to_end(&mut bytes).unwrap();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl Running {
+    /// Holds it, or lets it go on: `-STOP`, `-CONT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
     }
 }
 

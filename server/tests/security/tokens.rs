@@ -5,7 +5,7 @@ use api::etcdserverpb::{
     AuthDisableRequest, AuthEnableRequest, AuthRoleAddRequest, AuthRoleGrantPermissionRequest,
     AuthUserAddRequest, AuthUserChangePasswordRequest, AuthUserDeleteRequest,
     AuthUserGrantRoleRequest, AuthUserListRequest, AuthenticateRequest, PutRequest, RangeRequest,
-    WatchCreateRequest, WatchRequest, watch_request,
+    StatusRequest, WatchCreateRequest, WatchRequest, watch_request,
 };
 use testkit::{Clients, Program, Server, bounded, with_token};
 use tonic::Status;
@@ -27,6 +27,10 @@ pub(crate) struct Users {
 impl Users {
     pub(crate) fn new(server: &Server) -> Self {
         Self { clients: server.clients() }
+    }
+
+    pub(crate) fn at(endpoint: &str) -> Self {
+        Self { clients: testkit::connect(endpoint) }
     }
 
     /// Makes them and turns auth on.
@@ -82,6 +86,13 @@ impl Users {
         }
     }
 
+    pub(crate) async fn leads(&mut self, token: &str) -> bool {
+        let request = with_token(StatusRequest {}, Some(token));
+        let status = bounded(self.clients.maintenance.status(request)).await.unwrap();
+        let status = status.into_inner();
+        status.header.unwrap().member_id == status.leader
+    }
+
     pub(crate) async fn list(&mut self, token: &str) -> Said {
         let request = with_token(AuthUserListRequest {}, Some(token));
         said(bounded(self.clients.auth.user_list(request)).await).map(drop)
@@ -97,7 +108,12 @@ impl Users {
         said(bounded(self.clients.auth.auth_disable(request)).await).map(drop)
     }
 
-    async fn change_password(&mut self, name: &str, password: &str, token: &str) -> Said {
+    pub(crate) async fn change_password(
+        &mut self,
+        name: &str,
+        password: &str,
+        token: &str,
+    ) -> Said {
         let request = AuthUserChangePasswordRequest {
             name: name.into(),
             password: password.into(),
@@ -171,7 +187,7 @@ async fn no_token_is_ever_logged() {
             "--log-level=debug".to_owned(),
         ];
         let mut server = place.start(&berth(), &flags);
-        let mut users = Users { clients: testkit::connect(&url) };
+        let mut users = Users::at(&url);
         users.enable().await;
         let token = users.token("ann", "annpw").await.unwrap();
         assert_eq!(users.put("k", &token).await, Ok(()));

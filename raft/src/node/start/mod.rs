@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::lock::Mutex as AsyncMutex;
 use openraft::async_runtime::{Select2, WatchReceiver};
 use openraft::errors::{InitializeError, RaftError};
 use openraft::{AsyncRuntime, Instant, Raft, ServerState};
 use parking_lot::Mutex;
 use watch::Hub;
 
+use super::members::Rules;
 use super::{Held, Inner, Node};
 use crate::admission::Admission;
 use crate::background;
@@ -146,6 +148,9 @@ impl<R: AsyncRuntime> Node<R> {
             leaders,
             heard,
             snapshots: snapshots.clone(),
+            rules: Rules { strict: config.strict_reconfig, learners_max: config.learners_max },
+            auto_promote: config.auto_promote,
+            changing: AsyncMutex::default(),
             request_timeout: config.request_timeout(),
             stopping: AtomicBool::new(false),
             held: Mutex::new(Some(Held { writer, lock })),
@@ -164,7 +169,7 @@ impl<R: AsyncRuntime> Node<R> {
     }
 
     fn spawn_tasks(&self, snapshotter: Snapshotter<R>) {
-        let Inner { raft, wal, behind, lessor, hub, network, identity, .. } = &*self.inner;
+        let Inner { raft, wal, behind, lessor, hub, network, roster, identity, .. } = &*self.inner;
         let (raft, wal) = (raft.clone(), wal.clone());
         let (behind, lessor) = (behind.clone(), lessor.clone());
         let proposer = self.clone();
@@ -177,11 +182,13 @@ impl<R: AsyncRuntime> Node<R> {
         drop(R::spawn(background::compact::<R>(behind.clone())));
         drop(R::spawn(snapshotter.run()));
         drop(R::spawn(lessor::run(lessor.clone(), propose)));
-        let (network, member_id) = (network.clone(), identity.member_id);
-        let watcher = leadership::Watcher { raft, wal, behind, lessor, network, member_id };
+        let (network, roster) = (network.clone(), roster.clone());
+        let member_id = identity.member_id;
+        let watcher = leadership::Watcher { raft, wal, behind, lessor, network, roster, member_id };
         drop(R::spawn(watcher.run()));
         drop(R::spawn(hub.clone().run()));
         drop(R::spawn(self.clone().tick_hub()));
+        drop(R::spawn(self.clone().promote_learners()));
         // The last stop may have cut short a compaction, or come before a snapshot that was due.
         self.inner.behind.compact.raise();
         self.inner.behind.snapshot.raise();
@@ -209,7 +216,7 @@ impl<R: AsyncRuntime> Node<R> {
             .with_raft_state(|state| state.membership_state.effective().membership().clone());
         let membership = membership.await.map_err(|fatal| Error::of_fatal(&fatal))?;
         let voters: Vec<u64> = membership.voter_ids().collect();
-        if membership.nodes().next().is_some() && membership.get_node(&self.member_id()).is_none() {
+        if self.inner.roster.is_removed(self.member_id()) {
             return Err(Error::Refused(crate::peer::removed(self.member_id())));
         }
         if voters == [self.member_id()] { self.lead().await } else { Ok(()) }

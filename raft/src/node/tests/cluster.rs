@@ -10,16 +10,16 @@ use crate::{InitialMember, Node, Surroundings};
 use openraft_rt_tokio::TokioRuntime;
 
 /// Long enough for a few elections on a slow machine.
-const SOON: Duration = Duration::from_secs(30);
+pub(super) const SOON: Duration = Duration::from_secs(30);
 
-struct Cluster {
-    board: Switchboard,
-    homes: BTreeMap<u64, Home>,
-    nodes: BTreeMap<u64, TestNode>,
+pub(super) struct Cluster {
+    pub(super) board: Switchboard,
+    pub(super) homes: BTreeMap<u64, Home>,
+    pub(super) nodes: BTreeMap<u64, TestNode>,
 }
 
 impl Cluster {
-    async fn start(count: u64) -> Cluster {
+    pub(super) async fn start(count: u64) -> Cluster {
         let mut cluster = Cluster {
             board: Switchboard::default(),
             homes: (1..=count).map(|id| (id, home(id, count))).collect(),
@@ -34,7 +34,7 @@ impl Cluster {
         cluster
     }
 
-    async fn start_member(&mut self, id: u64) {
+    pub(super) async fn start_member(&mut self, id: u64) {
         let home = &self.homes[&id];
         let mut surroundings = Surroundings::on_runtime::<TokioRuntime>(
             std::sync::Arc::new(home.fs.clone()),
@@ -46,13 +46,13 @@ impl Cluster {
         self.nodes.insert(id, node);
     }
 
-    async fn stop_member(&mut self, id: u64) {
+    pub(super) async fn stop_member(&mut self, id: u64) {
         self.board.unplug(id);
         self.nodes.remove(&id).unwrap().shutdown().await;
     }
 
     /// Who leads, as all members that run agree.
-    async fn leader(&self) -> u64 {
+    pub(super) async fn leader(&self) -> u64 {
         let look = async {
             loop {
                 let seen: Vec<_> = self.nodes.values().map(Node::leader).collect();
@@ -65,18 +65,18 @@ impl Cluster {
         tokio::time::timeout(SOON, look).await.expect("a leader")
     }
 
-    fn follower_of(&self, leader: u64) -> u64 {
+    pub(super) fn follower_of(&self, leader: u64) -> u64 {
         *self.nodes.keys().find(|id| **id != leader).unwrap()
     }
 
-    async fn shutdown(mut self) {
+    pub(super) async fn shutdown(mut self) {
         for id in self.nodes.keys().copied().collect::<Vec<_>>() {
             self.stop_member(id).await;
         }
     }
 }
 
-fn home(id: u64, count: u64) -> Home {
+pub(super) fn home(id: u64, count: u64) -> Home {
     let mut home = Home::new();
     let member =
         |id| InitialMember { id, name: format!("m{id}"), peer_urls: vec![format!("http://m{id}")] };
@@ -177,6 +177,11 @@ async fn leases_are_kept_alive_through_any_member() {
     let leader = cluster.leader().await;
     let follower = cluster.follower_of(leader);
     let node = &cluster.nodes[&follower];
+    // A follower may be faster than its leader in applying what the leader committed.
+    for id in 10..200 {
+        node.propose(grant(id, 60)).await.unwrap().result.unwrap();
+        assert_eq!(node.keep_alive(id).await, Ok(Some(60)));
+    }
     node.propose(grant(7, 60)).await.unwrap().result.unwrap();
     assert_eq!(node.keep_alive(7).await, Ok(Some(60)));
     assert!(node.lease_remaining(7).await.unwrap().is_some_and(|left| left >= 50));

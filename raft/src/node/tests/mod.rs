@@ -4,6 +4,7 @@ mod cluster;
 mod home;
 mod leases;
 mod lives;
+mod members;
 mod observed;
 mod refusals;
 mod snapshots;

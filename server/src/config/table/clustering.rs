@@ -1,7 +1,7 @@
 //! Who is in the cluster and how it starts.
 
 use super::{Flag, accepted, refused, supported};
-use crate::config::value::Kind::*;
+use crate::config::value::{Kind::*, UINT32};
 
 const NO_DISCOVERY: &str = "name the members with --initial-cluster";
 const BY_PINGS: &str = "a member that is gone is noticed by pings within seconds";
@@ -14,9 +14,11 @@ pub(super) const FLAGS: &[Flag] = &[
     supported("initial-cluster", Text, "default=http://localhost:2380", "NAME=URL of all first members, this one included"),
     supported("initial-cluster-state", Choice(&["new", "existing"]), "new", "whether the cluster is there already"),
     supported("initial-cluster-token", Text, "etcd-cluster", "enters the ids, so that clusters cannot be mixed up"),
-    accepted("strict-reconfig-check", Bool, "true", ALONE),
+    supported("strict-reconfig-check", Bool, "true", "refuse changes of members that would take the majority away"),
     accepted("pre-vote", Bool, "true", "members always ask before they stand for election"),
-    accepted("max-learners", Int, "1", ALONE),
+    supported("max-learners", UINT32, "1", "learners at a time"),
+    supported("auto-promote-learners", Bool, "false", "make voters of learners as soon as they have caught up (berth's own)"),
+    supported("serve-learner-reads", Bool, "false", "learners serve linearizable reads too, by the leader's index (berth's own)"),
     accepted("raft-read-timeout", Duration, "5s", BY_PINGS),
     accepted("raft-write-timeout", Duration, "5s", BY_PINGS),
     accepted("corrupt-check-time", Duration, "0s", ALONE),

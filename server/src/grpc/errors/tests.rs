@@ -113,12 +113,12 @@ const TABLE: &[(Case, Code, &str)] = &[
         "etcdserver: given member URLs are invalid",
     ),
     (
-        Case::Edge(Error::PeerUrlsExist),
+        Case::Edge(Error::Members(raft::MembersError::PeerUrlsExist)),
         Code::FailedPrecondition,
         "etcdserver: Peer URLs already exists",
     ),
     (
-        Case::Edge(Error::MemberNotLearner),
+        Case::Edge(Error::Members(raft::MembersError::NotLearner)),
         Code::FailedPrecondition,
         "etcdserver: can only promote a learner member",
     ),

@@ -57,6 +57,11 @@ impl Server {
         }
     }
 
+    /// Flags of every start from now on; each wins over an earlier one of its name.
+    pub fn add_flags(&mut self, flags: &[String]) {
+        self.flags.extend_from_slice(flags);
+    }
+
     /// `http://127.0.0.1:PORT` of the client port.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.client_port)

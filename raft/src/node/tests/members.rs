@@ -1,0 +1,202 @@
+//! Members that come and go.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use api::berthpb::members_question::Change;
+use api::berthpb::{AddMember, PromoteMember, PublishMember, RemoveMember, UpdateMember};
+use api::berthpb::{Command, command::Op};
+use api::etcdserverpb::Member;
+
+use super::cluster::{Cluster, SOON, home};
+use super::home::{TestNode, get, put, write};
+use crate::MembersError;
+
+fn add(id: u64, is_learner: bool) -> Change {
+    Change::Add(AddMember { peer_urls: vec![format!("http://m{id}")], is_learner, id })
+}
+
+fn remove(id: u64) -> Change {
+    Change::Remove(RemoveMember { id })
+}
+
+/// What a server does once it is ready: without it a member counts as never started.
+async fn publish(node: &TestNode) {
+    let member = Member {
+        id: node.member_id(),
+        name: "n".into(),
+        client_urls: vec!["http://c".into()],
+        ..Member::default()
+    };
+    let published = PublishMember { member: Some(member), incarnation: node.incarnation() };
+    let op = Some(Op::PublishMember(published));
+    node.propose(Command { op, ..Command::default() }).await.unwrap().result.unwrap();
+}
+
+impl Cluster {
+    /// Adds member `id` by asking member `by`, starts it and waits until it serves.
+    async fn grow(&mut self, by: u64, id: u64) {
+        self.nodes[&by].change_members(add(id, false)).await.unwrap();
+        self.join(id).await;
+        tokio::time::timeout(SOON, self.nodes[&id].ready()).await.unwrap().unwrap();
+        publish(&self.nodes[&id]).await;
+    }
+
+    async fn join(&mut self, id: u64) {
+        let mut home = home(id, 1);
+        home.config.members.clear();
+        self.homes.insert(id, home);
+        self.start_member(id).await;
+    }
+}
+
+fn hash(node: &TestNode) -> u32 {
+    node.reader().hash_kv(0).unwrap().hash
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_member_becomes_three_and_two() {
+    // Proves growth while writes go on, that a new member has everything, that a removed one stops,
+    // and that its id is never given again.
+    let mut cluster = Cluster::start(1).await;
+    publish(&cluster.nodes[&1]).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let (writer, stopped) = (cluster.nodes[&1].clone(), stop.clone());
+    let writes = tokio::spawn(async move {
+        let mut count = 0;
+        while !stopped.load(Ordering::Acquire) {
+            write(&writer, &format!("k{count}"), "v").await;
+            count += 1;
+        }
+        count
+    });
+    cluster.grow(1, 2).await;
+    cluster.grow(2, 3).await;
+    stop.store(true, Ordering::Release);
+    let count = writes.await.unwrap();
+    assert!(count > 0);
+    for node in cluster.nodes.values() {
+        node.linearizable().await.unwrap();
+        assert_eq!(get(&node.reader(), &format!("k{}", count - 1)).as_deref(), Some("v"));
+        assert_eq!(node.members().iter().filter(|member| !member.is_learner).count(), 3);
+        assert_eq!(hash(node), hash(&cluster.nodes[&1]));
+    }
+    let gone = cluster.follower_of(cluster.leader().await);
+    let by = cluster.follower_of(gone);
+    cluster.nodes[&by].change_members(remove(gone)).await.unwrap();
+    let failure = tokio::time::timeout(SOON, cluster.nodes[&gone].failed()).await.unwrap();
+    assert!(failure.to_string().contains("was removed from the cluster"), "{failure}");
+    cluster.stop_member(gone).await;
+    let again = cluster.nodes[&by].change_members(add(gone, true)).await;
+    assert_eq!(again, Err(MembersError::IdExists));
+    write(&cluster.nodes[&by], "after", "1").await;
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_removes_itself() {
+    // Proves that the call is answered, that the others go on, and that the removed one stops.
+    let mut cluster = Cluster::start(3).await;
+    for node in cluster.nodes.values() {
+        publish(node).await;
+    }
+    let leader = cluster.leader().await;
+    let members = cluster.nodes[&leader].change_members(remove(leader)).await.unwrap();
+    assert_eq!(members.len(), 2);
+    let other = cluster.follower_of(leader);
+    write(&cluster.nodes[&other], "a", "1").await;
+    let failure = tokio::time::timeout(SOON, cluster.nodes[&leader].failed()).await.unwrap();
+    assert!(failure.to_string().contains("was removed from the cluster"), "{failure}");
+    cluster.stop_member(leader).await;
+    assert_eq!(cluster.nodes[&other].members().len(), 2);
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_learner_is_promoted_when_it_has_caught_up() {
+    // Proves that a learner stays one until it is promoted, that this is refused while it does not
+    // run, and that addresses can be changed.
+    let mut cluster = Cluster::start(1).await;
+    publish(&cluster.nodes[&1]).await;
+    for count in 0..50 {
+        write(&cluster.nodes[&1], &format!("k{count}"), "v").await;
+    }
+    cluster.nodes[&1].change_members(add(2, true)).await.unwrap();
+    let promote = || Change::Promote(PromoteMember { id: 2 });
+    let early = cluster.nodes[&1].change_members(promote()).await;
+    assert_eq!(early, Err(MembersError::NotReady));
+    let more = cluster.nodes[&1].change_members(add(3, true)).await;
+    assert_eq!(more, Err(MembersError::TooManyLearners));
+    cluster.join(2).await;
+    let promoted = async {
+        while cluster.nodes[&1].change_members(promote()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(SOON, promoted).await.unwrap();
+    tokio::time::timeout(SOON, cluster.nodes[&2].ready()).await.unwrap().unwrap();
+    let again = cluster.nodes[&2].change_members(promote()).await;
+    assert_eq!(again, Err(MembersError::NotLearner));
+    let urls = vec!["http://moved".to_owned()];
+    let update = Change::Update(UpdateMember { id: 2, peer_urls: urls.clone() });
+    let members = cluster.nodes[&1].change_members(update).await.unwrap();
+    assert_eq!(members.iter().find(|member| member.id == 2).unwrap().peer_urls, urls);
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leadership_moves_without_a_failed_write() {
+    // Proves that writes through every member wait for the new leader and none fails.
+    let cluster = Cluster::start(3).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = cluster
+        .nodes
+        .iter()
+        .map(|(id, node)| {
+            let (id, node, stop) = (*id, node.clone(), stop.clone());
+            tokio::spawn(async move {
+                while !stop.load(Ordering::Acquire) {
+                    node.propose(put(&format!("k{id}"), "v")).await.unwrap().result.unwrap();
+                }
+            })
+        })
+        .collect();
+    for _ in 0..6 {
+        let leader = cluster.leader().await;
+        let next = cluster.follower_of(leader);
+        cluster.nodes[&leader].transfer_leader(next).await.unwrap();
+        assert_eq!(cluster.leader().await, next);
+    }
+    stop.store(true, Ordering::Release);
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_comes_late_is_fed_by_a_snapshot() {
+    // Proves that a member for which the log no longer goes back far enough gets the state from
+    // disk, while writes go on, and equals the others.
+    let mut cluster = Cluster::start(0).await;
+    let mut first = home(1, 1);
+    first.config.snapshot_log_bytes_min = 64 << 10;
+    cluster.homes.insert(1, first);
+    cluster.start_member(1).await;
+    publish(&cluster.nodes[&1]).await;
+    let value = "x".repeat(10_000);
+    let mut count = 0;
+    while cluster.nodes[&1].inner.wal.first_index() == 0 {
+        assert!(count < 5000, "nothing is purged");
+        write(&cluster.nodes[&1], &format!("k{}", count % 20), &value).await;
+        count += 1;
+    }
+    cluster.grow(1, 2).await;
+    write(&cluster.nodes[&2], "last", "1").await;
+    cluster.nodes[&1].linearizable().await.unwrap();
+    cluster.nodes[&2].linearizable().await.unwrap();
+    assert!(cluster.nodes[&2].status().snapshot_index > 0, "it came by the log");
+    assert_eq!(hash(&cluster.nodes[&1]), hash(&cluster.nodes[&2]));
+    cluster.shutdown().await;
+}

@@ -1,0 +1,43 @@
+//! Moving leadership to a member of choice.
+
+use openraft::AsyncRuntime;
+
+use super::Node;
+use crate::error::Error;
+use crate::leaders::Leader;
+
+impl<R: AsyncRuntime> Node<R> {
+    /// Hands leadership to voter `to`, and returns when it leads. Writes that come meanwhile wait
+    /// for it.
+    ///
+    /// # Errors
+    /// [`Error::NoLeader`] if this member does not lead; [`Error::Timeout`] if the other did not
+    /// take it, which it may do yet.
+    pub async fn transfer_leader(&self, to: u64) -> Result<(), Error> {
+        self.check_alive()?;
+        if self.inner.leaders.current() != Leader::Here {
+            return Err(Error::NoLeader);
+        }
+        if to == self.member_id() {
+            return Ok(());
+        }
+        let asked = self.inner.raft.trigger().transfer_leader(to).await;
+        asked.map_err(|fatal| self.known(Error::of_fatal(&fatal)))?;
+        let moved = async {
+            while self.leader() != Some(to) {
+                self.check_alive()?;
+                self.inner.leaders.news().await;
+            }
+            Ok(())
+        };
+        match R::timeout(self.inner.request_timeout, moved).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Error::Timeout),
+        }
+    }
+
+    /// Whether member `id` has a vote.
+    pub fn is_voter(&self, id: u64) -> bool {
+        self.membership().voter_ids().any(|voter| voter == id)
+    }
+}

@@ -1,6 +1,7 @@
 //! Members die under load.
 
 use std::path::Path;
+use std::time::Instant;
 
 use api::etcdserverpb::PutRequest;
 use testkit::{Clients, Cluster, Kind, bounded, eventually, subject};
@@ -12,17 +13,22 @@ use crate::workload::Load;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_leader_is_killed_and_nothing_acknowledged_is_lost() {
     const KILLS: usize = 3;
+    let mut pauses_ms = Vec::new();
     let mut cluster = Cluster::start(subject!(), 3).await;
     let load = Load::start(&cluster);
     for _ in 0..KILLS {
         load.progress(50).await;
         let leader = cluster.leader().await;
         cluster.member_mut(leader).kill();
+        let killed = Instant::now();
+        load.progress(1).await;
+        pauses_ms.push(killed.elapsed().as_millis());
         load.progress(50).await;
         assert_ne!(cluster.leader().await, leader, "a dead member leads");
         cluster.member_mut(leader).restart().await;
     }
     load.finish(&mut cluster).await;
+    println!("from each kill to the next acknowledged write: {pauses_ms:?} ms");
 }
 
 /// Proves that a follower which was away under load catches up.

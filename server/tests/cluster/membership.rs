@@ -65,7 +65,7 @@ async fn a_removed_member_ends_and_stays_out() {
         cluster.member_mut(removed).launch();
         cluster.member_mut(removed).wait_end().await;
         let log = cluster.member(removed).log();
-        assert!(log.contains("permanently removed"), "{log}");
+        assert!(log.contains("removed from the cluster"), "{log}");
     }
     load.finish(&mut cluster).await;
 }

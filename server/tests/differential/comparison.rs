@@ -21,6 +21,7 @@ pub(crate) struct Comparison {
     history: Vec<Event>,
     /// The first of them is [`WITNESS`].
     watchers: Vec<Watcher>,
+    steps: u64,
     refused: u64,
     answered: u64,
     /// Whether some watcher may still be reading history.
@@ -29,6 +30,8 @@ pub(crate) struct Comparison {
     excused: BTreeMap<&'static str, u64>,
 }
 
+/// How long one member of a cluster leads. No client may notice that it changes.
+const STEPS_PER_LEADER: u64 = 50;
 /// The watcher that sees every event of the run, on both sides.
 const WITNESS: i64 = 0;
 
@@ -46,6 +49,7 @@ impl Comparison {
             generator: Generator::new(seed),
             history: Vec::new(),
             watchers: Vec::new(),
+            steps: 0,
             refused: 0,
             answered: 0,
             catching_up: false,
@@ -63,6 +67,10 @@ impl Comparison {
             && self.subject.host.drops_ranges()
         {
             generate::without_ranges(txn);
+        }
+        self.steps += 1;
+        if self.steps.is_multiple_of(STEPS_PER_LEADER) {
+            self.subject.move_leader().await;
         }
         self.subject.level().await;
         let outcome = match step.action.clone() {
@@ -182,6 +190,9 @@ impl Comparison {
         reference: &mut Answer,
         subject: &mut Answer,
     ) -> Result<(), String> {
+        if self.subject.host.is_cluster() {
+            differences::reconcile_leases(reference, subject);
+        }
         match differences::judge(call, reference, subject) {
             Verdict::Equal => {}
             Verdict::Excused(reason) => *self.excused.entry(reason).or_default() += 1,

@@ -105,6 +105,21 @@ fn reconcile(reference: &mut Reply, subject: &mut Reply) {
     }
 }
 
+/// A new leader gives each lease its whole time again, and an election on top.
+pub(crate) fn reconcile_leases(reference: &mut Answer, subject: &mut Answer) {
+    if let (Ok(Reply::LeaseTimeToLive(reference)), Ok(Reply::LeaseTimeToLive(subject))) =
+        (reference, subject)
+    {
+        let given = reference.ttl - 1..=reference.granted_ttl + ELECTION_S_MAX;
+        if reference.ttl >= 0 && given.contains(&subject.ttl) {
+            subject.ttl = reference.ttl;
+        }
+    }
+}
+
+/// With the default timeouts, and rounded up.
+const ELECTION_S_MAX: i64 = 3;
+
 /// Aligns parts of two watch answers that may differ although the answers are the same.
 pub(crate) fn reconcile_watch(reference: &mut WatchResponse, subject: &mut WatchResponse) {
     let refused = |answer: &WatchResponse| answer.created && answer.canceled;

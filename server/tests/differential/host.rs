@@ -43,7 +43,7 @@ impl Host {
     /// caller's), the member that is asked refuses the whole transaction and the others apply its
     /// writes: the members differ from then on.
     pub(crate) fn drops_ranges(&self) -> bool {
-        matches!(self, Self::Many(_)) && self.kind() == Kind::Etcd
+        self.is_cluster() && self.kind() == Kind::Etcd
     }
 
     /// The members of a cluster have to have the same hashes; one server has nobody to differ from.
@@ -51,6 +51,10 @@ impl Host {
         if let Self::Many(cluster) = self {
             cluster.converged().await;
         }
+    }
+
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(self, Self::Many(_))
     }
 
     pub(crate) fn is_running(&mut self) -> bool {
@@ -73,13 +77,13 @@ impl Host {
 /// answers as one server alone would. Returns what they say of themselves: nothing, when all of
 /// them refuse to say it to the owner of `token` (they know of the authentication, which is all
 /// that can have happened since).
-pub(crate) async fn level(members: &mut [Clients], token: Option<&str>) -> Vec<StatusResponse> {
+pub(crate) async fn level(members: &[Clients], token: Option<&str>) -> Vec<StatusResponse> {
     bounded(async {
         loop {
             let mut said = Vec::new();
-            for member in &mut *members {
+            for member in members {
                 let request = with_token(StatusRequest {}, token);
-                match member.maintenance.status(request).await {
+                match member.maintenance.clone().status(request).await {
                     Ok(status) => said.push(status.into_inner()),
                     Err(refusal) if is_about_the_caller(&refusal) => {}
                     Err(refusal) => panic!("a member does not say how it is: {refusal}"),
@@ -93,6 +97,14 @@ pub(crate) async fn level(members: &mut [Clients], token: Option<&str>) -> Vec<S
         }
     })
     .await
+}
+
+/// Waits until every member follows `leader`.
+pub(crate) async fn follow(members: &[Clients], token: Option<&str>, leader: u64) {
+    bounded(async {
+        while level(members, token).await.iter().any(|said| said.leader != leader) {}
+    })
+    .await;
 }
 
 fn is_about_the_caller(refusal: &Status) -> bool {

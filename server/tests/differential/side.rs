@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use api::etcdserverpb::{LeaseKeepAliveRequest, RangeRequest, RangeResponse};
+use api::etcdserverpb::{LeaseKeepAliveRequest, MoveLeaderRequest, RangeRequest, RangeResponse};
 use testkit::{Clients, Program, bounded, with_token};
 
 use crate::call::{Answer, Call, Caller, Refusal, Reply, Step};
@@ -34,8 +34,8 @@ impl Side {
         seed: u64,
     ) -> Self {
         let host = Host::start(program, members).await;
-        let mut members = host.clients();
-        let headers: Vec<_> = host::level(&mut members, None)
+        let members = host.clients();
+        let headers: Vec<_> = host::level(&members, None)
             .await
             .into_iter()
             .map(|status| status.header.expect("every answer has a header"))
@@ -52,8 +52,7 @@ impl Side {
         if self.members.len() == 1 {
             return;
         }
-        let root = self.token(&Caller::User("root"));
-        let said = host::level(&mut self.members, root.as_deref()).await;
+        let said = host::level(&self.members, self.root().as_deref()).await;
         let leads = said.iter().position(|status| {
             status.header.is_some_and(|header| header.member_id == status.leader)
         });
@@ -61,6 +60,24 @@ impl Side {
             self.leader = leader;
             self.ids.set_leader(said[leader].leader);
         }
+    }
+
+    /// Makes another member the leader, or the same, if there are several.
+    pub(crate) async fn move_leader(&mut self) {
+        let status = host::level(&self.members, self.root().as_deref()).await;
+        if status.len() < 2 {
+            return;
+        }
+        let target = self.dice.index(status.len());
+        let target_id = status[target].header.map_or(0, |header| header.member_id);
+        let request = with_token(MoveLeaderRequest { target_id }, self.root().as_deref());
+        let moved = bounded(self.members[self.leader].maintenance.move_leader(request)).await;
+        moved.expect("a healthy leader can be moved");
+        host::follow(&self.members, self.root().as_deref(), target_id).await;
+    }
+
+    fn root(&self) -> Option<String> {
+        self.token(&Caller::User("root"))
     }
 
     /// Clients of any member.

@@ -9,13 +9,19 @@ enum Gate {
 }
 
 const GATES: &[(&str, Gate)] = &[
-    ("CompactHashCheck", Gate::Either("a cluster of one has no hashes to compare")),
+    ("CompactHashCheck", Gate::Either("members are compared on demand: endpoint hashkv --cluster")),
     ("FastLeaseKeepAlive", Gate::Either("a keep-alive is always answered from memory")),
     ("InitialCorruptCheck", Gate::Either("every record's checksum is always checked at start")),
-    ("LeaseCheckpoint", Gate::Only(false, "a restart gives every lease its full TTL again")),
-    ("LeaseCheckpointPersist", Gate::Only(false, "a restart gives every lease its full TTL again")),
+    ("LeaseCheckpoint", Gate::Only(false, "a new leader gives every lease its full TTL again")),
+    (
+        "LeaseCheckpointPersist",
+        Gate::Only(false, "a new leader gives every lease its full TTL again"),
+    ),
     ("PriorityRequest", Gate::Only(false, "requests are admitted by bytes in flight alone")),
-    ("SetMemberLocalAddr", Gate::Only(false, "members do not dial each other yet")),
+    (
+        "SetMemberLocalAddr",
+        Gate::Only(false, "members dial from the address that the system chooses"),
+    ),
     ("StopGRPCServiceOnDefrag", Gate::Only(false, "defragmentation never stops the member")),
     ("TxnModeWriteWithSharedBuffer", Gate::Either("there are no buffers to share")),
 ];

@@ -24,7 +24,7 @@ const CAUGHT_UP_PERCENT: u64 = 90;
 pub(super) const CLOSE_ENTRIES: u64 = 1000;
 
 /// How long after a change that is under way another is tried.
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// How long a member may take to say that it is there.
 const ANSWER_MAX: Duration = Duration::from_secs(1);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use crate::engine::Engine;
+use crate::attached::Attached;
 use crate::persist::records;
 use crate::{Entry, Error, Revision};
 
@@ -18,7 +18,7 @@ const SHARDS: usize = 16;
 const CACHED_OVERHEAD_BYTES: usize = 96;
 
 pub(crate) struct Values {
-    engine: Arc<dyn Engine>,
+    engine: Arc<Attached>,
     shards: Vec<RwLock<Shard>>,
     shard_bytes_max: usize,
 }
@@ -37,7 +37,7 @@ struct Cached {
 }
 
 impl Values {
-    pub(crate) fn new(engine: Arc<dyn Engine>, cache_bytes: usize) -> Self {
+    pub(crate) fn new(engine: Arc<Attached>, cache_bytes: usize) -> Self {
         let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
         Values { engine, shards, shard_bytes_max: cache_bytes / SHARDS }
     }
@@ -111,10 +111,14 @@ mod tests {
     use super::*;
     use crate::engine::MemEngine;
 
+    fn engine() -> Arc<Attached> {
+        Arc::new(Attached::new(Arc::new(MemEngine::new())))
+    }
+
     #[test]
     fn the_cache_keeps_its_bound_and_what_is_read() {
         // However much passes through, the bound holds, and a value that is read stays.
-        let values = Values::new(Arc::new(MemEngine::new()), SHARDS * 10_000);
+        let values = Values::new(engine(), SHARDS * 10_000);
         let kept = Revision::new(0, 0);
         values.insert(kept, Bytes::from(vec![7; 100]));
         for main in 1..10_000 {

@@ -69,12 +69,15 @@ impl Behind {
         compactor.step(keys_max)
     }
 
-    /// Puts the store that `restore` makes in place of the current one. Blocks.
+    /// Puts the store that `restore` makes in place of the current one, on the same engine. Blocks.
     pub(crate) fn replace(
         &self,
         restore: impl FnOnce() -> Result<Store, Error>,
     ) -> io::Result<Store> {
         let _turn = self.engine_turn.lock();
+        // Whoever still reads the old state must not take the new one's records for its own; and if
+        // restoring fails, what the old one has pending must not follow into what is there then.
+        self.handles.read().flusher.retire();
         let store = restore().map_err(io::Error::other)?;
         *self.handles.write() = Handles::of(&store);
         Ok(store)

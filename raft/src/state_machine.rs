@@ -281,7 +281,11 @@ impl<R: AsyncRuntime> RaftSnapshotBuilder<Types<R>> for SnapshotBuilder<R> {
         let (header, view) = view?;
         let snapshots = self.snapshots.clone();
         let written = R::spawn_blocking(move || {
-            snapshots.write(&header, |mut out| view.write_to(&mut out).map_err(io::Error::other))
+            let write = |mut out: &mut dyn io::Write| view.write_to(&mut out);
+            let written = snapshots.write(&header, |out| write(out).map_err(io::Error::other));
+            // One that was installed meanwhile took the view's engine, and does as well.
+            let newer = |file: &SnapshotFile| file.meta().last_log_id > header.meta.last_log_id;
+            written.or_else(|error| snapshots.newest().filter(newer).ok_or(error))
         });
         let file = written.await??;
         Ok(Snapshot { meta: file.meta().clone(), snapshot: file })

@@ -82,20 +82,31 @@ impl SnapshotDir {
     ) -> io::Result<SnapshotFile> {
         let unfinished = self.path_of(header, UNFINISHED);
         let finished = self.path_of(header, FINISHED);
-        {
-            let file = self.vfs.create(&unfinished)?;
-            let out = BufWriter::with_capacity(WRITE_BYTES, Appender::new(&*file));
-            let mut out = Throttle::new(out, self.bytes_per_s_max);
-            out.write_all(&header.encode())?;
-            write(&mut out)?;
-            out.flush()?;
-            file.sync_data()?;
+        if let Err(error) = self.write_unfinished(&unfinished, header, write) {
+            // It may hold the space for which this failed.
+            let _ = self.vfs.remove(&unfinished);
+            return Err(error);
         }
         self.vfs.rename(&unfinished, &finished)?;
         self.vfs.sync_dir(&self.dir)?;
         let file = SnapshotFile::open(&finished, self.vfs.open(&finished)?)?;
         self.keep(file.clone())?;
         Ok(file)
+    }
+
+    fn write_unfinished(
+        &self,
+        path: &Path,
+        header: &SnapshotHeader,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let file = self.vfs.create(path)?;
+        let out = BufWriter::with_capacity(WRITE_BYTES, Appender::new(&*file));
+        let mut out = Throttle::new(out, self.bytes_per_s_max);
+        out.write_all(&header.encode())?;
+        write(&mut out)?;
+        out.flush()?;
+        file.sync_data()
     }
 
     /// An empty file for a snapshot that another node sends. One at a time: the next one takes its

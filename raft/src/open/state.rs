@@ -94,6 +94,9 @@ impl Sources<'_> {
             let options = self.config.store.clone();
             match Store::restore(engine.clone(), options, &mut snapshot.read_state()) {
                 Ok(store) => return Ok((store, engine)),
+                // An engine that failed fails from then on. A full disk says nothing about the
+                // snapshots, and they are all there is.
+                Err(error) if engine.flush().is_err() => return Err(unusable(&error)),
                 Err(error) => {
                     tracing::error!(?snapshot, %error, "damaged snapshot put aside");
                     self.snapshots.put_aside(&snapshot).map_err(|error| unusable(&error))?;

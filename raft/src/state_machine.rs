@@ -134,7 +134,9 @@ impl<R: AsyncRuntime> StateMachine<R> {
         };
         let applied = self.store.apply(position, proposal.command());
         match &applied.result {
-            Err(store::Error::Engine(error)) => return Err(self.engine_failed(error)),
+            Err(store::Error::Engine(error)) => {
+                return Err(io::Error::other(self.behind.engine_failed(error)));
+            }
             Ok(Response::Compact(_)) => self.behind.compact.raise(),
             Ok(Response::PublishMember) => self.roster.follow(&self.store.reader())?,
             _ => {}
@@ -187,12 +189,6 @@ impl<R: AsyncRuntime> StateMachine<R> {
             self.unlooked_bytes = 0;
             self.behind.snapshot.raise();
         }
-    }
-
-    fn engine_failed(&self, error: &str) -> io::Error {
-        let message = background::engine_failed(error);
-        self.behind.failure.set(message.clone());
-        io::Error::other(message)
     }
 }
 

@@ -53,6 +53,26 @@ impl<R: AsyncRuntime> Node<R> {
         Ok(())
     }
 
+    /// Before this member ends or is removed: hands leadership, if it is here, to the voter that is
+    /// there and whose log reaches furthest. Returns when that one leads. The others would elect
+    /// somebody by themselves, after an election timeout in which nobody writes.
+    ///
+    /// # Errors
+    /// As [`Node::transfer_leader`].
+    pub async fn hand_over(&self) -> Result<(), Error> {
+        if self.inner.leaders.current() != Leader::Here {
+            return Ok(());
+        }
+        let membership = self.membership();
+        let others = membership.voter_ids().filter(|id| *id != self.member_id());
+        let present = self.who_answers(others).await;
+        let furthest = present.into_iter().max_by_key(|id| self.progress(*id));
+        match furthest {
+            Some(to) => self.transfer_leader(to).await,
+            None => Ok(()),
+        }
+    }
+
     /// Whether member `id` has a vote.
     pub fn is_voter(&self, id: u64) -> bool {
         self.membership().voter_ids().any(|voter| voter == id)

@@ -16,6 +16,7 @@ use super::rules::Situation;
 use super::{Node, terms};
 use crate::codec;
 use crate::error::Error;
+use crate::leaders::Leader;
 use crate::types::{Membership, Peer, StoredMembership};
 
 /// How long after a change that is under way another is tried.
@@ -87,7 +88,7 @@ impl<R: AsyncRuntime> Node<R> {
         if let Err(refused) = self.judge(change, membership, &present) {
             return Ok(Attempt::Refused(refused));
         }
-        if terms::removes(change, self.member_id()) && self.hand_over(&present).await {
+        if terms::removes(change, self.member_id()) && self.has_handed_over().await {
             return Ok(Attempt::Interrupted);
         }
         match terms::of_change(change, membership) {
@@ -116,6 +117,11 @@ impl<R: AsyncRuntime> Node<R> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether another leads now, who may remove this member. Else it does that itself.
+    async fn has_handed_over(&self) -> bool {
+        self.hand_over().await.is_ok() && self.inner.leaders.current() != Leader::Here
     }
 
     /// The membership that is applied, as long as the log has no newer one.

@@ -31,7 +31,14 @@ impl<R: AsyncRuntime> Node<R> {
         if matches!(change, Change::Update(_)) {
             return BTreeSet::new();
         }
-        let asked = membership.nodes().map(|(id, _)| async { (*id, self.answers(*id).await) });
+        self.who_answers(membership.nodes().map(|(id, _)| *id)).await
+    }
+
+    pub(in crate::node) async fn who_answers(
+        &self,
+        ids: impl Iterator<Item = u64>,
+    ) -> BTreeSet<u64> {
+        let asked = ids.map(|id| async move { (id, self.answers(id).await) });
         let answered = join_all(asked).await.into_iter().filter(|(_, answers)| *answers);
         answered.map(|(id, _)| id).collect()
     }
@@ -52,19 +59,8 @@ impl<R: AsyncRuntime> Node<R> {
         self.progress(id).is_some_and(|(own, matched)| matched + CLOSE_ENTRIES >= own)
     }
 
-    /// Makes the voter of `present` the leader that has most of the log. False if there is no
-    /// other, or it does not take over.
-    pub(super) async fn hand_over(&self, present: &BTreeSet<u64>) -> bool {
-        let others = present.iter().filter(|id| **id != self.member_id() && self.is_voter(**id));
-        let Some(next) = others.max_by_key(|id| self.progress(**id).map(|(_, matched)| matched))
-        else {
-            return false;
-        };
-        self.transfer_leader(*next).await.is_ok()
-    }
-
     /// The end of this leader's log, and how far member `id` has it.
-    fn progress(&self, id: u64) -> Option<(u64, u64)> {
+    pub(in crate::node) fn progress(&self, id: u64) -> Option<(u64, u64)> {
         let metrics = self.inner.raft.metrics();
         let now = metrics.borrow_watched();
         let matched = now.replication.as_ref()?.get(&id)?.as_ref()?.index + 1;

@@ -38,11 +38,6 @@ impl<R: AsyncRuntime> Leaders<R> {
         Leaders { raft, heard, lost_after }
     }
 
-    /// How long a member is believed in that says nothing.
-    pub(crate) fn lost_after(&self) -> Duration {
-        self.lost_after
-    }
-
     pub(crate) fn current(&self) -> Leader {
         // Not the smaller server metrics: openraft updates those a moment later.
         let metrics = self.raft.metrics();

@@ -85,7 +85,8 @@ impl<R: AsyncRuntime> ReadIndex<R> {
         }
     }
 
-    async fn applied(&self, log_id: &LogId) -> Result<(), Error> {
+    /// Returns when this member has applied the log up to `log_id`.
+    pub(crate) async fn applied(&self, log_id: &LogId) -> Result<(), Error> {
         let index = log_id.index;
         // The store is ahead of what openraft has heard of it.
         while self.behind.reader().position().index <= index {

@@ -98,12 +98,18 @@ impl<R: AsyncRuntime> Network<R> {
 }
 
 impl Shared {
-    fn link(&self, to: u64, purpose: Purpose) -> Arc<dyn Link> {
+    /// # Errors
+    /// Nobody knows where the member is: it is one no more. Whoever leads for a moment after its
+    /// own removal is asked by many, often.
+    fn link(&self, to: u64, purpose: Purpose) -> Result<Arc<dyn Link>, LinkError> {
+        if self.book.urls(to).is_empty() {
+            return Err(LinkError::Unreachable("it has no peer URLs: it is no member".to_owned()));
+        }
         let make = || {
             let route = Route::to_member(to, self.book.clone());
             self.transport.link(route, purpose)
         };
-        self.links.lock().entry((to, purpose)).or_insert_with(make).clone()
+        Ok(self.links.lock().entry((to, purpose)).or_insert_with(make).clone())
     }
 
     fn envelope(&self, to: u64) -> Envelope {
@@ -118,7 +124,7 @@ impl Shared {
         timeout: Duration,
     ) -> Result<Answer, LinkError> {
         let request = PeerRequest { envelope: Some(self.envelope(to)), question: Some(question) };
-        let PeerResponse { answer } = self.link(to, purpose).call(request, timeout).await?;
+        let PeerResponse { answer } = self.link(to, purpose)?.call(request, timeout).await?;
         let answer = answer.ok_or_else(|| LinkError::Interrupted("an empty answer".into()))?;
         if let Answer::Refusal(refusal) = &answer {
             self.heed(refusal);
@@ -198,6 +204,14 @@ impl<R: AsyncRuntime> Client<R> {
             Ok(answer) => Ok(answer),
             Err(error) => Err(self.error(error, option)),
         }
+    }
+
+    fn link(
+        &self,
+        purpose: Purpose,
+        option: &RPCOption,
+    ) -> Result<Arc<dyn Link>, RPCError<Types<R>>> {
+        self.shared.link(self.target, purpose).map_err(|error| self.error(error, option))
     }
 
     fn error(&self, error: LinkError, option: &RPCOption) -> RPCError<Types<R>> {
@@ -286,7 +300,7 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Client<R> {
             wire::append_request(&request, (place == 0).then_some(envelope))
         });
         Box::pin(async move {
-            let link = self.shared.link(self.target, self.appends);
+            let link = self.link(self.appends, &option)?;
             let timeout = option.hard_ttl().max(OPEN_MIN);
             let answers: Answers = link
                 .append(Box::pin(requests), timeout)
@@ -324,7 +338,7 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Client<R> {
         let envelope = self.shared.envelope(self.target);
         let rate = self.shared.limits.snapshot_bytes_per_s_max;
         let pieces = snapshot::pieces::<R>(snapshot.snapshot, envelope, &vote, rate);
-        let link = self.shared.link(self.target, Purpose::Snapshot);
+        let link = self.link(Purpose::Snapshot, &option).map_err(streaming)?;
         let cancel = Box::pin(cancel);
         let answer = match R::select2(cancel, link.snapshot(pieces)).await {
             Select2::First(closed) => return Err(StreamingError::Closed(closed)),

@@ -30,7 +30,7 @@ impl ClusterService for Cluster {
     ) -> Result<Response<MemberAddResponse>, Status> {
         let peer_urls = peer_urls(&request.get_ref().peer_urls)?;
         let is_learner = request.get_ref().is_learner;
-        let id = new_id(&peer_urls);
+        let id = new_id(&peer_urls, |id| self.context.node().is_taken(id));
         let add = Change::Add(AddMember { peer_urls, is_learner, id });
         let members = self.change(request.metadata(), add).await?;
         let member = members.iter().find(|member| member.id == id).cloned();
@@ -90,10 +90,17 @@ impl Cluster {
     }
 }
 
-/// An id as etcd makes them: of the addresses and the time.
-fn new_id(peer_urls: &[String]) -> u64 {
+/// An id as etcd makes them: of the addresses and the time. Whoever removes a member and adds one
+/// at the same place within a second would get the old id, which is of no use any more: the second
+/// after it is taken then.
+fn new_id(peer_urls: &[String], is_taken: impl Fn(u64) -> bool) -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    config::added_member_id(peer_urls, now)
+    free_id(peer_urls, now, is_taken)
+}
+
+fn free_id(peer_urls: &[String], now_s: u64, is_taken: impl Fn(u64) -> bool) -> u64 {
+    let mut ids = (now_s..).map(|unix_s| config::added_member_id(peer_urls, unix_s));
+    ids.find(|id| *id != 0 && !is_taken(*id)).expect("ids are not all taken")
 }
 
 /// The addresses, sorted as etcd keeps them.
@@ -123,6 +130,16 @@ fn is_peer_url(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_that_was_taken_is_not_given_again() {
+        // Proves that a second member at the same place, in the same second, gets another id.
+        let urls = ["http://h:1".to_owned()];
+        let first = free_id(&urls, 1_700_000_000, |_| false);
+        let second = free_id(&urls, 1_700_000_000, |id| id == first);
+        assert_ne!(first, second);
+        assert_eq!(second, config::added_member_id(&urls, 1_700_000_001));
+    }
 
     #[test]
     fn peer_urls_need_a_port_and_no_path() {

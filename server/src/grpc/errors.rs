@@ -46,6 +46,8 @@ pub enum Error {
     /// Only the leader can do this.
     NotLeader,
     BadLeaderTransferee,
+    /// The member that was to lead is not there, or did not take over.
+    TransferTimedOut,
     WrongDowngradeVersion,
     InvalidDowngradeTarget,
     /// An action whose number this version does not know.
@@ -194,10 +196,10 @@ fn of_members(error: &raft::MembersError) -> Status {
         E::TooManyLearners => {
             (Code::FailedPrecondition, "etcdserver: too many learner members in cluster")
         }
-        E::NotEnoughStarted => (
-            Code::FailedPrecondition,
-            "etcdserver: re-configuration failed due to not enough started members",
-        ),
+        // etcd's table has a client's error here in place of a server's, and that has no code.
+        E::NotEnoughStarted => {
+            (Code::Unknown, "etcdserver: re-configuration failed due to not enough started members")
+        }
         E::Unhealthy => (Code::Unavailable, "etcdserver: unhealthy cluster"),
         // The enum may grow.
         _ => (Code::Unknown, "etcdserver: the members stay as they are"),
@@ -218,6 +220,9 @@ fn of_edge(error: Error) -> Status {
         }
         Error::InvalidAuthToken => (Code::Unauthenticated, "etcdserver: invalid auth token"),
         // These are not in etcd's table, so they reach clients as they are, with this code.
+        Error::TransferTimedOut => {
+            (Code::Unknown, "etcdserver: request timed out, leader transfer took too long")
+        }
         Error::VerifyOnly => (Code::Unknown, "auth: token signing attempted with verify-only key"),
         Error::NoPasswordUser => {
             (Code::Unknown, "auth: authentication failed, password was given for no password user")

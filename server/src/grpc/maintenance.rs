@@ -115,7 +115,11 @@ impl MaintenanceService for Maintenance {
         if !node.is_voter(target) {
             return Err(Error::BadLeaderTransferee.into());
         }
-        node.transfer_leader(target).await.map_err(Error::from)?;
+        node.transfer_leader(target).await.map_err(|error| match error {
+            raft::Error::NoLeader => Error::NotLeader,
+            raft::Error::Timeout => Error::TransferTimedOut,
+            error => error.into(),
+        })?;
         // etcd gives no header here.
         Ok(Response::new(MoveLeaderResponse::default()))
     }

@@ -1,39 +1,35 @@
 //! The leader's part of a change of members.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use api::berthpb::MembersAnswer;
 use api::berthpb::members_answer::Refused;
 use api::berthpb::members_question::Change;
-use api::berthpb::peer_request::Question;
-use api::berthpb::{IdentityQuestion, MembersAnswer};
-use futures::future::join_all;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
-use openraft::{AsyncRuntime, ChangeMembers, Instant};
+use openraft::raft::Precondition;
+use openraft::{AsyncRuntime, ChangeMembers};
 
-use super::Node;
+use super::others::is_majority;
 use super::rules::Situation;
+use super::{Node, terms};
+use crate::codec;
 use crate::error::Error;
-use crate::types::Peer;
-
-/// A learner whose log is within this share of the leader's has caught up, as in etcd.
-const CAUGHT_UP_PERCENT: u64 = 90;
-
-/// And within so many entries, before it is promoted unasked.
-pub(super) const CLOSE_ENTRIES: u64 = 1000;
+use crate::leaders::Leader;
+use crate::types::{Membership, Peer, StoredMembership};
 
 /// How long after a change that is under way another is tried.
-const PAUSE: Duration = Duration::from_millis(200);
-
-/// How long a member may take to say that it is there.
-const ANSWER_MAX: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What came of one attempt.
-enum Attempt {
+pub(super) enum Attempt {
     Made,
-    /// Another change is under way, or this leader has just begun.
-    TryAgain,
+    Refused(Refused),
+    /// Nothing was written: another change is under way.
+    NotYet,
+    /// Something came in between, and a part may be made.
+    Unclear,
     /// This member leads no longer, and nobody knows.
     Interrupted,
 }
@@ -47,145 +43,118 @@ impl<R: AsyncRuntime> Node<R> {
         &self,
         change: &Change,
     ) -> Result<MembersAnswer, Error> {
-        let _turn = self.inner.changing.lock().await;
-        // What was changed before has to be seen.
-        if self.inner.read_index.log_id_here().await?.is_none() {
-            return Ok(answer(Refused::Interrupted));
-        }
-        if let Err(refused) = self.judge(change) {
-            return Ok(answer(refused));
-        }
-        if self.inner.rules.strict && !self.majority_after(change).await {
-            return Ok(answer(Refused::Unhealthy));
-        }
-        let Some(members) = self.in_rafts_terms(change) else {
-            return Ok(answer(Refused::NotFound));
-        };
-        Ok(answer(match self.change_membership(members).await? {
-            true => Refused::Unspecified,
-            false => Refused::Interrupted,
-        }))
+        let refused =
+            match R::timeout(self.inner.request_timeout, self.change_in_turn(change)).await {
+                Ok(refused) => refused?,
+                Err(_) => Refused::Interrupted,
+            };
+        Ok(MembersAnswer { refused: refused.into(), members: self.members() })
     }
 
-    fn judge(&self, change: &Change) -> Result<(), Refused> {
+    /// `Unspecified`: it is made.
+    async fn change_in_turn(&self, change: &Change) -> Result<Refused, Error> {
+        let _turn = self.inner.changing.lock().await;
+        let mut unclear = false;
+        loop {
+            // What was changed before, by whichever leader, has to be seen.
+            let Some(log_id) = self.inner.read_index.log_id_here().await? else {
+                return Ok(Refused::Interrupted);
+            };
+            self.inner.read_index.applied(&log_id).await?;
+            match self.attempt(change).await? {
+                Attempt::Made => return Ok(Refused::Unspecified),
+                Attempt::Refused(refused) if unclear && super::done_already(change, refused) => {
+                    return Ok(Refused::Unspecified);
+                }
+                Attempt::Refused(refused) => return Ok(refused),
+                Attempt::Interrupted => return Ok(Refused::Interrupted),
+                Attempt::NotYet => {}
+                Attempt::Unclear => unclear = true,
+            }
+            R::sleep(PAUSE).await;
+        }
+    }
+
+    async fn attempt(&self, change: &Change) -> Result<Attempt, Error> {
+        let Some(seen) = self.settled() else { return Ok(Attempt::NotYet) };
+        let membership = seen.membership();
+        if let Some(rest) = terms::unfinished(membership) {
+            return Ok(match self.write_change(&seen, rest).await? {
+                Attempt::Interrupted => Attempt::Interrupted,
+                _ => Attempt::NotYet,
+            });
+        }
+        let present = self.present(change, membership).await;
+        if let Err(refused) = self.judge(change, membership, &present) {
+            return Ok(Attempt::Refused(refused));
+        }
+        if terms::removes(change, self.member_id()) && self.has_handed_over().await {
+            return Ok(Attempt::Interrupted);
+        }
+        match terms::of_change(change, membership) {
+            Some(members) => self.write_change(&seen, members).await,
+            None => Ok(Attempt::Refused(Refused::NotFound)),
+        }
+    }
+
+    fn judge(
+        &self,
+        change: &Change,
+        membership: &Membership,
+        present: &BTreeSet<u64>,
+    ) -> Result<(), Refused> {
+        let rules = &self.inner.rules;
         let situation = Situation {
             members: &self.members(),
-            is_active: &|id| self.is_active(id),
+            is_active: &|id| present.contains(&id),
             has_caught_up: &|id| self.has_caught_up(id),
             was_removed: &|id| self.inner.roster.is_removed(id),
         };
-        self.inner.rules.judge(change, &situation)
-    }
-
-    /// Whether enough of the voters after `change` answer at this very moment. One that died just
-    /// now looks alive for a while yet, and a change that needs its vote would never end.
-    async fn majority_after(&self, change: &Change) -> bool {
-        let mut voters: BTreeSet<u64> = self.membership().voter_ids().collect();
-        match change {
-            Change::Add(_) | Change::Update(_) => return true,
-            Change::Promote(promote) => drop(voters.insert(promote.id)),
-            Change::Remove(remove) => {
-                if !voters.remove(&remove.id) {
-                    return true;
-                }
+        rules.judge(change, &situation)?;
+        match terms::voters_after(change, membership) {
+            Some(voters) if rules.strict && !is_majority(present, &voters) => {
+                Err(Refused::Unhealthy)
             }
+            _ => Ok(()),
         }
-        let answers = join_all(voters.iter().map(|id| self.answers(*id))).await;
-        answers.into_iter().filter(|answers| *answers).count() > voters.len() / 2
     }
 
-    async fn answers(&self, id: u64) -> bool {
-        let question = || Question::Identity(IdentityQuestion {});
-        id == self.member_id() || self.inner.network.ask(id, question(), ANSWER_MAX).await.is_ok()
+    /// Whether another leads now, who may remove this member. Else it does that itself.
+    async fn has_handed_over(&self) -> bool {
+        self.hand_over().await.is_ok() && self.inner.leaders.current() != Leader::Here
     }
 
-    /// Whether member `id` has answered this leader of late.
-    pub(in crate::node) fn is_active(&self, id: u64) -> bool {
+    /// The membership that is applied, as long as the log has no newer one.
+    pub(super) fn settled(&self) -> Option<StoredMembership> {
+        let applied =
+            codec::decode_stored_membership(self.reader().membership().as_deref()).ok()?;
         let metrics = self.inner.raft.metrics();
-        let now = metrics.borrow_watched();
-        let answered = now.heartbeat.as_ref().and_then(|heartbeat| heartbeat.get(&id)?.as_ref());
-        id == self.member_id()
-            || answered.is_some_and(|at| at.elapsed() < self.inner.leaders.lost_after())
+        let newest = *metrics.borrow_watched().membership_config.log_id();
+        (newest <= *applied.log_id()).then_some(applied)
     }
 
-    fn has_caught_up(&self, id: u64) -> bool {
-        let Some((own, matched)) = self.progress(id) else { return false };
-        matched * 100 >= own * CAUGHT_UP_PERCENT
-    }
-
-    /// The end of this leader's log, and how far member `id` has it.
-    pub(in crate::node) fn progress(&self, id: u64) -> Option<(u64, u64)> {
-        let metrics = self.inner.raft.metrics();
-        let now = metrics.borrow_watched();
-        let matched = now.replication.as_ref()?.get(&id)?.as_ref()?.index + 1;
-        Some((now.last_log_index? + 1, matched))
-    }
-
-    /// `None`: there is no such member any more.
-    fn in_rafts_terms(&self, change: &Change) -> Option<ChangeMembers<u64, Peer>> {
-        let membership = self.membership();
-        let voter = |id: u64| membership.voter_ids().any(|voter| voter == id);
-        Some(match change {
-            Change::Add(add) => {
-                let peer = Peer {
-                    name: String::new(),
-                    peer_urls: add.peer_urls.clone(),
-                    wants_vote: !add.is_learner,
-                };
-                ChangeMembers::AddNodes(BTreeMap::from([(add.id, peer)]))
+    /// Writes a change of the membership `seen`, and of no other.
+    pub(super) async fn write_change(
+        &self,
+        seen: &StoredMembership,
+        members: ChangeMembers<u64, Peer>,
+    ) -> Result<Attempt, Error> {
+        use ChangeMembershipError as Refused;
+        let as_seen = Precondition::LastMembershipLogId { last_membership_log_id: *seen.log_id() };
+        let error = match self.inner.raft.change_membership_if(members, false, [as_seen]).await {
+            Ok(_) => return Ok(Attempt::Made),
+            Err(RaftError::Fatal(fatal)) => return Err(Error::of_fatal(&fatal)),
+            Err(RaftError::APIError(error)) => error,
+        };
+        Ok(match error {
+            ClientWriteError::PreconditionFailed(_)
+            | ClientWriteError::ChangeMembershipError(
+                Refused::InProgress(_) | Refused::UncommittedLeaderLog(_),
+            ) => Attempt::Unclear,
+            error => {
+                tracing::warn!(%error, "a change of members was not made");
+                Attempt::Interrupted
             }
-            Change::Promote(promote) => promotion(promote.id, membership.get_node(&promote.id)?),
-            Change::Update(update) => {
-                let mut peer = membership.get_node(&update.id)?.clone();
-                peer.peer_urls.clone_from(&update.peer_urls);
-                ChangeMembers::SetNodes(BTreeMap::from([(update.id, peer)]))
-            }
-            Change::Remove(remove) if voter(remove.id) => {
-                ChangeMembers::RemoveVoters(BTreeSet::from([remove.id]))
-            }
-            Change::Remove(remove) => ChangeMembers::RemoveNodes(BTreeSet::from([remove.id])),
         })
     }
-
-    /// True once the change is committed; false if this member leads no longer.
-    pub(super) async fn change_membership(
-        &self,
-        members: ChangeMembers<u64, Peer>,
-    ) -> Result<bool, Error> {
-        loop {
-            match self.try_change(members.clone()).await? {
-                Attempt::Made => return Ok(true),
-                Attempt::Interrupted => return Ok(false),
-                Attempt::TryAgain => R::sleep(PAUSE).await,
-            }
-        }
-    }
-
-    async fn try_change(&self, members: ChangeMembers<u64, Peer>) -> Result<Attempt, Error> {
-        use ChangeMembershipError as Refused;
-        match self.inner.raft.change_membership(members, false).await {
-            Ok(_) => Ok(Attempt::Made),
-            Err(RaftError::Fatal(fatal)) => Err(Error::of_fatal(&fatal)),
-            Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(
-                Refused::InProgress(_) | Refused::UncommittedLeaderLog(_),
-            ))) => Ok(Attempt::TryAgain),
-            Err(RaftError::APIError(error)) => {
-                tracing::warn!(%error, "a change of members was not made");
-                Ok(Attempt::Interrupted)
-            }
-        }
-    }
-}
-
-/// A learner becomes a voter that wants nothing more.
-pub(super) fn promotion(id: u64, peer: &Peer) -> ChangeMembers<u64, Peer> {
-    let peer = Peer { wants_vote: false, ..peer.clone() };
-    ChangeMembers::Batch(vec![
-        ChangeMembers::SetNodes(BTreeMap::from([(id, peer)])),
-        ChangeMembers::AddVoterIds(BTreeSet::from([id])),
-    ])
-}
-
-fn answer(refused: Refused) -> MembersAnswer {
-    MembersAnswer { refused: refused.into() }
 }

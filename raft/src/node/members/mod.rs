@@ -5,12 +5,18 @@
 //! member that does not run yet never takes the majority away. To clients it is a voter at once, as
 //! in etcd. Ids of members that were removed are never given again.
 //!
+//! Every change is of one membership that was seen applied, and is written only if that is still
+//! the newest: whatever came in between, be it another leader, makes the leader look again.
+//!
 //! Start at [`Node::change_members`]; what is refused is decided in `rules.rs`, what the leader
-//! does is in `change.rs`, what it does by itself in `promote.rs`.
+//! does is in `change.rs`, what it does by itself in `promote.rs`, what it knows of the others in
+//! `others.rs`.
 
 mod change;
+mod others;
 mod promote;
 mod rules;
+mod terms;
 
 use api::berthpb::members_answer::Refused;
 use api::berthpb::members_question::Change;
@@ -27,6 +33,7 @@ use super::Node;
 use crate::codec;
 use crate::error::Error;
 use crate::leaders::Leader;
+use crate::peer;
 use crate::types::Peer;
 
 /// Why the members stay as they are.
@@ -76,28 +83,55 @@ impl<R: AsyncRuntime> Node<R> {
     }
 
     async fn change_until_done(&self, change: Change) -> Result<Vec<Member>, MembersError> {
-        // Asked again after a break, what is refused as done already is done.
-        let mut broken = false;
-        loop {
-            let answer = match self.inner.leaders.current() {
-                Leader::Here => Some(self.change_members_here(&change).await?),
-                Leader::There(leader) => self.ask_for_change(leader, &change).await,
-                Leader::Unknown => None,
-            };
-            match answer.map(|answer| answer.refused()) {
-                Some(Refused::Unspecified) => break,
-                Some(refused) if broken && done_already(&change, refused) => break,
-                None | Some(Refused::Interrupted) => broken = true,
-                Some(refused) => return Err(MembersError::of(refused)),
+        match self.ask_until_made(&change).await {
+            // Nobody tells a member any more what comes after its removal.
+            Ok(answer) if terms::removes(&change, self.member_id()) => return Ok(answer.members),
+            Ok(_) => {}
+            Err(_) if terms::removes(&change, self.member_id()) && self.was_removed() => {
+                let mut left = self.members();
+                left.retain(|member| member.id != self.member_id());
+                return Ok(left);
             }
-            self.check_alive()?;
-            self.inner.leaders.news().await;
+            Err(error) => return Err(error),
         }
         while !is_made(&change, &self.members()) {
             self.check_alive()?;
             self.inner.leaders.news().await;
         }
         Ok(self.members())
+    }
+
+    /// The leader's answer, when it has made the change.
+    async fn ask_until_made(&self, change: &Change) -> Result<MembersAnswer, MembersError> {
+        // Asked again after a break, what is refused as done already is done.
+        let mut broken = false;
+        loop {
+            let answer = match self.inner.leaders.current() {
+                Leader::Here => Some(self.change_members_here(change).await?),
+                Leader::There(leader) => self.ask_for_change(leader, change).await,
+                Leader::Unknown => None,
+            };
+            match answer.map(|answer| (answer.refused(), answer)) {
+                Some((Refused::Unspecified, answer)) => return Ok(answer),
+                Some((refused, answer)) if broken && done_already(change, refused) => {
+                    return Ok(answer);
+                }
+                None | Some((Refused::Interrupted, _)) => broken = true,
+                Some((refused, _)) => return Err(MembersError::of(refused)),
+            }
+            self.check_alive()?;
+            self.inner.leaders.news().await;
+        }
+    }
+
+    fn was_removed(&self) -> bool {
+        let said = self.inner.behind.failure.get();
+        said.is_some_and(|said| said == peer::removed(self.member_id()))
+    }
+
+    /// Whether `id` stands for a member, or stood for one that was removed.
+    pub fn is_taken(&self, id: u64) -> bool {
+        self.inner.roster.is_removed(id) || self.members().iter().any(|member| member.id == id)
     }
 
     /// `None`: no answer, and nobody knows what came of it.

@@ -1,4 +1,4 @@
-//! Which changes are refused, as etcd refuses them.
+//! Which changes are refused, as etcd 3.7 refuses them, in its order.
 
 use api::berthpb::members_answer::Refused;
 use api::berthpb::members_question::Change;
@@ -33,25 +33,18 @@ impl Rules {
     }
 
     fn add(&self, add: &AddMember, now: &Situation<'_>) -> Result<(), Refused> {
+        if self.strict {
+            now.check_growth(add.is_learner)?;
+        }
         if now.find(add.id).is_some() || (now.was_removed)(add.id) {
             return Err(Refused::IdExists);
         }
         if now.has_urls(&add.peer_urls, None) {
             return Err(Refused::PeerUrlsExist);
         }
-        if add.is_learner {
-            let learners = now.members.iter().filter(|member| member.is_learner).count();
-            return refuse_if(learners >= self.learners_max, Refused::TooManyLearners);
-        }
-        if !self.strict {
-            return Ok(());
-        }
-        let (started, voters) = now.started(None);
-        // A second voter is let in although both are needed from then on: there is no other way.
-        let second = started == 1 && voters == 1;
-        refuse_if(!second && started < majority(voters + 1), Refused::NotEnoughStarted)?;
-        let all_active = now.voters().all(|member| (now.is_active)(member.id));
-        refuse_if(!all_active, Refused::Unhealthy)
+        let learners = now.members.iter().filter(|member| member.is_learner).count();
+        let full = add.is_learner && learners >= self.learners_max;
+        refuse_if(full, Refused::TooManyLearners)
     }
 
     fn promote(&self, id: u64, now: &Situation<'_>) -> Result<(), Refused> {
@@ -66,18 +59,21 @@ impl Rules {
 
     fn remove(&self, id: u64, now: &Situation<'_>) -> Result<(), Refused> {
         let member = now.find(id).ok_or(Refused::NotFound)?;
-        if !self.strict || member.is_learner {
+        if member.is_learner {
             return Ok(());
         }
         let (started, voters) = now.started(Some(id));
-        let enough = voters > 0 && started >= majority(voters);
-        refuse_if(!enough, Refused::NotEnoughStarted)?;
+        // Not even who may do harm can leave a cluster without any voter: it would be none.
+        refuse_if(voters == 0, Refused::NotEnoughStarted)?;
+        if !self.strict {
+            return Ok(());
+        }
+        refuse_if(started < majority(voters), Refused::NotEnoughStarted)?;
         // One that does not answer may go.
         if !(now.is_active)(id) {
             return Ok(());
         }
-        let active = now.voters().filter(|member| (now.is_active)(member.id)).count();
-        refuse_if(active - 1 < majority(voters), Refused::Unhealthy)
+        refuse_if(now.active() - 1 < majority(voters), Refused::Unhealthy)
     }
 }
 
@@ -90,10 +86,28 @@ impl Situation<'_> {
         self.members.iter().filter(|member| !member.is_learner)
     }
 
-    /// How many voters have ever run, and how many there are, but for one.
+    /// How many voters have a name, which who was added gets when it first runs, and how many there
+    /// are, but for one.
     fn started(&self, but: Option<u64>) -> (usize, usize) {
         let counted = || self.voters().filter(|member| Some(member.id) != but);
-        (counted().filter(|member| !member.client_urls.is_empty()).count(), counted().count())
+        (counted().filter(|member| !member.name.is_empty()).count(), counted().count())
+    }
+
+    /// How many voters are there.
+    fn active(&self) -> usize {
+        self.voters().filter(|member| (self.is_active)(member.id)).count()
+    }
+
+    /// Whether a majority is left when one more member is there that does not run. Without another
+    /// member there is nobody to miss.
+    fn check_growth(&self, is_learner: bool) -> Result<(), Refused> {
+        let (started, voters) = self.started(None);
+        if voters == 1 && (is_learner || started == 1) {
+            return Ok(());
+        }
+        let enough = is_learner || started >= majority(voters + 1);
+        refuse_if(!enough, Refused::NotEnoughStarted)?;
+        refuse_if(self.active() < majority(voters + 1), Refused::Unhealthy)
     }
 
     fn has_urls(&self, urls: &[String], but: Option<u64>) -> bool {
@@ -125,7 +139,7 @@ mod tests {
         let member = |(place, kind): (usize, char)| Member {
             id: place as u64 + 1,
             peer_urls: vec![format!("http://m{}", place + 1)],
-            client_urls: if kind == 'u' { vec![] } else { vec!["http://c".into()] },
+            name: if kind == 'u' { String::new() } else { "m".into() },
             is_learner: kind == 'l',
             ..Member::default()
         };
@@ -133,7 +147,10 @@ mod tests {
     }
 
     fn judged(kinds: &str, change: &Change) -> Result<(), Refused> {
-        let rules = Rules { strict: true, learners_max: 1 };
+        judged_by(Rules { strict: true, learners_max: 1 }, kinds, change)
+    }
+
+    fn judged_by(rules: Rules, kinds: &str, change: &Change) -> Result<(), Refused> {
         let place = |id: u64| usize::try_from(id).unwrap() - 1;
         let down = |id: u64| matches!(kinds.as_bytes()[place(id)], b'd' | b'u');
         let now = Situation {
@@ -145,6 +162,10 @@ mod tests {
         rules.judge(change, &now)
     }
 
+    fn promote(id: u64) -> Change {
+        Change::Promote(PromoteMember { id })
+    }
+
     fn add(id: u64, is_learner: bool) -> Change {
         Change::Add(AddMember { peer_urls: vec!["http://new".into()], is_learner, id })
     }
@@ -152,13 +173,24 @@ mod tests {
     #[test]
     fn adding_never_takes_the_majority_away() {
         // Proves etcd's rules for new members: enough started, all voters reachable, few learners.
-        assert_eq!(judged("s", &add(9, false)), Ok(()));
-        assert_eq!(judged("su", &add(9, false)), Err(Refused::NotEnoughStarted));
-        assert_eq!(judged("sss", &add(9, false)), Ok(()));
-        assert_eq!(judged("ssd", &add(9, false)), Err(Refused::Unhealthy));
-        assert_eq!(judged("ssu", &add(9, false)), Err(Refused::NotEnoughStarted));
-        assert_eq!(judged("ssu", &add(9, true)), Ok(()));
-        assert_eq!(judged("ssl", &add(9, true)), Err(Refused::TooManyLearners));
+        for (kinds, is_learner, expected) in [
+            ("s", false, Ok(())),
+            ("s", true, Ok(())),
+            ("ss", false, Ok(())),
+            ("sss", false, Ok(())),
+            ("su", false, Err(Refused::NotEnoughStarted)),
+            ("ssu", false, Err(Refused::NotEnoughStarted)),
+            ("ssu", true, Err(Refused::Unhealthy)),
+            ("sd", false, Err(Refused::Unhealthy)),
+            ("ssd", false, Err(Refused::Unhealthy)),
+            ("ssd", true, Err(Refused::Unhealthy)),
+            ("ssssd", false, Ok(())),
+            ("sssdd", false, Err(Refused::Unhealthy)),
+            ("ssl", false, Ok(())),
+            ("ssl", true, Err(Refused::TooManyLearners)),
+        ] {
+            assert_eq!(judged(kinds, &add(9, is_learner)), expected, "{kinds} {is_learner}");
+        }
         assert_eq!(judged("ss", &add(2, false)), Err(Refused::IdExists));
         assert_eq!(judged("ss", &add(77, false)), Err(Refused::IdExists), "it was removed");
         let taken = AddMember { peer_urls: vec!["http://m1".into()], is_learner: false, id: 9 };
@@ -177,12 +209,26 @@ mod tests {
         assert_eq!(judged("s", &remove(1)), Err(Refused::NotEnoughStarted));
         assert_eq!(judged("s", &remove(5)), Err(Refused::NotFound));
         assert_eq!(judged("sdl", &remove(3)), Ok(()));
+        assert_eq!(judged("sssdd", &remove(1)), Err(Refused::Unhealthy));
+        assert_eq!(judged("ssssd", &remove(1)), Ok(()));
+    }
+
+    #[test]
+    fn who_lifts_the_checks_may_do_harm_but_not_end_the_cluster() {
+        // Proves that --strict-reconfig-check=false lifts the checks for a majority and no others.
+        let lax = Rules { strict: false, learners_max: 1 };
+        let remove = |id| Change::Remove(RemoveMember { id });
+        assert_eq!(judged_by(lax, "ssd", &remove(1)), Ok(()));
+        assert_eq!(judged_by(lax, "suu", &add(9, false)), Ok(()));
+        assert_eq!(judged_by(lax, "s", &remove(1)), Err(Refused::NotEnoughStarted));
+        assert_eq!(judged_by(lax, "sl", &remove(1)), Err(Refused::NotEnoughStarted));
+        assert_eq!(judged_by(lax, "sl", &add(9, true)), Err(Refused::TooManyLearners));
+        assert_eq!(judged_by(lax, "dl", &promote(2)), Err(Refused::NotReady));
     }
 
     #[test]
     fn only_a_learner_that_caught_up_is_promoted() {
         // Proves the three refusals, and that the promoted one counts as started.
-        let promote = |id| Change::Promote(PromoteMember { id });
         assert_eq!(judged("ssl", &promote(3)), Ok(()));
         assert_eq!(judged("ssl", &promote(1)), Err(Refused::NotLearner));
         assert_eq!(judged("ssl", &promote(8)), Err(Refused::NotFound));

@@ -9,9 +9,11 @@ use api::berthpb::{AddMember, PromoteMember, PublishMember, RemoveMember, Update
 use api::berthpb::{Command, command::Op};
 use api::etcdserverpb::Member;
 
+use openraft::ChangeMembers;
+
 use super::cluster::{Cluster, SOON, home};
 use super::home::{TestNode, get, put, write};
-use crate::MembersError;
+use crate::{Error, MembersError};
 
 fn add(id: u64, is_learner: bool) -> Change {
     Change::Add(AddMember { peer_urls: vec![format!("http://m{id}")], is_learner, id })
@@ -216,5 +218,137 @@ async fn a_member_that_comes_late_is_fed_by_a_snapshot() {
     cluster.nodes[&2].linearizable().await.unwrap();
     assert!(cluster.nodes[&2].status().snapshot_index > 0, "it came by the log");
     assert_eq!(hash(&cluster.nodes[&1]), hash(&cluster.nodes[&2]));
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_due_before_a_change_is_not_done_after_it() {
+    // Proves that a leader about to give a member its vote looks again when its turn has come: a
+    // member that was removed meanwhile does not come back, and the cluster goes on.
+    let mut cluster = Cluster::start(1).await;
+    publish(&cluster.nodes[&1]).await;
+    cluster.nodes[&1].change_members(add(2, false)).await.unwrap();
+    let leader = cluster.nodes[&1].clone();
+    let turn = leader.inner.changing.lock().await;
+    cluster.join(2).await;
+    let caught_up = async {
+        while cluster.nodes[&2].reader().position().index < leader.reader().position().index {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(SOON, caught_up).await.unwrap();
+    // Time enough to see that it has caught up, and to queue for a turn.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let gone = ChangeMembers::RemoveNodes([2].into());
+    leader.inner.raft.change_membership(gone, false).await.unwrap();
+    drop(turn);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(leader.members().iter().map(|member| member.id).collect::<Vec<_>>(), [1]);
+    write(&leader, "after", "1").await;
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_removes_itself() {
+    // Proves that the call is answered with those who are left, although the one who answers is
+    // none of them, and that it stops after.
+    let mut cluster = Cluster::start(3).await;
+    for node in cluster.nodes.values() {
+        publish(node).await;
+    }
+    let gone = cluster.follower_of(cluster.leader().await);
+    let members = cluster.nodes[&gone].change_members(remove(gone)).await.unwrap();
+    assert_eq!(members.len(), 2);
+    assert!(members.iter().all(|member| member.id != gone));
+    let failure = tokio::time::timeout(SOON, cluster.nodes[&gone].failed()).await.unwrap();
+    assert!(failure.to_string().contains("permanently removed"), "{failure}");
+    cluster.stop_member(gone).await;
+    let other = cluster.follower_of(gone);
+    write(&cluster.nodes[&other], "a", "1").await;
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leadership_does_not_move_to_who_is_not_there() {
+    // Proves that such a move is refused before it costs anything: the same leader leads on, in the
+    // same term.
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let gone = cluster.follower_of(leader);
+    cluster.stop_member(gone).await;
+    let node = &cluster.nodes[&leader];
+    let term = node.term();
+    assert_eq!(node.transfer_leader(gone).await, Err(Error::Timeout));
+    write(node, "a", "1").await;
+    assert_eq!((node.leader(), node.term()), (Some(leader), term));
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_asked_for_at_once_are_made_one_after_the_other() {
+    // Proves that none is lost and none made twice when every member is asked for some at the same
+    // time, while leadership moves.
+    let mut cluster = Cluster::start(0).await;
+    for id in 1..=3 {
+        let mut home = home(id, 3);
+        home.config.learners_max = 100;
+        cluster.homes.insert(id, home);
+        cluster.start_member(id).await;
+    }
+    for node in cluster.nodes.values() {
+        tokio::time::timeout(SOON, node.ready()).await.unwrap().unwrap();
+        publish(node).await;
+    }
+    let changes = (10..34).map(|id| {
+        let node = cluster.nodes[&(id % 3 + 1)].clone();
+        async move {
+            node.change_members(add(id, true)).await.unwrap();
+            if id % 2 == 0 {
+                node.change_members(remove(id)).await.unwrap();
+            }
+        }
+    });
+    let moves = async {
+        for _ in 0..4 {
+            let leader = cluster.leader().await;
+            let next = cluster.follower_of(leader);
+            cluster.nodes[&leader].transfer_leader(next).await.unwrap();
+        }
+    };
+    futures::future::join(futures::future::join_all(changes), moves).await;
+    let expected: Vec<u64> = (1..=3).chain((10..34).filter(|id| id % 2 == 1)).collect();
+    for node in cluster.nodes.values() {
+        node.linearizable().await.unwrap();
+        assert_eq!(node.members().iter().map(|member| member.id).collect::<Vec<_>>(), expected);
+    }
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_outlives_the_leader_that_was_asked() {
+    // Proves that a change whose leader vanishes before it has answered is made once, by the next.
+    let mut cluster = Cluster::start(3).await;
+    for node in cluster.nodes.values() {
+        publish(node).await;
+    }
+    let leader = cluster.leader().await;
+    let asked = cluster.nodes[&cluster.follower_of(leader)].clone();
+    let stalled = cluster.nodes[&leader].clone();
+    let turn = stalled.inner.changing.lock().await;
+    let peer_urls = vec!["http://moved".to_owned()];
+    let update = Change::Update(UpdateMember { id: asked.member_id(), peer_urls });
+    let change = tokio::spawn({
+        let asked = asked.clone();
+        async move { asked.change_members(update).await }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    cluster.stop_member(leader).await;
+    drop(turn);
+    let members = tokio::time::timeout(SOON, change).await.unwrap().unwrap().unwrap();
+    let changed = members.iter().find(|member| member.id == asked.member_id()).unwrap();
+    assert_eq!(
+        (members.len(), changed.peer_urls.as_slice()),
+        (3, ["http://moved".to_owned()].as_slice())
+    );
     cluster.shutdown().await;
 }

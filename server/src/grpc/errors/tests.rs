@@ -123,6 +123,42 @@ const TABLE: &[(Case, Code, &str)] = &[
         "etcdserver: can only promote a learner member",
     ),
     (
+        Case::Edge(Error::Members(raft::MembersError::NotFound)),
+        Code::NotFound,
+        "etcdserver: member not found",
+    ),
+    (
+        Case::Edge(Error::Members(raft::MembersError::IdExists)),
+        Code::FailedPrecondition,
+        "etcdserver: member ID already exist",
+    ),
+    (
+        Case::Edge(Error::Members(raft::MembersError::NotReady)),
+        Code::FailedPrecondition,
+        "etcdserver: can only promote a learner member which is in sync with leader",
+    ),
+    (
+        Case::Edge(Error::Members(raft::MembersError::TooManyLearners)),
+        Code::FailedPrecondition,
+        "etcdserver: too many learner members in cluster",
+    ),
+    (
+        Case::Edge(Error::Members(raft::MembersError::NotEnoughStarted)),
+        Code::Unknown,
+        "etcdserver: re-configuration failed due to not enough started members",
+    ),
+    (
+        Case::Edge(Error::Members(raft::MembersError::Unhealthy)),
+        Code::Unavailable,
+        "etcdserver: unhealthy cluster",
+    ),
+    (Case::Edge(Error::NotLeader), Code::FailedPrecondition, "etcdserver: not leader"),
+    (
+        Case::Edge(Error::TransferTimedOut),
+        Code::Unknown,
+        "etcdserver: request timed out, leader transfer took too long",
+    ),
+    (
         Case::Edge(Error::BadLeaderTransferee),
         Code::FailedPrecondition,
         "etcdserver: bad leader transferee",

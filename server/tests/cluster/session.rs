@@ -24,6 +24,8 @@ pub(crate) struct Book {
     pub timeline: Timeline,
     /// Answers that no client should ever get.
     failures: Mutex<Vec<String>>,
+    /// Answers of members that want the client to try again.
+    refusals: Mutex<Vec<String>>,
     writes: AtomicU64,
     retries: AtomicU64,
 }
@@ -42,6 +44,16 @@ impl Book {
     /// What failed for good, in words.
     pub(crate) fn failures(&self) -> Vec<String> {
         self.failures.lock().expect("no holder panics").clone()
+    }
+
+    /// What members refused although another try was allowed, in words. A connection that broke is
+    /// no refusal.
+    pub(crate) fn refusals(&self) -> Vec<String> {
+        self.refusals.lock().expect("no holder panics").clone()
+    }
+
+    fn refused(&self, refusal: String) {
+        self.refusals.lock().expect("no holder panics").push(refusal);
     }
 
     fn fail(&self, failure: String) {
@@ -125,11 +137,13 @@ impl Session {
 
     /// After a failed try: to the next member, unless the failure forbids another try.
     async fn go_on(&mut self, refusal: &Status) {
-        if is_transient(refusal) {
-            self.book.retries.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.book.fail(format!("{} at m{}: {refusal}", self.name, self.at + 1));
+        let words = format!("{} at m{}: {refusal}", self.name, self.at + 1);
+        if !is_transient(refusal) {
+            self.book.fail(words);
+        } else if !is_broken(refusal) {
+            self.book.refused(words);
         }
+        self.book.retries.fetch_add(1, Ordering::Relaxed);
         self.at = (self.at + 1) % self.members.len();
         tokio::time::sleep(BACKOFF).await;
     }
@@ -145,6 +159,11 @@ async fn deadline<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T,
 /// Whether the official clients try again: the server says `Unavailable`, or the connection broke
 /// (which gRPC in Go reports as `Unavailable`, and tonic as various codes with their source).
 pub(crate) fn is_transient(refusal: &Status) -> bool {
-    let broken = std::error::Error::source(refusal).is_some();
-    refusal.code() == Code::Unavailable || broken || flaws::excuse(refusal.message())
+    let unavailable = refusal.code() == Code::Unavailable;
+    unavailable || is_broken(refusal) || flaws::excuse(refusal.message())
+}
+
+/// Whether the connection failed, and no member said anything.
+fn is_broken(refusal: &Status) -> bool {
+    std::error::Error::source(refusal).is_some()
 }

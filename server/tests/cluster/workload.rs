@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use testkit::{Cluster, Follower, eventually};
+use testkit::{Cluster, Follower, Kind, eventually, subject};
 use tokio::task::JoinHandle;
 
 use crate::session::{Book, Session};
@@ -74,6 +74,18 @@ impl Load {
         }
         let failures = self.book.failures();
         assert!(failures.is_empty(), "{} failed calls: {failures:#?}", failures.len());
+    }
+
+    /// No client was ever told to try again: whatever was done was done on purpose, and with care.
+    /// etcd does not go that far.
+    ///
+    /// # Panics
+    /// When berth is under test and a client was told so.
+    pub(crate) fn assert_unnoticed(&self) {
+        let refusals = self.book.refusals();
+        if subject!().kind == Kind::Berth {
+            assert!(refusals.is_empty(), "clients noticed: {refusals:#?}");
+        }
     }
 
     /// Ends the load and judges the run: all members hold the same, the whole history of each

@@ -4,19 +4,22 @@ use std::path::Path;
 use std::time::Instant;
 
 use api::etcdserverpb::PutRequest;
-use testkit::{Clients, Cluster, Kind, bounded, eventually, subject};
+use testkit::{Clients, Cluster, Kind, bounded, env_number, eventually, subject};
 
 use crate::workload::Load;
+
+/// Enough for the gate; a full run has 50.
+const KILLS_DEFAULT: u64 = 3;
 
 /// Proves that killing the leader again and again loses no acknowledged write, that clients go
 /// on, and that each killed member catches up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_leader_is_killed_and_nothing_acknowledged_is_lost() {
-    const KILLS: usize = 3;
+    let kills = env_number("BERTH_CLUSTER_KILLS", KILLS_DEFAULT);
     let mut pauses_ms = Vec::new();
     let mut cluster = Cluster::start(subject!(), 3).await;
     let load = Load::start(&cluster);
-    for _ in 0..KILLS {
+    for _ in 0..kills {
         load.progress(50).await;
         let leader = cluster.leader().await;
         cluster.member_mut(leader).kill();

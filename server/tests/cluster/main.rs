@@ -5,6 +5,7 @@
 //! have to be linearizable (see `workload`). Partitions are made in network namespaces, which
 //! need root: a scenario that this machine does not permit says so on a line with `SKIPPED`.
 //!
+//! `BERTH_CLUSTER_KILLS` says how often the leader is killed (50 in a full run).
 //! `BERTH_TEST_SUBJECT=etcd` runs the same scenarios on the real etcd, which proves them.
 
 mod bootstrap;

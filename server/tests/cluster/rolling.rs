@@ -35,6 +35,7 @@ async fn a_rolling_restart_fails_no_request() {
     stop.store(true, Ordering::Relaxed);
     let failed = official.await.expect("etcdctl runs");
     assert!(failed.is_empty(), "etcdctl failed {} times: {failed:#?}", failed.len());
+    load.assert_unnoticed();
     load.finish(&mut cluster).await;
 }
 

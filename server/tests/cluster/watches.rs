@@ -46,5 +46,6 @@ async fn moving_the_leader_breaks_nothing() {
     }
     watch.upto(load.position()).await;
     assert_eq!(watch.streams(), 1, "the stream broke although its member was there");
+    load.assert_unnoticed();
     load.finish(&mut cluster).await;
 }

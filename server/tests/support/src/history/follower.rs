@@ -50,11 +50,6 @@ impl Follower {
         Self { position, streams, task }
     }
 
-    /// What the server at `endpoint` tells of all revisions up to `revision`.
-    pub async fn whole(endpoint: &str, revision: i64) -> History {
-        Self::start(&[endpoint.to_owned()]).upto(revision).await
-    }
-
     /// A handle that tells how far it is.
     pub fn position(&self) -> Position {
         self.position.clone()

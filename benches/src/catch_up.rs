@@ -90,7 +90,9 @@ async fn measure(
     let (gone, had) = (Instant::now(), cluster.applied(follower).await);
     match mode {
         Mode::Stopped => cluster.members[follower].signal("STOP")?,
-        Mode::Killed => drop(cluster.kill(follower)?),
+        Mode::Killed => {
+            cluster.kill(follower)?;
+        }
     }
     tokio::time::sleep(Duration::from_secs(catch_up.stopped_s)).await;
     let (snapshots, applied) = (cluster.snapshots_sent(&stay).await, cluster.applied(leader).await);

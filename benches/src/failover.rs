@@ -8,7 +8,7 @@ use clap::Args;
 use crate::cluster::Cluster;
 use crate::figures::{Figure, Report, percentile};
 use crate::setting::Setting;
-use crate::writers::{Habit, Writers};
+use crate::writers::{Habit, Write, Writers};
 
 /// So many that one of them is always about to ask a member that is left.
 const CLIENTS: usize = 12;
@@ -69,7 +69,7 @@ pub(crate) async fn run(failover: &Failover) -> Result<(), Box<dyn Error>> {
 async fn kill(cluster: &mut Cluster) -> Result<Duration, Box<dyn Error>> {
     let places: Vec<usize> = (0..cluster.members.len()).collect();
     let mut writers = Writers::start(cluster, &places, CLIENTS, &HABIT)?;
-    writers.until(PATIENCE, |write| write.acknowledged()).await?;
+    writers.until(PATIENCE, Write::acknowledged).await?;
     let (leader, _) = cluster.leader().await?;
     tokio::time::sleep(MOMENT_MAX.mul_f64(rand::random())).await;
     let death = cluster.kill(leader)?;

@@ -11,7 +11,7 @@ use clap::Args;
 use crate::cluster::Cluster;
 use crate::figures::{Figure, Report, percentile};
 use crate::setting::Setting;
-use crate::writers::{Habit, Writers, longest_pause};
+use crate::writers::{Habit, Write, Writers, longest_pause};
 
 const CLIENTS: usize = 12;
 /// Clients that never try again and never ask another member: each failure is one that a user
@@ -84,7 +84,7 @@ impl Moves {
             cluster.caught_up(*place).await?;
         }
         let mut writers = Writers::start(cluster, &places, CLIENTS, &HABIT)?;
-        writers.until(PATIENCE, |write| write.acknowledged()).await?;
+        writers.until(PATIENCE, Write::acknowledged).await?;
         let begin = Instant::now();
         let (leader, ids) = cluster.leader().await?;
         tokio::time::sleep(AROUND).await;

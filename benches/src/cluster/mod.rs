@@ -52,7 +52,7 @@ impl Cluster {
         flags: &[&str],
     ) -> Result<Self, Box<dyn Error>> {
         let directory = directory(subject, setting)?;
-        let members = (1..=VOTERS).map(|number| Member::new(number, &directory.path()));
+        let members = (1..=VOTERS).map(|number| Member::new(number, directory.path()));
         let members = members.collect::<Result<Vec<_>, _>>()?;
         let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
         let (name, subject) = (subject.name.clone(), subject.clone());
@@ -90,7 +90,7 @@ impl Cluster {
 
     /// Adds a learner, starts it, and returns its place without waiting for it.
     pub(crate) async fn join(&mut self) -> Result<usize, Box<dyn Error>> {
-        let mut member = Member::new(self.members.len() + 1, &self.directory.path())?;
+        let mut member = Member::new(self.members.len() + 1, self.directory.path())?;
         let request =
             MemberAddRequest { peer_urls: vec![member.peer_url.clone()], is_learner: true };
         let (leader, _) = self.leader().await?;

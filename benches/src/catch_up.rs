@@ -9,13 +9,13 @@ use crate::cluster::{BEHIND_MAX, Cluster};
 use crate::figures::{Figure, Report};
 use crate::server::Subject;
 use crate::setting::Setting;
-use crate::writers::{Habit, Write, Writers, longest_pause};
+use crate::writers::{Asks, Habit, Write, Writers, longest_pause};
 
 /// Clients that leave no pause: as much as the two members that are there can take.
 const HABIT: Habit = Habit {
     attempt_max: Duration::from_secs(10),
     pause: Duration::ZERO,
-    move_on: false,
+    asks: Asks::One,
     value_bytes: 256,
 };
 const PATIENCE: Duration = Duration::from_secs(60);

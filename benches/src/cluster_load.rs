@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use crate::cluster::Cluster;
 use crate::figures::{Figure, Report, median, percentile};
 use crate::setting::Setting;
-use crate::writers::{Habit, Write, Writers};
+use crate::writers::{Asks, Habit, Write, Writers};
 
 /// Connections are made and caches filled in it; it is not counted.
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -20,7 +20,7 @@ pub(crate) struct ClusterLoad {
     /// Clients, each with one request at a time
     #[arg(long, value_delimiter = ',', default_value = "1,64,256")]
     clients: Vec<usize>,
-    /// Which members the clients ask
+    /// Whom the clients ask: the leader, or all members, each request another one
     #[arg(long, value_enum, value_delimiter = ',', default_value = "leader,all")]
     through: Vec<Through>,
     /// Seconds of each load
@@ -42,6 +42,15 @@ enum Through {
     All,
 }
 
+impl Through {
+    fn told(self) -> &'static str {
+        match self {
+            Self::Leader => "to the leader",
+            Self::All => "to all members",
+        }
+    }
+}
+
 /// The figures of one round.
 struct Round {
     rate: Figure,
@@ -60,8 +69,7 @@ pub(crate) async fn run(cluster_load: &ClusterLoad) -> Result<(), Box<dyn Error>
     for through in &cluster_load.through {
         for clients in &cluster_load.clients {
             let rows = load(&clusters, cluster_load, *through, *clients).await?;
-            let to = if *through == Through::All { "all members" } else { "the leader" };
-            report.group(&format!("{clients} clients to {to}"), &rows);
+            report.group(&format!("clients: {clients}, {}", through.told()), &rows);
         }
     }
     println!(
@@ -104,7 +112,7 @@ async fn round(
     let habit = Habit {
         attempt_max: ATTEMPT_MAX,
         pause: Duration::ZERO,
-        move_on: false,
+        asks: Asks::InTurn,
         value_bytes: cluster_load.value_bytes,
     };
     let (leader, _) = cluster.leader().await?;

@@ -8,7 +8,7 @@ use clap::Args;
 use crate::cluster::Cluster;
 use crate::figures::{Figure, Report, percentile};
 use crate::setting::Setting;
-use crate::writers::{Habit, Write, Writers};
+use crate::writers::{Asks, Habit, Write, Writers};
 
 /// So many that one of them is always about to ask a member that is left.
 const CLIENTS: usize = 12;
@@ -17,7 +17,7 @@ const CLIENTS: usize = 12;
 const HABIT: Habit = Habit {
     attempt_max: Duration::from_millis(100),
     pause: Duration::from_millis(5),
-    move_on: true,
+    asks: Asks::NextAfterFailure,
     value_bytes: 256,
 };
 /// The leader is killed after a random part of this: heartbeats come every 100 ms.

@@ -11,7 +11,7 @@ use clap::Args;
 use crate::cluster::Cluster;
 use crate::figures::{Figure, Report, percentile};
 use crate::setting::Setting;
-use crate::writers::{Habit, Write, Writers, longest_pause};
+use crate::writers::{Asks, Habit, Write, Writers, longest_pause};
 
 const CLIENTS: usize = 12;
 /// Clients that never try again and never ask another member: each failure is one that a user
@@ -19,7 +19,7 @@ const CLIENTS: usize = 12;
 const HABIT: Habit = Habit {
     attempt_max: Duration::from_secs(10),
     pause: Duration::from_millis(5),
-    move_on: false,
+    asks: Asks::One,
     value_bytes: 256,
 };
 /// The load before a move and after it.

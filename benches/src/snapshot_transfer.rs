@@ -10,7 +10,7 @@ use crate::figures::{Figure, Report};
 use crate::load;
 use crate::server::Subject;
 use crate::setting::Setting;
-use crate::writers::{Habit, Write, Writers, longest_pause};
+use crate::writers::{Asks, Habit, Write, Writers, longest_pause};
 
 /// Large values fill a store fast.
 const VALUE_BYTES: usize = 64 << 10;
@@ -22,7 +22,7 @@ const CLIENTS: usize = 8;
 const HABIT: Habit = Habit {
     attempt_max: Duration::from_secs(10),
     pause: Duration::from_millis(5),
-    move_on: false,
+    asks: Asks::One,
     value_bytes: 256,
 };
 /// After filling, until memory is looked at: what the filling left behind is written then.

@@ -21,6 +21,17 @@ const RETRY: Duration = Duration::from_millis(5);
 /// Keys that each client writes, in turn.
 const KEYS_PER_CLIENT: u64 = 1000;
 
+/// Which member a client asks.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Asks {
+    /// Always the one that it began with.
+    One,
+    /// The next one after a failure, as a client that retries does.
+    NextAfterFailure,
+    /// One after the other, as etcd's own client does.
+    InTurn,
+}
+
 /// How clients behave.
 #[derive(Debug, Clone)]
 pub(crate) struct Habit {
@@ -28,8 +39,7 @@ pub(crate) struct Habit {
     pub(crate) attempt_max: Duration,
     /// What a client waits between an answer and its next request.
     pub(crate) pause: Duration,
-    /// After a failure, ask the next member, as a client that retries does.
-    pub(crate) move_on: bool,
+    pub(crate) asks: Asks,
     pub(crate) value_bytes: usize,
 }
 
@@ -160,12 +170,12 @@ impl Client {
             if self.report.send(write).is_err() {
                 return;
             }
-            if acknowledged {
-                self.pause(self.habit.pause).await;
-            } else {
-                self.turn += usize::from(self.habit.move_on);
-                self.pause(RETRY).await;
-            }
+            self.turn += usize::from(match self.habit.asks {
+                Asks::One => false,
+                Asks::NextAfterFailure => !acknowledged,
+                Asks::InTurn => true,
+            });
+            self.pause(if acknowledged { self.habit.pause } else { RETRY }).await;
         }
     }
 

@@ -273,17 +273,29 @@ pub(crate) struct SnapshotBuilder<R> {
     runtime: PhantomData<fn() -> R>,
 }
 
+impl<R> SnapshotBuilder<R> {
+    /// A snapshot that another member sent while this one was written, and that took the state away
+    /// from under it: it stands for more, and in its place.
+    fn installed_since(&self, index: Option<u64>) -> Option<SnapshotFile> {
+        self.snapshots.newest().filter(|newest| newest.index() > index)
+    }
+}
+
 impl<R: AsyncRuntime> RaftSnapshotBuilder<Types<R>> for SnapshotBuilder<R> {
     type SnapshotData = SnapshotFile;
 
     async fn build_snapshot(&mut self) -> Result<SnapshotOf, io::Error> {
         let view = self.view.take().unwrap_or_else(|| Err(io::Error::other("built already")));
         let (header, view) = view?;
+        let index = header.index();
         let snapshots = self.snapshots.clone();
         let written = R::spawn_blocking(move || {
             snapshots.write(&header, |mut out| view.write_to(&mut out).map_err(io::Error::other))
         });
-        let file = written.await??;
+        let file = match written.await? {
+            Ok(file) => file,
+            Err(error) => self.installed_since(index).ok_or(error)?,
+        };
         Ok(Snapshot { meta: file.meta().clone(), snapshot: file })
     }
 }

@@ -36,6 +36,25 @@ impl<R: AsyncRuntime> Node<R> {
         }
     }
 
+    /// Before this member ends on purpose: hands leadership, if it is here, to the voter that is
+    /// there and whose log reaches furthest. Returns when that one leads. The others would elect
+    /// somebody by themselves, after an election timeout in which nobody writes.
+    ///
+    /// # Errors
+    /// As [`Node::transfer_leader`].
+    pub async fn hand_over(&self) -> Result<(), Error> {
+        if self.inner.leaders.current() != Leader::Here {
+            return Ok(());
+        }
+        let others = self.membership().voter_ids().collect::<Vec<u64>>().into_iter();
+        let others = others.filter(|id| *id != self.member_id() && self.is_active(*id));
+        let furthest = others.max_by_key(|id| self.progress(*id).map(|(_, matched)| matched));
+        match furthest {
+            Some(to) => self.transfer_leader(to).await,
+            None => Ok(()),
+        }
+    }
+
     /// Whether member `id` has a vote.
     pub fn is_voter(&self, id: u64) -> bool {
         self.membership().voter_ids().any(|voter| voter == id)

@@ -91,6 +91,11 @@ impl SnapshotDir {
             out.flush()?;
             file.sync_data()?;
         }
+        // One that was received meanwhile has replaced the state that this was written from.
+        if self.newest().is_some_and(|newest| newest.index() > header.index()) {
+            self.vfs.remove(&unfinished)?;
+            return Err(io::Error::other("a newer snapshot was installed meanwhile"));
+        }
         self.vfs.rename(&unfinished, &finished)?;
         self.vfs.sync_dir(&self.dir)?;
         let file = SnapshotFile::open(&finished, self.vfs.open(&finished)?)?;

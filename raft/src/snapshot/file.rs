@@ -68,6 +68,11 @@ impl SnapshotHeader {
         self.meta.last_log_id
     }
 
+    /// The index of the last log entry in it; `None`: it holds the empty state.
+    pub(crate) fn index(&self) -> Option<u64> {
+        self.log_id().map(|log_id| log_id.index)
+    }
+
     /// Up to and with the checksum.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let record = HeaderRecord {
@@ -146,7 +151,7 @@ impl SnapshotFile {
 
     /// The index of the last log entry in it; `None`: it holds the empty state.
     pub(crate) fn index(&self) -> Option<u64> {
-        self.header.log_id().map(|log_id| log_id.index)
+        self.header.index()
     }
 
     /// Bytes of the whole file.

@@ -97,7 +97,12 @@ impl Connections {
         Self { for_clients, for_members: peer::http(), tls, stopping }
     }
 
-    /// Accepts until the server stops; returns when every connection has ended.
+    /// Connections that end at another moment.
+    pub(super) fn until(self, stopping: CancellationToken) -> Self {
+        Self { stopping, ..self }
+    }
+
+    /// Accepts until it is time to stop; returns when every connection has ended.
     pub(super) async fn serve(self, listener: Listener, routes: Router) {
         let connections = TaskTracker::new();
         let Listener { roles, .. } = listener;
@@ -155,7 +160,7 @@ impl Connections {
         }
     }
 
-    /// HTTP on an open stream. When the server stops, requests under way go on and no new ones are
+    /// HTTP on an open stream. When it is time to stop, requests under way go on and no new ones are
     /// taken.
     async fn carry<S, R>(&self, http: &Http, stream: S, routes: R)
     where

@@ -20,7 +20,10 @@ use crate::config::Settings;
 use crate::http::{Metrics, PeerMetrics};
 use crate::{grpc, peer};
 
-/// How long requests under way may take to end after the signal.
+/// How long another member may take to lead in this one's place.
+const HAND_OVER_MAX: Duration = Duration::from_secs(2);
+
+/// How long requests under way may take to end after that; and those of other members again.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
 
 /// How long the node may take to hand over what it holds in memory.
@@ -89,8 +92,12 @@ fn transport(metrics: PeerMetrics, tls: &Tls) -> Arc<dyn Transport> {
 /// Everything that runs beside the node.
 struct Server {
     node: ServerNode,
+    /// What clients use ends first.
     stopping: CancellationToken,
     tasks: TaskTracker,
+    /// What other members use ends after that: it brings the outcome of what clients wait for.
+    parting: CancellationToken,
+    member_tasks: TaskTracker,
     connections: Connections,
     context: grpc::Context,
     services: addresses::Services,
@@ -115,6 +122,8 @@ impl Server {
             services: addresses::Services::new(settings, &context, metrics, ending, members),
             leaderless,
             tasks: TaskTracker::new(),
+            parting: CancellationToken::new(),
+            member_tasks: TaskTracker::new(),
             node,
             stopping,
             context,
@@ -150,22 +159,39 @@ impl Server {
 
     fn listen(&self, listener: Listener) {
         let routes = self.services.routes(listener.roles);
-        self.tasks.spawn(self.connections.clone().serve(listener, routes));
+        if listener.roles.peer {
+            let connections = self.connections.clone().until(self.parting.clone());
+            self.member_tasks.spawn(connections.serve(listener, routes));
+        } else {
+            self.tasks.spawn(self.connections.clone().serve(listener, routes));
+        }
     }
 
-    /// In the reverse order.
+    /// In the reverse order, and nobody is to notice: another member leads before this one takes
+    /// leave of its clients.
     async fn stop(self) {
         tracing::info!("stopping");
         notify(NotifyState::Stopping);
-        self.stopping.cancel();
-        self.tasks.close();
-        if tokio::time::timeout(DRAIN_MAX, self.tasks.wait()).await.is_err() {
-            tracing::warn!("some streams did not end in time and are cut");
+        match tokio::time::timeout(HAND_OVER_MAX, self.node.hand_over()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "leadership was not handed over"),
+            Err(_) => tracing::warn!("no other member took over in time"),
         }
+        drain(&self.stopping, &self.tasks).await;
+        drain(&self.parting, &self.member_tasks).await;
         // What is not in the engine by then is in the log, and is read from there next time.
         if tokio::time::timeout(SHUTDOWN_MAX, self.node.shutdown()).await.is_err() {
             tracing::warn!("the engine did not take everything in time");
         }
+    }
+}
+
+/// Lets what is under way end, for a while.
+async fn drain(ending: &CancellationToken, tasks: &TaskTracker) {
+    ending.cancel();
+    tasks.close();
+    if tokio::time::timeout(DRAIN_MAX, tasks.wait()).await.is_err() {
+        tracing::warn!("some streams did not end in time and are cut");
     }
 }
 

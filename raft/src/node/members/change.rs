@@ -100,7 +100,7 @@ impl<R: AsyncRuntime> Node<R> {
     }
 
     /// Whether member `id` has answered this leader of late.
-    fn is_active(&self, id: u64) -> bool {
+    pub(in crate::node) fn is_active(&self, id: u64) -> bool {
         let metrics = self.inner.raft.metrics();
         let now = metrics.borrow_watched();
         let answered = now.heartbeat.as_ref().and_then(|heartbeat| heartbeat.get(&id)?.as_ref());
@@ -114,7 +114,7 @@ impl<R: AsyncRuntime> Node<R> {
     }
 
     /// The end of this leader's log, and how far member `id` has it.
-    pub(super) fn progress(&self, id: u64) -> Option<(u64, u64)> {
+    pub(in crate::node) fn progress(&self, id: u64) -> Option<(u64, u64)> {
         let metrics = self.inner.raft.metrics();
         let now = metrics.borrow_watched();
         let matched = now.replication.as_ref()?.get(&id)?.as_ref()?.index + 1;

@@ -176,6 +176,24 @@ async fn leadership_moves_without_a_failed_write() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_means_to_end_hands_over_first() {
+    // Proves that another member leads when it returns, and that one who does not lead, or is
+    // alone, has nothing to hand over.
+    let cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    cluster.nodes[&leader].hand_over().await.unwrap();
+    let next = cluster.nodes[&leader].leader().unwrap();
+    assert_ne!(next, leader);
+    cluster.nodes[&leader].hand_over().await.unwrap();
+    assert_eq!(cluster.leader().await, next);
+    cluster.shutdown().await;
+    let alone = Cluster::start(1).await;
+    alone.nodes[&1].hand_over().await.unwrap();
+    assert_eq!(alone.leader().await, 1);
+    alone.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_comes_late_is_fed_by_a_snapshot() {
     // Proves that a member for which the log no longer goes back far enough gets the state from
     // disk, while writes go on, and equals the others.

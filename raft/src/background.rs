@@ -88,14 +88,6 @@ fn went_well<T>(behind: &Behind, result: std::io::Result<Result<T, store::Error>
         Ok(Err(error)) => error.to_string(),
         Err(error) => error.to_string(),
     };
-    behind.failure.set(engine_failed(&error));
+    behind.engine_failed(&error);
     false
-}
-
-/// What happened to the engine, and what to do about it.
-pub(crate) fn engine_failed(error: &str) -> String {
-    format!(
-        "{error}. Nothing is lost: the engine is rebuilt from the snapshot and the log at the next \
-         start. Check the disk (space, permissions, the kernel's log), then start berth again"
-    )
 }

@@ -4,8 +4,10 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
+use store::engine::Engine;
 use store::{Compactor, Error, Flusher, Reader, Store};
 
 use crate::failure::Failure;
@@ -16,6 +18,8 @@ pub(crate) struct Behind {
     handles: RwLock<Handles>,
     /// Held by whoever writes to the engine, so that none of it lands in a state that replaced it.
     engine_turn: Mutex<()>,
+    /// It failed, or lost something.
+    engine_doubted: AtomicBool,
     pub(crate) flush: Signal,
     pub(crate) compact: Signal,
     pub(crate) snapshot: Signal,
@@ -35,6 +39,7 @@ impl Behind {
         Behind {
             handles: RwLock::new(Handles::of(store)),
             engine_turn: Mutex::new(()),
+            engine_doubted: AtomicBool::new(false),
             flush: Signal::default(),
             compact: Signal::default(),
             snapshot: Signal::default(),
@@ -69,15 +74,42 @@ impl Behind {
         compactor.step(keys_max)
     }
 
-    /// Puts the store that `restore` makes in place of the current one. Blocks.
+    /// Puts the store that `restore` makes in place of the current one, on the same engine. Blocks.
     pub(crate) fn replace(
         &self,
         restore: impl FnOnce() -> Result<Store, Error>,
     ) -> io::Result<Store> {
         let _turn = self.engine_turn.lock();
+        // Whoever still reads the old state must not take the new one's records for its own; and if
+        // restoring fails, what the old one has pending must not follow into what is there then.
+        self.handles.read().flusher.retire();
         let store = restore().map_err(io::Error::other)?;
         *self.handles.write() = Handles::of(&store);
         Ok(store)
+    }
+
+    /// The node cannot go on, because the engine failed or lost something. What it is told.
+    pub(crate) fn engine_failed(&self, error: &str) -> String {
+        self.engine_doubted.store(true, Ordering::Release);
+        let message = format!(
+            "{error}. Nothing is lost: the engine is rebuilt from the snapshot and the log at the \
+             next start. Check the disk (space, permissions, the kernel's log), then start berth \
+             again"
+        );
+        self.failure.set(message.clone());
+        message
+    }
+
+    /// Leaves the engine as the next start should find it: with everything that was applied, or
+    /// empty if it is in doubt, because one that lost a value opens without complaint. Blocks.
+    pub(crate) fn leave(&self, engine: &dyn Engine) -> io::Result<()> {
+        if !self.engine_doubted.load(Ordering::Acquire) {
+            self.flush_all().map_err(io::Error::other)?;
+            return engine.flush();
+        }
+        let _turn = self.engine_turn.lock();
+        self.handles.read().flusher.retire();
+        engine.clear()
     }
 
     /// Ends the background tasks.

@@ -263,11 +263,8 @@ impl<R: AsyncRuntime> Node<R> {
 
     async fn flush_engine(&self) {
         let (behind, engine) = (self.inner.behind.clone(), self.inner.engine.clone());
-        let flushed = R::spawn_blocking(move || {
-            behind.flush_all().map_err(io::Error::other)?;
-            engine.flush()
-        });
-        if let Err(error) = flushed.await.and_then(|flushed| flushed) {
+        let left = R::spawn_blocking(move || behind.leave(&*engine));
+        if let Err(error) = left.await.and_then(|left| left) {
             // The next start notices, and replays or rebuilds.
             tracing::warn!(%error, "the engine was not flushed");
         }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use openraft::{AsyncRuntime, Raft};
 use store::engine::Engine;
 
-use crate::background::engine_failed;
 use crate::behind::Behind;
 use crate::snapshot::SnapshotDir;
 use crate::state_machine::StateMachine;
@@ -67,7 +66,7 @@ impl<R: AsyncRuntime> Snapshotter<R> {
             engine.flush()
         });
         if let Err(error) = flushed.await.and_then(|flushed| flushed) {
-            self.behind.failure.set(engine_failed(&error.to_string()));
+            self.behind.engine_failed(&error.to_string());
             return false;
         }
         self.raft.trigger().purge_log(upto).await.is_ok()

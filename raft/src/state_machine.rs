@@ -134,7 +134,9 @@ impl<R: AsyncRuntime> StateMachine<R> {
         };
         let applied = self.store.apply(position, proposal.command());
         match &applied.result {
-            Err(store::Error::Engine(error)) => return Err(self.engine_failed(error)),
+            Err(store::Error::Engine(error)) => {
+                return Err(io::Error::other(self.behind.engine_failed(error)));
+            }
             Ok(Response::Compact(_)) => self.behind.compact.raise(),
             Ok(Response::PublishMember) => self.roster.follow(&self.store.reader())?,
             _ => {}
@@ -187,12 +189,6 @@ impl<R: AsyncRuntime> StateMachine<R> {
             self.unlooked_bytes = 0;
             self.behind.snapshot.raise();
         }
-    }
-
-    fn engine_failed(&self, error: &str) -> io::Error {
-        let message = background::engine_failed(error);
-        self.behind.failure.set(message.clone());
-        io::Error::other(message)
     }
 }
 
@@ -273,29 +269,21 @@ pub(crate) struct SnapshotBuilder<R> {
     runtime: PhantomData<fn() -> R>,
 }
 
-impl<R> SnapshotBuilder<R> {
-    /// A snapshot that another member sent while this one was written, and that took the state away
-    /// from under it: it stands for more, and in its place.
-    fn installed_since(&self, index: Option<u64>) -> Option<SnapshotFile> {
-        self.snapshots.newest().filter(|newest| newest.index() > index)
-    }
-}
-
 impl<R: AsyncRuntime> RaftSnapshotBuilder<Types<R>> for SnapshotBuilder<R> {
     type SnapshotData = SnapshotFile;
 
     async fn build_snapshot(&mut self) -> Result<SnapshotOf, io::Error> {
         let view = self.view.take().unwrap_or_else(|| Err(io::Error::other("built already")));
         let (header, view) = view?;
-        let index = header.index();
         let snapshots = self.snapshots.clone();
         let written = R::spawn_blocking(move || {
-            snapshots.write(&header, |mut out| view.write_to(&mut out).map_err(io::Error::other))
+            let write = |mut out: &mut dyn io::Write| view.write_to(&mut out);
+            let written = snapshots.write(&header, |out| write(out).map_err(io::Error::other));
+            // One that was installed meanwhile took the view's engine, and does as well.
+            let newer = |file: &SnapshotFile| file.meta().last_log_id > header.meta.last_log_id;
+            written.or_else(|error| snapshots.newest().filter(newer).ok_or(error))
         });
-        let file = match written.await? {
-            Ok(file) => file,
-            Err(error) => self.installed_since(index).ok_or(error)?,
-        };
+        let file = written.await??;
         Ok(Snapshot { meta: file.meta().clone(), snapshot: file })
     }
 }

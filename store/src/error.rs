@@ -72,6 +72,9 @@ pub enum Error {
     MemberNotFound,
     /// A command that this version does not know.
     UnknownCommand,
+    /// The state was replaced as a whole (a snapshot was installed) while it was being read: ask
+    /// the one that took its place.
+    Replaced,
     /// The engine failed or lost something. The state in memory can no longer be trusted to be
     /// written down: the server must stop, and rebuild the engine from its snapshot and log.
     Engine(String),

@@ -19,7 +19,7 @@ pub struct Flusher {
 
 impl Flusher {
     /// Writes what is pending (a bounded part of it) as one batch together with the mark of how
-    /// far the log was applied. True if something was written.
+    /// far the log was applied. True if something was written: nothing is by a retired store.
     ///
     /// Nothing is durable before [`crate::engine::Engine::flush`].
     ///
@@ -27,6 +27,9 @@ impl Flusher {
     /// [`Error::Engine`]: the engine must be rebuilt.
     pub fn flush_once(&self) -> Result<bool, Error> {
         let _turn = self.shared.flushed.turn.lock();
+        if self.shared.engine.is_retired() {
+            return Ok(false);
+        }
         let deltas = self.shared.state.read().pending.oldest(BATCH_BYTES_MAX);
         let Some(last) = deltas.last() else { return Ok(false) };
         let mark = Mark {
@@ -44,6 +47,13 @@ impl Flusher {
         flushed.index.store(mark.position.index, Ordering::Release);
         flushed.compact_revision.store(mark.compact_revision, Ordering::Release);
         Ok(true)
+    }
+
+    /// To be called before a snapshot is restored to the engine of this store: from now on the
+    /// store writes nothing to it, and whoever reads what it holds is told [`Error::Replaced`].
+    /// Neither [`Flusher::flush_once`] nor [`crate::Compactor::step`] may be running.
+    pub fn retire(&self) {
+        self.shared.engine.retire();
     }
 
     /// Bytes that wait for the engine.

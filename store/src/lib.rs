@@ -13,6 +13,7 @@ pub mod fuzz;
 pub mod snapshot;
 
 mod apply;
+mod attached;
 mod auth_view;
 mod authorize;
 mod check;

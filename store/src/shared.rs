@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
+use crate::attached::Attached;
 use crate::compactor::Walk;
 use crate::engine::Engine;
 use crate::state::{Pending, State};
@@ -18,7 +19,7 @@ pub(crate) const SLICE_KEYS_MAX: usize = 512;
 
 pub(crate) struct Shared {
     pub(crate) options: Options,
-    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) engine: Arc<Attached>,
     pub(crate) values: Values,
     pub(crate) state: RwLock<State>,
     pub(crate) flushed: Flushed,
@@ -37,6 +38,7 @@ pub(crate) struct Flushed {
 impl Shared {
     /// Everything in `state` is in the engine.
     pub(crate) fn new(engine: Arc<dyn Engine>, options: Options, state: State) -> Arc<Self> {
+        let engine = Arc::new(Attached::new(engine));
         Arc::new(Shared {
             values: Values::new(Arc::clone(&engine), options.value_cache_bytes),
             options,

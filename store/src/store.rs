@@ -44,7 +44,8 @@ impl Store {
     }
 
     /// Applies one command; `position` becomes the applied mark. It never fails as a whole: a
-    /// refused command is an answer, and changed nothing but the mark.
+    /// refused command is an answer, and changed nothing but the mark. After [`Error::Engine`] nothing
+    /// more may be applied: the mark stays where it was, or is at what was applied and cannot be shown.
     ///
     /// # Panics
     /// If `position` is not behind the last one: an entry applied twice, or out of order, would
@@ -57,7 +58,10 @@ impl Store {
                 Applied { revision, result, events: effect.events }
             }
             Err(error) => {
-                self.advance(position, None);
+                // A failed engine is no answer: the entry is still to be applied, by the next start.
+                if !matches!(error, Error::Engine(_)) {
+                    self.advance(position, None);
+                }
                 let revision = self.revision();
                 Applied { revision, result: Err(error), events: SmallVec::new() }
             }

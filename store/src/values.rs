@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use crate::engine::Engine;
+use crate::attached::Attached;
 use crate::persist::records;
 use crate::{Entry, Error, Revision};
 
@@ -17,8 +17,11 @@ const SHARDS: usize = 16;
 /// Bytes that a cached value takes beside itself, roughly.
 const CACHED_OVERHEAD_BYTES: usize = 96;
 
+/// Places of removed values that a shard may keep, beside as many as it has values.
+const GONE_MAX: usize = 64;
+
 pub(crate) struct Values {
-    engine: Arc<dyn Engine>,
+    engine: Arc<Attached>,
     shards: Vec<RwLock<Shard>>,
     shard_bytes_max: usize,
 }
@@ -37,7 +40,7 @@ struct Cached {
 }
 
 impl Values {
-    pub(crate) fn new(engine: Arc<dyn Engine>, cache_bytes: usize) -> Self {
+    pub(crate) fn new(engine: Arc<Attached>, cache_bytes: usize) -> Self {
         let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
         Values { engine, shards, shard_bytes_max: cache_bytes / SHARDS }
     }
@@ -96,6 +99,9 @@ impl Shard {
                 _ => self.remove(oldest),
             }
         }
+        if self.order.len() > 2 * self.cached.len() + GONE_MAX {
+            self.order.retain(|revision| self.cached.contains_key(revision));
+        }
     }
 
     /// Its place in `order` is found empty later.
@@ -111,10 +117,14 @@ mod tests {
     use super::*;
     use crate::engine::MemEngine;
 
+    fn engine() -> Arc<Attached> {
+        Arc::new(Attached::new(Arc::new(MemEngine::new())))
+    }
+
     #[test]
     fn the_cache_keeps_its_bound_and_what_is_read() {
         // However much passes through, the bound holds, and a value that is read stays.
-        let values = Values::new(Arc::new(MemEngine::new()), SHARDS * 10_000);
+        let values = Values::new(engine(), SHARDS * 10_000);
         let kept = Revision::new(0, 0);
         values.insert(kept, Bytes::from(vec![7; 100]));
         for main in 1..10_000 {
@@ -124,5 +134,20 @@ mod tests {
         let shard = values.shard(kept).read();
         assert!(shard.bytes <= 10_000);
         assert!(shard.order.len() <= 10_000 / 100);
+    }
+
+    #[test]
+    fn what_compaction_removes_leaves_nothing_behind() {
+        // A store that is overwritten and compacted for months never fills its cache, and must not
+        // remember every revision that ever was in it.
+        let values = Values::new(engine(), SHARDS * 10_000);
+        let of = |main: i64| Revision::new(main * SHARDS as i64, 0);
+        for main in 0..10_000 {
+            values.insert(of(main), Bytes::from(vec![1; 100]));
+            values.remove(of(main - 5));
+        }
+        let shard = values.shard(of(0)).read();
+        assert_eq!(shard.cached.len(), 5);
+        assert!(shard.order.len() <= 2 * 5 + GONE_MAX, "{}", shard.order.len());
     }
 }

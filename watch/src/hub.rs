@@ -116,6 +116,7 @@ impl Publisher {
         self.shared.source.set(Arc::new(source));
         self.shared.with_core(|core| {
             core.jump(revision);
+            core.give_turns();
             core.settle_progress();
         });
     }

@@ -127,7 +127,10 @@ pub(crate) fn open(
     let Metadata { cluster_id, member_id, incarnation } =
         Metadata::decode(&recovered.metadata, &config.wal_dir)?;
     let identity = Identity { cluster_id, member_id, incarnation };
-    if recovered.last.is_none() && snapshots.newest().is_some() {
+    // A new member's first snapshot is durable a moment before the log knows of it; but the vote of
+    // the leader who sent it was saved before.
+    let log_is_new = recovered.last.is_none() && recovered.vote.is_none();
+    if log_is_new && snapshots.newest().is_some() {
         return Err(Error::Refused(format!(
             "{} holds snapshots, but the log in {} is empty: give the log's directory that belongs \
              to it, or restore this member",
@@ -137,7 +140,7 @@ pub(crate) fn open(
     }
     let vote = recovered.vote.as_deref().map(codec::decode_vote).transpose();
     let vote = vote.map_err(|error| damaged_log(config, &error))?;
-    let sources = state::Sources { config, wal: &wal, snapshots: &snapshots };
+    let sources = state::Sources { config, wal: &wal, log_is_new, snapshots: &snapshots };
     let (store, engine) = sources.open(&mut *engines)?;
     Ok(Opened { wal, writer: Some(writer), vote, identity, store, engine, snapshots, lock })
 }

@@ -16,6 +16,8 @@ use crate::wal::Wal;
 pub(super) struct Sources<'a> {
     pub(super) config: &'a Config,
     pub(super) wal: &'a Wal,
+    /// Nobody ever wrote to it.
+    pub(super) log_is_new: bool,
     pub(super) snapshots: &'a SnapshotDir,
 }
 
@@ -45,9 +47,7 @@ impl Sources<'_> {
             Err(doubt) => return Ok(Err(doubt)),
         };
         let mark = store.reader().position();
-        let log_is_new =
-            self.wal.last().map_err(|e| damaged_log(self.config, &e.into()))?.is_none();
-        if log_is_new && !mark.log_id.is_empty() {
+        if self.log_is_new && !mark.log_id.is_empty() {
             return Err(Error::Refused(format!(
                 "{} holds a state, but the log in {} is empty: give the log's directory that \
                  belongs to it, or start with an empty data directory",
@@ -94,6 +94,9 @@ impl Sources<'_> {
             let options = self.config.store.clone();
             match Store::restore(engine.clone(), options, &mut snapshot.read_state()) {
                 Ok(store) => return Ok((store, engine)),
+                // An engine that failed fails from then on. A full disk says nothing about the
+                // snapshots, and they are all there is.
+                Err(error) if engine.flush().is_err() => return Err(unusable(&error)),
                 Err(error) => {
                     tracing::error!(?snapshot, %error, "damaged snapshot put aside");
                     self.snapshots.put_aside(&snapshot).map_err(|error| unusable(&error))?;

@@ -1,7 +1,7 @@
 //! Snapshots on their way: a file in pieces, and a file from pieces.
 //!
 //! Whoever sends holds one piece at a time, and the transport a few: a slow receiver costs no
-//! memory. A stream that breaks is begun anew by openraft; what arrived of it is overwritten.
+//! memory. A stream that breaks is begun anew by openraft; what arrived of it is thrown away.
 
 use std::io;
 

@@ -3,12 +3,14 @@
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::file::{Appender, SYNC_BYTES, SnapshotFile, SnapshotHeader};
+use super::file::{Appender, SnapshotFile, SnapshotHeader};
+use super::incoming::Incoming;
 use super::throttle::Throttle;
-use crate::vfs::{File, Vfs};
+use crate::vfs::Vfs;
 
 /// Finished snapshots that are kept: the newest, and the one the log goes back to.
 const KEPT: usize = 2;
@@ -28,6 +30,8 @@ pub(crate) struct SnapshotDir {
     bytes_per_s_max: Option<u64>,
     /// Finished ones, newest first.
     files: Arc<Mutex<Vec<SnapshotFile>>>,
+    /// How many have come in from others, whole or not.
+    received: Arc<AtomicU64>,
 }
 
 impl SnapshotDir {
@@ -42,7 +46,8 @@ impl SnapshotDir {
         bytes_per_s_max: Option<u64>,
     ) -> io::Result<SnapshotDir> {
         vfs.create_dir_all(&dir)?;
-        let found = SnapshotDir { vfs, dir, bytes_per_s_max, files: Arc::default() };
+        let (files, received) = (Arc::default(), Arc::default());
+        let found = SnapshotDir { vfs, dir, bytes_per_s_max, files, received };
         let mut names = found.vfs.read_dir(&found.dir)?;
         // Names sort by index.
         names.sort_unstable_by(|a, b| b.cmp(a));
@@ -82,14 +87,10 @@ impl SnapshotDir {
     ) -> io::Result<SnapshotFile> {
         let unfinished = self.path_of(header, UNFINISHED);
         let finished = self.path_of(header, FINISHED);
-        {
-            let file = self.vfs.create(&unfinished)?;
-            let out = BufWriter::with_capacity(WRITE_BYTES, Appender::new(&*file));
-            let mut out = Throttle::new(out, self.bytes_per_s_max);
-            out.write_all(&header.encode())?;
-            write(&mut out)?;
-            out.flush()?;
-            file.sync_data()?;
+        if let Err(error) = self.write_unfinished(&unfinished, header, write) {
+            // It may hold the space for which this failed.
+            let _ = self.vfs.remove(&unfinished);
+            return Err(error);
         }
         // One that was received meanwhile has replaced the state that this was written from.
         if self.newest().is_some_and(|newest| newest.index() > header.index()) {
@@ -103,12 +104,27 @@ impl SnapshotDir {
         Ok(file)
     }
 
-    /// An empty file for a snapshot that another node sends. One at a time: the next one takes its
-    /// place.
+    fn write_unfinished(
+        &self,
+        path: &Path,
+        header: &SnapshotHeader,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let file = self.vfs.create(path)?;
+        let out = BufWriter::with_capacity(WRITE_BYTES, Appender::new(&*file));
+        let mut out = Throttle::new(out, self.bytes_per_s_max);
+        out.write_all(&header.encode())?;
+        write(&mut out)?;
+        out.flush()?;
+        file.sync_data()
+    }
+
+    /// An empty file for a snapshot that another node sends. Each has its own: what was received
+    /// before may still be waiting to be adopted.
     pub(crate) fn receive(&self) -> io::Result<Incoming> {
-        let path = self.incoming();
-        let file = self.vfs.create(&path)?;
-        Ok(Incoming { path, file, len: 0, synced: 0 })
+        let number = self.received.fetch_add(1, Ordering::Relaxed);
+        let path = self.dir.join(format!("incoming-{number}{UNFINISHED}"));
+        Incoming::create(self.vfs.clone(), path)
     }
 
     /// Takes a snapshot received from another node as our own; the log before it is gone.
@@ -117,7 +133,7 @@ impl SnapshotDir {
         if let Some(known) = known {
             return Ok(known);
         }
-        if received.path() != self.incoming() {
+        if !received.is_incoming() {
             let copy = |out: &mut dyn Write| io::copy(&mut received.read_state(), out).map(|_| ());
             return self.write(received.header(), copy);
         }
@@ -171,10 +187,6 @@ impl SnapshotDir {
         Ok(())
     }
 
-    fn incoming(&self) -> PathBuf {
-        self.dir.join(format!("incoming{UNFINISHED}"))
-    }
-
     fn path_of(&self, header: &SnapshotHeader, extension: &str) -> PathBuf {
         // The empty state comes before the entry at index 0.
         let (next_index, term) = match header.log_id() {
@@ -185,50 +197,13 @@ impl SnapshotDir {
     }
 }
 
-/// A snapshot on its way in.
-pub(crate) struct Incoming {
-    path: PathBuf,
-    file: Arc<dyn File>,
-    len: u64,
-    synced: u64,
-}
-
-impl Incoming {
-    pub(crate) fn len(&self) -> u64 {
-        self.len
-    }
-
-    /// Appends. Syncs now and then, so that the end of a large snapshot does not hold up the log.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_at(bytes, self.len)?;
-        self.len += bytes.len() as u64;
-        if self.len - self.synced >= SYNC_BYTES {
-            self.file.sync_data()?;
-            self.synced = self.len;
-        }
-        Ok(())
-    }
-
-    /// Makes it durable and checks every byte of it; it still has to be adopted.
-    ///
-    /// # Errors
-    /// `InvalidData`: it is damaged.
-    pub(crate) fn finish(self) -> io::Result<SnapshotFile> {
-        self.file.sync_data()?;
-        let file = SnapshotFile::open(&self.path, self.file)?;
-        store::verify_snapshot(&mut file.read_state()).map_err(|error| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("the snapshot: {error}"))
-        })?;
-        Ok(file)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::types::{CommittedLeaderId, LogId, SnapshotMeta};
     use crate::vfs::RealFs;
     use std::io::Read;
+    use store::engine::MemEngine;
 
     fn header(index: u64) -> SnapshotHeader {
         let log_id = LogId { leader_id: CommittedLeaderId::new(3), index };
@@ -288,6 +263,35 @@ mod tests {
         let names = RealFs.read_dir(&temp.path().join("snap")).unwrap();
         assert!(names.iter().all(|name| !name.ends_with(UNFINISHED)), "{names:?}");
         assert!(names.iter().any(|name| name.ends_with(DAMAGED)), "{names:?}");
+    }
+
+    #[test]
+    fn one_that_comes_in_leaves_the_one_before_it_alone() {
+        // Proves that a sender who gave up on an answer and sends again cannot overwrite what is
+        // about to be adopted, and that what nobody adopts does not stay on the disk.
+        let temp = tempfile::tempdir().unwrap();
+        let source = SnapshotDir::open(Arc::new(RealFs), temp.path().join("of leader"), None);
+        let store = store::Store::open(Arc::new(MemEngine::new()), store::Options::default());
+        let state = store.unwrap().snapshot();
+        let write = |mut out: &mut dyn Write| state.write_to(&mut out).map_err(io::Error::other);
+        let sent = source.unwrap().write(&header(9), write).unwrap();
+        let sent = std::fs::read(sent.path()).unwrap();
+
+        let dir = open(temp.path());
+        let mut first = dir.receive().unwrap();
+        first.write(&sent).unwrap();
+        let first = first.finish().unwrap();
+        let mut second = dir.receive().unwrap();
+        second.write(b"another").unwrap();
+        let adopted = dir.adopt(&first).unwrap();
+        assert_eq!(std::fs::read(adopted.path()).unwrap(), sent);
+        assert!(second.finish().is_err());
+        let mut third = dir.receive().unwrap();
+        third.write(&sent).unwrap();
+        drop(third.finish().unwrap());
+        drop(first);
+        let names = RealFs.read_dir(&temp.path().join("snap")).unwrap();
+        assert_eq!(names, [adopted.path().file_name().unwrap().to_string_lossy()]);
     }
 
     #[test]

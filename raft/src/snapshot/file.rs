@@ -17,6 +17,7 @@ use bytes::Bytes;
 use openraft::storage::SnapshotMeta as OpenraftMeta;
 use prost::Message;
 
+use super::incoming::Unadopted;
 use crate::codec;
 use crate::types::{LogId, SnapshotMeta};
 use crate::vfs::File;
@@ -61,6 +62,8 @@ pub(crate) struct SnapshotFile {
     header: SnapshotHeader,
     /// Where the state begins.
     body_offset: u64,
+    /// Of one that another node sent and that was not adopted yet.
+    unadopted: Option<Arc<Unadopted>>,
 }
 
 impl SnapshotHeader {
@@ -134,7 +137,22 @@ impl SnapshotFile {
     pub(super) fn open(path: &Path, file: Arc<dyn File>) -> io::Result<SnapshotFile> {
         let mut start = Cursor { file: &*file, offset: 0 };
         let (header, body_offset) = SnapshotHeader::read(&mut start)?;
-        Ok(SnapshotFile { path: path.to_owned(), file, header, body_offset })
+        let path = path.to_owned();
+        Ok(SnapshotFile { path, file, header, body_offset, unadopted: None })
+    }
+
+    /// The same for one that came from another node.
+    pub(super) fn received(
+        file: Arc<dyn File>,
+        unadopted: Arc<Unadopted>,
+    ) -> io::Result<SnapshotFile> {
+        let opened = SnapshotFile::open(unadopted.path(), file)?;
+        Ok(SnapshotFile { unadopted: Some(unadopted), ..opened })
+    }
+
+    /// It came from another node, and is to be adopted.
+    pub(super) fn is_incoming(&self) -> bool {
+        self.unadopted.is_some()
     }
 
     pub(crate) fn header(&self) -> &SnapshotHeader {

@@ -8,7 +8,9 @@
 
 mod dir;
 mod file;
+mod incoming;
 mod throttle;
 
-pub(crate) use dir::{Incoming, SnapshotDir};
+pub(crate) use dir::SnapshotDir;
 pub(crate) use file::{SnapshotFile, SnapshotHeader};
+pub(crate) use incoming::Incoming;

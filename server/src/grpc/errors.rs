@@ -122,6 +122,8 @@ fn of_store(error: &store::Error) -> Status {
         E::NoSpace => (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
         E::Corrupt => (Code::DataLoss, "etcdserver: corrupt cluster"),
         E::MemberNotFound => (Code::NotFound, "etcdserver: member not found"),
+        // Asked again, it is answered by the state that took its place.
+        E::Replaced => (Code::Unavailable, "etcdserver: leader changed"),
         error => of_auth(error),
     };
     Status::new(code, text)

@@ -1,6 +1,9 @@
 //! Where the log begins and in which order it goes on.
 
 use super::*;
+use crate::Revision;
+use crate::engine::Batch;
+use crate::persist::records::value_key;
 
 fn at(index: u64) -> Position {
     Position { index, term: 1, log_id: Bytes::from_static(b"log id") }
@@ -29,7 +32,7 @@ fn an_entry_is_not_applied_twice() {
 fn an_engine_without_a_mark_is_not_opened() {
     // That is a restore that did not finish; so is one whose records do not fit together.
     let engine = Arc::new(MemEngine::new());
-    let mut batch = crate::engine::Batch::default();
+    let mut batch = Batch::default();
     batch.put("salarms", "");
     engine.apply(batch).unwrap();
     assert!(matches!(Store::open(engine, Options::default()), Err(Error::Engine(_))));
@@ -50,4 +53,25 @@ fn a_damaged_snapshot_leaves_nothing_to_open() {
         let opened = Store::open(engine, Options::default());
         assert!(opened.is_err() || opened.unwrap().reader().revision() == 1);
     }
+}
+
+#[test]
+fn a_command_that_the_engine_failed_is_not_marked_as_applied() {
+    // Proves that what was committed and could not be applied, because the engine had lost a
+    // value, is applied by the next start: it must not end with a mark behind what never happened.
+    let engine = Arc::new(MemEngine::new());
+    let options = Options { value_cache_bytes: 0, ..Options::default() };
+    let mut fixture = Fixture { store: Store::open(engine.clone(), options).unwrap(), index: 0 };
+    fixture.put("k", "v", 0);
+    let flusher = fixture.store.flusher();
+    while flusher.flush_once().unwrap() {}
+    let mut lost = Batch::default();
+    lost.delete(Bytes::copy_from_slice(&value_key(Revision::new(2, 0))));
+    engine.apply(lost).unwrap();
+    let keep_value = pb::PutRequest { ignore_value: true, ..put("k", "", 0) };
+    let applied = fixture.apply(Op::Put(keep_value));
+    assert!(matches!(applied.result, Err(Error::Engine(_))), "{:?}", applied.result);
+    while flusher.flush_once().unwrap() {}
+    let reopened = Store::open(engine, Options::default()).unwrap();
+    assert_eq!(reopened.reader().position().index, 1);
 }

@@ -3,6 +3,7 @@
 mod against_model;
 mod concurrent;
 mod mark;
+mod replaced;
 mod tokens;
 mod transcript;
 

@@ -99,6 +99,8 @@ impl Core {
         match read {
             Ok(chunk) => self.hand_out_chunk(slice, &chunk),
             Err(Error::Compacted) => self.end_members_below(slice),
+            // The new state will be here soon, and then everybody gets a turn.
+            Err(Error::Replaced) => return,
             Err(_) => self.close_streams_of(slice),
         }
         self.give_turn(slice.stream);

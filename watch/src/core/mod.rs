@@ -186,6 +186,12 @@ impl Core {
         self.give_turn(stream);
     }
 
+    /// Puts all streams with watchers behind in the line: there is a new source.
+    pub(crate) fn give_turns(&mut self) {
+        let streams: Vec<StreamKey> = self.streams.keys().copied().collect();
+        streams.into_iter().for_each(|stream| self.give_turn(stream));
+    }
+
     /// Puts a stream with watchers behind at the end of the line, if it is not in it.
     pub(crate) fn give_turn(&mut self, key: StreamKey) {
         let Some(stream) = self.streams.get_mut(&key) else { return };

@@ -16,7 +16,7 @@ pub(super) struct Fake(Arc<Mutex<State>>);
 struct State {
     revision: i64,
     compacted: i64,
-    broken: bool,
+    broken: Option<Error>,
     batches: BTreeMap<i64, Arc<EventBatch>>,
     live: BTreeMap<Bytes, Entry>,
     values: BTreeMap<Revision, KeyValue>,
@@ -30,7 +30,7 @@ impl Fake {
         Fake(Arc::new(Mutex::new(State {
             revision: 1,
             compacted: 0,
-            broken: false,
+            broken: None,
             batches: BTreeMap::new(),
             live: BTreeMap::new(),
             values: BTreeMap::new(),
@@ -63,7 +63,12 @@ impl Fake {
 
     /// From now on the engine answers with errors.
     pub(super) fn break_down(&self) {
-        self.0.lock().broken = true;
+        self.0.lock().broken = Some(Error::Engine("broken".into()));
+    }
+
+    /// Whether another state is taking the place of this one.
+    pub(super) fn set_replaced(&self, is_replaced: bool) {
+        self.0.lock().broken = is_replaced.then_some(Error::Replaced);
     }
 
     /// Does this as soon as history is asked for, before it is read.
@@ -135,8 +140,8 @@ impl Source for Fake {
         }
         let mut state = self.0.lock();
         state.history_reads += 1;
-        if state.broken {
-            return Err(Error::Engine("broken".into()));
+        if let Some(error) = &state.broken {
+            return Err(error.clone());
         }
         if from < state.compacted {
             return Err(Error::Compacted);
@@ -159,8 +164,8 @@ impl Source for Fake {
 
     fn key_value(&self, key: &Bytes, entry: &Entry) -> Result<Option<KeyValue>, Error> {
         let state = self.0.lock();
-        if state.broken {
-            return Err(Error::Engine("broken".into()));
+        if let Some(error) = &state.broken {
+            return Err(error.clone());
         }
         let kv = state.values.get(&entry.revision).cloned();
         assert_eq!(kv.as_ref().map(|kv| &kv.key), Some(key));

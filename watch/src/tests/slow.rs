@@ -94,6 +94,26 @@ fn watches_survive_a_new_state() {
     assert_eq!(values(&one), [5, 6, 7]);
 }
 
+/// Proves that a watcher which catches up while a snapshot is being installed, so that neither the
+/// old state nor the new one can be read, waits for the new one and misses nothing.
+#[test]
+fn a_watcher_behind_waits_for_the_new_state() {
+    let mut bench = Bench::new(Options { ring_bytes: 0, ..Options::default() });
+    bench.put("a", "1");
+    bench.put("a", "2");
+    bench.settle();
+    let mut stream = bench.hub.open();
+    bench.store.set_replaced(true);
+    stream.create(&WatchCreateRequest { start_revision: 2, ..on("a") }).unwrap();
+    assert_eq!(lines(&bench.take_all(&mut stream)), ["#0 @3 created"]);
+    assert!(!is_ended(&mut stream));
+    assert_eq!(bench.store.history_reads(), 1, "it does not ask again and again");
+    bench.store.set_replaced(false);
+    bench.store.write(&[("a", Some("3"))]).unwrap();
+    bench.publisher.reset(bench.store.clone());
+    assert_eq!(values(&bench.take_all(&mut stream)), [2, 3, 4]);
+}
+
 /// Proves that an engine that fails ends the streams that need it, and leaves the others alone.
 #[test]
 fn a_broken_engine_ends_streams() {

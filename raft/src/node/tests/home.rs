@@ -48,6 +48,13 @@ impl Engines {
         self.0.lock().0 = Arc::new(MemEngine::new());
     }
 
+    /// Loses the value that was written at `revision`, unnoticed.
+    pub(super) fn lose_value(&self, revision: i64) {
+        let mut lost = Batch::default();
+        lost.delete([b"v", &store::Revision::new(revision, 0).to_bytes()[..]].concat());
+        self.0.lock().0.apply(lost).unwrap();
+    }
+
     /// How often the node did away with it.
     pub(super) fn destroyed(&self) -> usize {
         self.0.lock().1

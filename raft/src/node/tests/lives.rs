@@ -1,5 +1,9 @@
 //! Start, stop, kill, power failure: what was acknowledged stays.
 
+use api::berthpb::Command;
+use api::berthpb::command::Op;
+use api::etcdserverpb::PutRequest;
+
 use super::home::{Home, TestNode, get, process, put, write};
 use crate::vfs::CrashRule;
 use crate::{Error, Node};
@@ -236,5 +240,30 @@ fn a_failed_sync_stops_the_node() {
     super::home::process().block_on(async {
         let node = home.start().await.unwrap();
         check(&node, 1, 5);
+    });
+}
+
+#[test]
+fn an_engine_that_lost_a_value_is_rebuilt_by_the_next_start() {
+    // Proves that the entry which could not be applied is applied then: the mark did not pass it,
+    // and the engine that opens without complaint is not trusted again.
+    let mut home = Home::new();
+    home.config.store.value_cache_bytes = 0;
+    process().block_on(async {
+        let node = home.start().await.unwrap();
+        let revision = write(&node, "a", "1").await.revision;
+        node.shutdown().await;
+
+        let node = home.start().await.unwrap();
+        home.engines.lose_value(revision);
+        let keep = PutRequest { key: "a".into(), ignore_value: true, ..PutRequest::default() };
+        let keep = Command { op: Some(Op::Put(keep)), ..Command::default() };
+        assert!(matches!(node.propose(keep).await, Err(Error::Fatal(_))));
+        node.shutdown().await;
+
+        let node = home.start().await.unwrap();
+        assert_eq!(get(&node.reader(), "a"), Some("1".into()));
+        assert_eq!(node.reader().revision(), revision + 1);
+        node.shutdown().await;
     });
 }

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod home;
+mod installing;
 mod leases;
 mod lives;
 mod members;

@@ -1,9 +1,16 @@
 //! Snapshots, the purge behind them, and starting from them.
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use openraft_rt_tokio::TokioRuntime;
+use store::engine::{Batch, Engine, Visit};
 
 use super::home::{Home, TestNode, get, process, write};
 use crate::vfs::{CrashRule, Vfs};
+use crate::{EngineSource, Node, Surroundings};
 
 /// Bytes of log after which a snapshot is due here.
 const LOG_BYTES: u64 = 64 << 10;
@@ -119,6 +126,69 @@ fn without_any_good_snapshot_the_start_is_refused() {
     });
 }
 
+/// An engine on a full disk.
+struct Full;
+
+impl EngineSource for Full {
+    fn open(&mut self) -> io::Result<Arc<dyn Engine>> {
+        Ok(Arc::new(Full))
+    }
+
+    fn destroy(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Engine for Full {
+    fn get(&self, _: &[u8]) -> io::Result<Option<Bytes>> {
+        Ok(None)
+    }
+
+    fn scan(&self, _: &[u8], _: &[u8], _: &mut Visit<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn apply(&self, _: Batch) -> io::Result<()> {
+        Err(io::ErrorKind::StorageFull.into())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Err(io::Error::other("it failed before"))
+    }
+
+    fn clear(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn size_bytes(&self) -> io::Result<u64> {
+        Ok(0)
+    }
+}
+
+#[test]
+fn a_full_disk_is_not_taken_for_damaged_snapshots() {
+    // Proves that an engine that cannot be rebuilt leaves the snapshots alone: once there is room,
+    // the next start has everything.
+    let home = home();
+    three_rounds(&home);
+    home.engines.lose();
+    let snapshots = snapshot_paths(&home);
+    process().block_on(async {
+        let mut surroundings = Surroundings::real(&home.config);
+        surroundings.vfs = Arc::new(home.fs.clone());
+        surroundings.engines = Box::new(Full);
+        let started = Node::<TokioRuntime>::start_in(home.config.clone(), surroundings).await;
+        let Err(error) = started else { panic!("it started") };
+        assert!(error.to_string().contains("cannot be made anew"), "{error}");
+    });
+    assert_eq!(snapshot_paths(&home), snapshots);
+    process().block_on(async {
+        let node = home.start().await.unwrap();
+        check(&node, 2);
+        node.shutdown().await;
+    });
+}
+
 #[test]
 fn power_failures_around_snapshots_lose_nothing() {
     // Proves it with the engine lost each time too: what survives is log and snapshots alone.
@@ -159,10 +229,10 @@ fn a_backup_is_a_snapshot_of_one_revision() {
         let copy = self::home();
         copy.fs.create_dir_all(Path::new("/data/snap")).unwrap();
         copy.fs.install(Path::new("/data/snap/x.snap"), bytes);
-        let vfs = std::sync::Arc::new(copy.fs.clone());
+        let vfs = Arc::new(copy.fs.clone());
         let dir = crate::snapshot::SnapshotDir::open(vfs, "/data/snap".into(), None).unwrap();
         let file = dir.newest().unwrap();
-        let engine = std::sync::Arc::new(store::engine::MemEngine::new());
+        let engine = Arc::new(store::engine::MemEngine::new());
         let options = store::Options::default();
         let store = store::Store::restore(engine, options, &mut file.read_state()).unwrap();
         assert_eq!(store.reader().revision(), revision);

@@ -1,17 +1,25 @@
 //! Measurements of berth beside the real etcd: same disk, same keys, same client, one run.
 //!
 //! This room measures and never judges: no test asserts a time. Start at [`restart`] for
-//! one server, at [`failover`] for three.
+//! one server, at [`failover`] for three; `cluster/` runs them, `writers.rs` is their load.
 
+mod catch_up;
 mod cluster;
+mod cluster_load;
 mod failover;
+mod figures;
 mod load;
+mod move_leader;
 mod restart;
 mod server;
+mod setting;
+mod snapshot_transfer;
+mod writers;
 
 use std::error::Error;
 
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Debug, Parser)]
 #[command(about = "Measures berth beside etcd")]
@@ -24,14 +32,50 @@ struct Benches {
 enum Measurement {
     /// Time from start to the first served read, and memory then, on a store full of keys
     Restart(restart::Restart),
-    /// How long writes stand still when the leader of three is killed, and when it is moved
+    /// How long writes stand still when the leader of three is killed
     Failover(failover::Failover),
+    /// What a planned move of leadership costs those who write meanwhile
+    MoveLeader(move_leader::MoveLeader),
+    /// How long a follower that was away under full load needs to catch up
+    CatchUp(catch_up::CatchUp),
+    /// Memory and writes while a member joins by a large snapshot
+    SnapshotTransfer(snapshot_transfer::SnapshotTransfer),
+    /// Throughput and latency of puts to three members
+    ClusterLoad(cluster_load::ClusterLoad),
+}
+
+impl Measurement {
+    async fn run(&self) -> Result<(), Box<dyn Error>> {
+        match self {
+            Self::Restart(restart) => restart::run(restart).await,
+            Self::Failover(failover) => failover::run(failover).await,
+            Self::MoveLeader(move_leader) => move_leader::run(move_leader).await,
+            Self::CatchUp(catch_up) => catch_up::run(catch_up).await,
+            Self::SnapshotTransfer(transfer) => snapshot_transfer::run(transfer).await,
+            Self::ClusterLoad(cluster_load) => cluster_load::run(cluster_load).await,
+        }
+    }
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    match Benches::parse().measurement {
-        Measurement::Restart(restart) => restart::run(&restart).await,
-        Measurement::Failover(failover) => failover::run(&failover).await,
+    let measurement = Benches::parse().measurement;
+    // What is dropped here, or by a panic, takes its servers with it.
+    tokio::select! {
+        measured = measurement.run() => measured,
+        stopped = stopped() => stopped,
     }
+}
+
+/// Ends with an error when somebody wants the measurement to end.
+async fn stopped() -> Result<(), Box<dyn Error>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+    Err("stopped by a signal; the servers are stopped too".into())
 }

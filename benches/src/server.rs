@@ -35,6 +35,17 @@ impl Subject {
         Ok(Self { name, command, client_url, peer_url })
     }
 
+    /// What the program says of its version.
+    pub(crate) fn version(&self) -> Result<String, Box<dyn Error>> {
+        let program = self.command.first().ok_or("an empty command")?;
+        let output = Command::new(program)
+            .arg("--version")
+            .output()
+            .map_err(|error| format!("cannot start {}: {error}", program.to_string_lossy()))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        Ok(text.lines().take(2).collect::<Vec<_>>().join(", "))
+    }
+
     /// The program with its leading arguments.
     pub(crate) fn command(&self) -> Command {
         let mut words = self.command.iter();

@@ -33,8 +33,18 @@ impl InitialCluster {
         token: &str,
         advertised: &str,
     ) -> Result<Self, String> {
+        Self::of(name, initial_cluster, token, &urls::parse_list(advertised)?)
+    }
+
+    /// The same, with addresses that are parsed already.
+    pub(super) fn of(
+        name: &str,
+        initial_cluster: &str,
+        token: &str,
+        advertised: &[Url],
+    ) -> Result<Self, String> {
         let members = parse(initial_cluster, token)?;
-        let member_id = local(&members, name, &urls::parse_list(advertised)?)?.id;
+        let member_id = local(&members, name, advertised)?.id;
         let ids: Vec<u64> = members.iter().map(|member| member.id).collect();
         Ok(Self { cluster_id: ids::cluster_id(&ids), member_id, members })
     }
@@ -44,7 +54,7 @@ impl InitialCluster {
 ///
 /// # Errors
 /// etcd's line for an entry that is no `name=url`, and for a URL used twice.
-pub(super) fn parse(text: &str, token: &str) -> Result<Vec<Member>, String> {
+fn parse(text: &str, token: &str) -> Result<Vec<Member>, String> {
     let mut members: Vec<Member> = Vec::new();
     for entry in text.split(',').filter(|entry| !entry.is_empty()) {
         let (name, url) = entry
@@ -72,11 +82,7 @@ pub(super) fn parse(text: &str, token: &str) -> Result<Vec<Member>, String> {
 ///
 /// # Errors
 /// etcd's lines for a name that is missing and for URLs that differ.
-pub(super) fn local<'a>(
-    members: &'a [Member],
-    name: &str,
-    advertised: &[Url],
-) -> Result<&'a Member, String> {
+fn local<'a>(members: &'a [Member], name: &str, advertised: &[Url]) -> Result<&'a Member, String> {
     let member = members.iter().find(|member| member.name == name).ok_or_else(|| {
         format!("couldn't find local name {name:?} in the initial cluster configuration")
     })?;

@@ -42,6 +42,9 @@ pub use urls::{Scheme, Url, join as join_urls, parse_list as parse_urls};
 
 use values::Values;
 
+/// The largest `--max-request-bytes`: what is larger could not be sent to another member.
+pub const REQUEST_BYTES_MAX: u32 = 128 << 20;
+
 /// How the program was called, as far as it changes defaults.
 #[derive(Clone, Debug, Default)]
 pub struct Invocation {

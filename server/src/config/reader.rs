@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::auth_token::{self, AuthToken};
-use super::cluster::{self, Member};
+use super::cluster::InitialCluster;
 use super::settings::{Addresses, Limits, LogSettings, Membership};
 use super::urls::{self, Url};
 use super::values::Values;
-use super::{Invocation, table};
+use super::{Invocation, REQUEST_BYTES_MAX, table};
 
 /// etcd's `DefaultQuotaBytes`.
 const QUOTA_BYTES_DEFAULT: u64 = 2 << 30;
@@ -81,21 +81,19 @@ impl Reader<'_> {
         advertised
     }
 
-    /// All members of the initial cluster and the id of this one.
-    pub(super) fn cluster(
+    pub(super) fn initial_cluster(
         &self,
         name: &str,
         addresses: &Addresses,
-    ) -> Result<(Vec<Member>, u64), String> {
+    ) -> Result<InitialCluster, String> {
         let default = table::find("initial-cluster").map(|flag| flag.default);
         let mut initial = self.values.get("initial-cluster");
         if Some(initial.as_str()) == default {
             let entry = |url: &Url| format!("{name}={url}");
             initial = addresses.advertise_peer.iter().map(entry).collect::<Vec<_>>().join(",");
         }
-        let members = cluster::parse(&initial, &self.values.get("initial-cluster-token"))?;
-        let id = cluster::local(&members, name, &addresses.advertise_peer)?.id;
-        Ok((members, id))
+        let token = self.values.get("initial-cluster-token");
+        InitialCluster::of(name, &initial, &token, &addresses.advertise_peer)
     }
 
     pub(super) fn membership(&self) -> Membership {
@@ -115,12 +113,12 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn limits(&self, invocation: &Invocation) -> Limits {
+    pub(super) fn limits(&self, invocation: &Invocation) -> Result<Limits, String> {
         let quota: i64 = self.values.get("quota-backend-bytes").parse().expect("canonical integer");
         let interval = self.duration("grpc-keepalive-interval");
         let timeout = self.duration("grpc-keepalive-timeout");
         let disarm = "auto-disarm-nospace";
-        Limits {
+        Ok(Limits {
             quota_bytes: match quota {
                 0 => Some(QUOTA_BYTES_DEFAULT),
                 quota => u64::try_from(quota).ok(),
@@ -130,11 +128,21 @@ impl Reader<'_> {
                 false => invocation.bare,
             },
             txn_ops_max: self.number32("max-txn-ops"),
-            request_bytes_max: self.number32("max-request-bytes"),
+            request_bytes_max: self.request_bytes_max()?,
             concurrent_streams_max: self.number32("max-concurrent-streams"),
             // etcd pings only when both are above zero.
             keepalive_interval: Some(interval).filter(|i| !i.is_zero() && !timeout.is_zero()),
             keepalive_timeout: timeout,
+        })
+    }
+
+    fn request_bytes_max(&self) -> Result<u32, String> {
+        match self.number32("max-request-bytes") {
+            bytes @ 0..=REQUEST_BYTES_MAX => Ok(bytes),
+            bytes => Err(format!(
+                "--max-request-bytes={bytes} is too much: members send each other at most \
+                 {REQUEST_BYTES_MAX}"
+            )),
         }
     }
 

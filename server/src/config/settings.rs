@@ -4,23 +4,23 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::auth_token::AuthToken;
-use super::cluster::Member;
+use super::cluster::InitialCluster;
 use super::compaction::{self, AutoCompaction};
 use super::reader::Reader;
 use super::table::Disposition;
 use super::tls::{self, ClientTlsSettings, PeerTlsSettings};
 use super::urls::Url;
 use super::values::Values;
-use super::{Invocation, gates, ids};
+use super::{Invocation, gates};
 
 /// Everything the server needs to know to start.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub name: String,
-    pub member_id: u64,
-    pub cluster_id: u64,
-    pub members: Vec<Member>,
-    /// Begin a cluster of `members`; else join the one that they are in.
+    /// As the flags name it, or what is wrong with them. Of no account where there is data: a
+    /// member stays what it was at its first start.
+    pub initial_cluster: Result<InitialCluster, String>,
+    /// Begin the initial cluster; else join the one that its members are in.
     pub new_cluster: bool,
     /// Make this member the only one, whatever its log says.
     pub force_new_cluster: bool,
@@ -122,14 +122,11 @@ impl Settings {
         let data_dir = reader.data_dir(&name, invocation);
         let client_tls = tls::read_client(values, &addresses, &data_dir)?;
         let peer_tls = tls::read_peer(values, &addresses, &data_dir)?;
-        let (members, member_id) = reader.cluster(&name, &addresses)?;
         let (heartbeat_ms, election_ms) = reader.timing()?;
         let (auth_token, unused) = reader.auth_token()?;
         notices.extend(unused.into_iter().map(Notice::Warning));
         let mut settings = Self {
-            member_id,
-            cluster_id: ids::cluster_id(&members.iter().map(|m| m.id).collect::<Vec<_>>()),
-            members,
+            initial_cluster: reader.initial_cluster(&name, &addresses),
             new_cluster: values.get("initial-cluster-state") == "new",
             force_new_cluster: reader.flag("force-new-cluster"),
             membership: reader.membership(),
@@ -137,7 +134,7 @@ impl Settings {
             wal_dir: Some(values.get("wal-dir")).filter(|dir| !dir.is_empty()).map(PathBuf::from),
             client_tls,
             peer_tls,
-            limits: reader.limits(invocation),
+            limits: reader.limits(invocation)?,
             heartbeat_ms,
             election_ms,
             auto_compaction: compaction::parse(

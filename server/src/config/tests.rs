@@ -32,8 +32,9 @@ fn nothing_given_is_etcds_defaults() {
     // Shows the defaults that a first start on a fresh machine runs with.
     let settings = load_words("").unwrap();
     assert_eq!(settings.data_dir.to_str(), Some("default.berth"));
-    assert_eq!(settings.member_id, 0x8e9e_05c5_2164_694d);
-    assert_eq!(settings.cluster_id, 14_841_639_068_965_178_418);
+    let cluster = settings.initial_cluster.unwrap();
+    assert_eq!(cluster.member_id, 0x8e9e_05c5_2164_694d);
+    assert_eq!(cluster.cluster_id, 14_841_639_068_965_178_418);
     assert_eq!(join_urls(&settings.addresses.listen_client), "http://localhost:2379");
     assert_eq!(join_urls(&settings.addresses.listen_peer), "http://localhost:2380");
     assert_eq!(settings.limits.quota_bytes, Some(2 << 30));
@@ -67,7 +68,7 @@ fn all_spellings_of_a_flag() {
     assert_eq!(settings.name, "y");
     assert_eq!(settings.limits.txn_ops_max, 7);
     assert!(settings.addresses.reuse_port && !settings.unsafe_no_fsync);
-    assert_eq!(settings.members[0].name, "y");
+    assert_eq!(settings.initial_cluster.unwrap().members[0].name, "y");
 }
 
 #[test]
@@ -192,15 +193,17 @@ fn settings_are_checked_against_each_other() {
         "--election-timeout[1000ms] should be at least as 5 times as --heartbeat-interval[300ms]"
     );
     assert!(invalid(load_words("--election-timeout 50001")).contains("too long"));
-    assert_eq!(
-        invalid(load_words("--initial-cluster a=http://localhost:2380")),
-        "couldn't find local name \"default\" in the initial cluster configuration"
-    );
     assert!(invalid(load_words("--auth-token jwt,x=y")).contains("--auth-token=jwt"));
     assert!(invalid(load_words("--bcrypt-cost 3")).contains("--bcrypt-cost"));
+    assert!(invalid(load_words("--max-request-bytes 134217729")).contains("134217728"));
     assert!(invalid(load_words("--log-outputs systemd/journal")).contains("--log-outputs"));
     let two = "--initial-cluster default=http://localhost:2380,b=http://[::1]:1";
-    assert_eq!(load_words(two).unwrap().members.len(), 2);
+    assert_eq!(load_words(two).unwrap().initial_cluster.unwrap().members.len(), 2);
+    let stranger = load_words("--initial-cluster a=http://localhost:2380").unwrap();
+    assert_eq!(
+        stranger.initial_cluster.unwrap_err(),
+        "couldn't find local name \"default\" in the initial cluster configuration"
+    );
 }
 
 #[test]

@@ -25,9 +25,11 @@ pub use transport::{GrpcTransport, Options};
 
 use std::time::Duration;
 
+use crate::config::REQUEST_BYTES_MAX;
+
 /// One message on the wire, encoded. A batch of entries is about 1 MiB, but a batch is at least
-/// one entry, and an entry may be as large as the largest request.
-pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// one entry, and an entry may be as large as the largest request, with what is written about it.
+pub const MESSAGE_BYTES_MAX: usize = REQUEST_BYTES_MAX as usize + (1 << 20);
 
 /// Bytes that one stream may send before the receiver has taken them: some batches of entries, so
 /// that the sender does not wait for each to be taken. A snapshot to a slow receiver costs both

@@ -32,7 +32,7 @@ impl Services {
             grpc: grpc::routes(context).layer(ending).layer(counted),
             http: http::routes(probe.clone(), metrics.clone()),
             operator: http::operator_routes(probe, metrics.clone()),
-            peer: http::peer_routes(settings.cluster_id, members).merge(messages),
+            peer: http::peer_routes(context.node().cluster_id(), members).merge(messages),
         }
     }
 

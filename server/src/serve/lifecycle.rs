@@ -16,7 +16,7 @@ use super::listen::Listener;
 use super::{
     addresses, auto_compaction, bootstrap, data_dir, greeting, listen, member, publish, signals,
 };
-use crate::config::Settings;
+use crate::config::{InitialCluster, Settings};
 use crate::http::{Metrics, PeerMetrics};
 use crate::{grpc, peer};
 
@@ -33,7 +33,7 @@ const SHUTDOWN_MAX: Duration = Duration::from_secs(30);
 const READY_MAX: Duration = Duration::from_secs(5);
 
 /// Serves until a signal comes (`Ok`) or something makes it impossible (`Err`, one line).
-pub(super) async fn serve(mut settings: Settings, bare: bool) -> Result<(), String> {
+pub(super) async fn serve(settings: Settings, bare: bool) -> Result<(), String> {
     let mut signals = signals::Signals::install()?;
     let tokens = grpc::Tokens::open(&settings.auth_token)?;
     data_dir::check(&settings)?;
@@ -41,13 +41,13 @@ pub(super) async fn serve(mut settings: Settings, bare: bool) -> Result<(), Stri
     let listeners = listen::bind_all(&settings.addresses)?;
     let metrics = Metrics::new(settings.extensive_metrics);
     let started = tokio::select! {
-        started = start(&mut settings, &metrics, &tokens, &tls) => started?,
+        started = start(&settings, &metrics, &tokens, &tls) => started?,
         () = signals.stop() => return Ok(()),
     };
     let Started { node, peers } = started;
     metrics.attach(member::MemberMetrics::new(&node, &settings));
 
-    let context = grpc::Context::new(node.clone(), grpc_options(&settings), tokens);
+    let context = grpc::Context::new(node.clone(), grpc_options(&settings, &node), tokens);
     let server = Server::new(&settings, &metrics, peers, context, tls);
     let outcome = tokio::select! {
         () = server.run(&settings, listeners, bare) => Ok(()),
@@ -67,17 +67,22 @@ struct Started {
 }
 
 async fn start(
-    settings: &mut Settings,
+    settings: &Settings,
     metrics: &Metrics,
     tokens: &grpc::Tokens,
     tls: &Tls,
 ) -> Result<Started, String> {
     // Before this member knows who it is, nothing can be counted in its name.
     let uncounted = Metrics::new(false).peers(0);
-    bootstrap::identify(settings, &transport(uncounted, tls)).await?;
+    let identity = bootstrap::identify(settings, &transport(uncounted, tls)).await?;
+    tracing::info!(
+        member_id = format!("{:x}", identity.member_id),
+        cluster_id = format!("{:x}", identity.cluster_id),
+        "this member is known"
+    );
     data_dir::prepare(settings)?;
-    let peers = metrics.peers(settings.member_id);
-    let config = node_config(settings, metrics, tokens);
+    let peers = metrics.peers(identity.member_id);
+    let config = node_config(settings, &identity, metrics, tokens);
     let mut surroundings = Surroundings::real(&config);
     surroundings.transport = transport(peers.clone(), tls);
     let node = ServerNode::start_in(config, surroundings).await;
@@ -211,10 +216,10 @@ fn spawn_background(
     }
 }
 
-fn grpc_options(settings: &Settings) -> grpc::Options {
+fn grpc_options(settings: &Settings, node: &ServerNode) -> grpc::Options {
     grpc::Options {
-        cluster_id: settings.cluster_id,
-        member_id: settings.member_id,
+        cluster_id: node.cluster_id(),
+        member_id: node.member_id(),
         request_bytes_max: settings.limits.request_bytes_max as usize,
         quota_bytes: settings.limits.quota_bytes,
         serve_learner_reads: settings.membership.serve_learner_reads,
@@ -238,16 +243,21 @@ fn notify(state: NotifyState<'_>) {
     }
 }
 
-fn node_config(settings: &Settings, metrics: &Metrics, tokens: &grpc::Tokens) -> Config {
-    let members = settings.members.iter().map(|member| InitialMember {
+fn node_config(
+    settings: &Settings,
+    identity: &InitialCluster,
+    metrics: &Metrics,
+    tokens: &grpc::Tokens,
+) -> Config {
+    let members = identity.members.iter().map(|member| InitialMember {
         id: member.id,
         name: member.name.clone(),
         peer_urls: member.peer_urls.iter().map(ToString::to_string).collect(),
     });
     let mut config = Config::new(
         settings.data_dir.clone(),
-        settings.cluster_id,
-        settings.member_id,
+        identity.cluster_id,
+        identity.member_id,
         members.collect(),
     );
     config.nonce = rand::random();

@@ -53,7 +53,7 @@ impl MemberMetrics {
     pub(super) fn new(node: &ServerNode, settings: &Settings) -> Self {
         Self {
             node: node.clone(),
-            member_id: settings.member_id,
+            member_id: node.member_id(),
             quota_bytes: settings.limits.quota_bytes.unwrap_or(0),
         }
     }

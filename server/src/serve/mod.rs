@@ -89,8 +89,6 @@ fn announce(settings: &Settings) {
         etcd_version = crate::ETCD_VERSION,
         name = settings.name,
         data_dir = %settings.data_dir.display(),
-        member_id = format!("{:x}", settings.member_id),
-        cluster_id = format!("{:x}", settings.cluster_id),
         "starting berth"
     );
     for notice in &settings.notices {

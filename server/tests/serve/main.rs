@@ -145,15 +145,25 @@ fn an_address_in_use_is_named() {
 
 #[test]
 fn a_member_stays_who_it_is_whatever_its_flags_say() {
-    // Shows that a restart under another token is the same member of the same cluster, as in etcd:
-    // only its first start looks at it.
+    // Shows that a restart under another token, or with flags about the first cluster that make no
+    // sense at all, is the same member of the same cluster, as in etcd: only its first start looks
+    // at them, and refuses them.
     let place = Place::new();
     let born = Running::start(&mut place.command());
     let ids = server_id(&get(place.client, "/metrics").1);
     drop(born);
-    let _again = Running::start(place.command().arg("--initial-cluster-token=other"));
-    assert_eq!(server_id(&get(place.client, "/metrics").1), ids);
+    for flag in ["--initial-cluster-token=other", "--initial-cluster=x=http://10.0.0.9:1", NONSENSE]
+    {
+        let again = Running::start(place.command().arg(flag));
+        assert_eq!(server_id(&get(place.client, "/metrics").1), ids, "{flag}");
+        drop(again);
+    }
+    let (code, stderr) = failure(Place::new().command().arg(NONSENSE));
+    assert_eq!(code, 1);
+    assert!(stderr.contains("incorrect entry"), "{stderr}");
 }
+
+const NONSENSE: &str = "--initial-cluster=nonsense";
 
 /// The line that names the member.
 fn server_id(metrics: &str) -> String {

@@ -65,7 +65,7 @@ impl ClientTls {
 
 /// TLS between members: both ends of it. Clones share what was read.
 ///
-/// ```ignore
+/// ```text
 /// let tls = PeerTls::open(&settings)?;
 /// let stream = tls.acceptor().accept(tcp).await?;             // on a peer listener
 /// let stream = tls.connector().connect("10.0.0.2", tcp).await?; // towards another member

@@ -11,6 +11,7 @@ use crate::error;
 use crate::lessor::Lessor;
 use crate::peer::{Network, Roster, removed};
 use crate::state_machine::StateMachine;
+use crate::tally::Tally;
 use crate::types::Types;
 use crate::wal::Wal;
 
@@ -21,6 +22,7 @@ pub(crate) struct Watcher<R: AsyncRuntime> {
     pub(crate) lessor: Lessor<R>,
     pub(crate) network: Network<R>,
     pub(crate) roster: Roster,
+    pub(crate) tally: Tally,
     pub(crate) member_id: u64,
 }
 
@@ -59,6 +61,7 @@ impl<R: AsyncRuntime> Watcher<R> {
                 }
                 return;
             }
+            self.tally.leader(now.current_leader);
             self.follow_membership(&now);
             match terms.turn(&now) {
                 Turn::Promote => self.lessor.promote(|| self.behind.reader().leases()),

@@ -31,6 +31,7 @@ mod signal;
 mod snapshot;
 mod snapshotter;
 mod state_machine;
+mod tally;
 mod types;
 pub mod vfs;
 pub mod wal;

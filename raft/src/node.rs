@@ -40,6 +40,7 @@ use crate::peer::{Heard, Identity, Network, Roster};
 use crate::read_index::ReadIndex;
 use crate::snapshot::{SnapshotDir, SnapshotHeader};
 use crate::state_machine::StateMachine;
+use crate::tally::Tally;
 use crate::types::Types;
 use crate::vfs::Lock;
 use crate::wal::{self, Wal};
@@ -65,6 +66,7 @@ struct Inner<R: AsyncRuntime> {
     barrier: Barrier,
     read_index: ReadIndex<R>,
     admission: Admission,
+    tally: Tally,
     identity: Identity,
     roster: Roster,
     network: Network<R>,
@@ -108,6 +110,12 @@ pub struct Status {
     pub log_bytes: u64,
     /// Bytes of commands proposed and not yet answered.
     pub inflight_bytes: usize,
+    /// Proposals of this member that wait for their outcome.
+    pub proposals_pending: u64,
+    /// Those that were given up or refused since the start.
+    pub proposals_failed: u64,
+    /// How often there was another leader than before, since the start.
+    pub leader_changes: u64,
     /// Writes to the log since the start, each with one sync.
     pub log: wal::Stats,
 }
@@ -204,6 +212,9 @@ impl<R: AsyncRuntime> Node<R> {
             snapshot_index: metrics.snapshot.map_or(0, |log_id| log_id.index + 1),
             log_bytes: self.inner.wal.bytes(),
             inflight_bytes: self.inner.admission.inflight_bytes(),
+            proposals_pending: self.inner.tally.pending(),
+            proposals_failed: self.inner.tally.failed(),
+            leader_changes: self.inner.tally.leader_changes(),
             log: self.inner.wal.stats(),
         }
     }

@@ -62,6 +62,7 @@ impl<'a> Apply<'a> {
     }
 
     fn commit(&self, write: Write, outcome: Outcome) -> Effect {
+        self.shared.work.add(write.calls);
         Effect { outcome, events: write.commit(self.position.clone()) }
     }
 
@@ -115,6 +116,7 @@ impl<'a> Apply<'a> {
             // Readers need not wait for it.
             let mut outcome = txn::read(&view, plan)?;
             outcome.revision = view.revision;
+            self.shared.work.add(outcome.reads());
             return Ok(self.commit(self.begin(), Outcome::Txn(outcome)));
         }
         let mut write = self.begin();

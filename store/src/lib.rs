@@ -43,6 +43,7 @@ mod txn;
 mod values;
 mod view;
 mod walk;
+mod work;
 mod write;
 
 pub use auth::Access;
@@ -60,3 +61,4 @@ pub use revision::Revision;
 pub use snapshot::{Snapshot, verify_snapshot};
 pub use store::Store;
 pub use txn::txn_is_read_only;
+pub use work::Work;

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::select::Found;
 use crate::shared::Shared;
 use crate::view::range_response;
+use crate::work::Calls;
 use crate::write::key_value;
 use crate::{Entry, Error, Response, response};
 
@@ -76,6 +77,15 @@ impl Outcome {
 }
 
 impl TxnOutcome {
+    /// The work of one that read only.
+    pub(crate) fn reads(&self) -> Calls {
+        let ranges = self.outcomes.iter().map(|outcome| match outcome {
+            Outcome::Txn(nested) => nested.reads().ranges,
+            _ => 1,
+        });
+        Calls { ranges: ranges.sum(), ..Calls::default() }
+    }
+
     pub(crate) fn response(self, shared: &Shared) -> Result<pb::TxnResponse, Error> {
         let responses = self
             .outcomes

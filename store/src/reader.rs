@@ -13,6 +13,7 @@ use crate::authorize::Caller;
 use crate::shared::Shared;
 use crate::txn::{self, Plan};
 use crate::view::{View, range_response};
+use crate::work::{Calls, Work};
 use crate::write::key_value;
 use crate::{AuthView, Entry, Error, Event, Position, RangePlan, check, hash, history};
 
@@ -125,9 +126,11 @@ impl Reader {
         principal: Option<&Principal>,
         request: &RangeRequest,
     ) -> Result<View, Error> {
-        View::now(&self.shared, |state| {
+        let view = View::now(&self.shared, |state| {
             Caller { state, principal }.may_range(&request.key, &request.range_end)
-        })
+        })?;
+        self.shared.work.add(Calls { ranges: 1, ..Calls::default() });
+        Ok(view)
     }
 
     /// A transaction without puts and deletes.
@@ -142,6 +145,7 @@ impl Reader {
         let view = View::now(&self.shared, |state| Caller { state, principal }.may_txn(request))?;
         let mut outcome = txn::read(&view, Plan::new(&view, request)?)?;
         outcome.revision = view.revision;
+        self.shared.work.add(outcome.reads());
         outcome.response(&self.shared)
     }
 
@@ -228,6 +232,11 @@ impl Reader {
     /// What a quota counts: [`Size::live_bytes`], without asking the engine.
     pub fn live_bytes(&self) -> u64 {
         self.shared.state.read().live_bytes
+    }
+
+    /// What this replica has done since it was opened.
+    pub fn work(&self) -> Work {
+        self.shared.work.read()
     }
 
     /// All sizes. It asks the engine for its own, which may mean looking at many files: not for

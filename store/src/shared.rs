@@ -12,6 +12,7 @@ use crate::compactor::Walk;
 use crate::engine::Engine;
 use crate::state::{Pending, State};
 use crate::values::Values;
+use crate::work::Counters;
 use crate::{Entry, Error, Options};
 
 /// Most keys that a reader walks over under one lock: what a writer may have to wait for.
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) state: RwLock<State>,
     pub(crate) flushed: Flushed,
     pub(crate) walk: Mutex<Walk>,
+    pub(crate) work: Counters,
     pins: Mutex<BTreeMap<i64, usize>>,
 }
 
@@ -50,6 +52,7 @@ impl Shared {
             },
             walk: Mutex::default(),
             state: RwLock::new(state),
+            work: Counters::default(),
             pins: Mutex::default(),
         })
     }

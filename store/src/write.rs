@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use crate::index::History;
 use crate::key_range::KeyRange;
 use crate::state::{Delta, State, Written, live_bytes_of};
+use crate::work::Calls;
 use crate::{Entry, Event, EventBatch, EventKind, Position, Revision};
 
 /// Bytes of a request that are kept are copied out of it if they are fewer than this: a small
@@ -28,11 +29,18 @@ pub(crate) struct Write<'a> {
     /// Of the main revision that is being made.
     events: Vec<Event>,
     batches: Batches,
+    pub(crate) calls: Calls,
 }
 
 impl<'a> Write<'a> {
     pub(crate) fn begin(state: RwLockWriteGuard<'a, State>) -> Self {
-        Write { state, delta: Delta::default(), events: Vec::new(), batches: Batches::new() }
+        Write {
+            state,
+            delta: Delta::default(),
+            events: Vec::new(),
+            batches: Batches::new(),
+            calls: Calls::default(),
+        }
     }
 
     pub(crate) fn state(&self) -> &State {
@@ -57,6 +65,7 @@ impl<'a> Write<'a> {
 
     /// Writes `key` and returns what it was before.
     pub(crate) fn put(&mut self, key: &Bytes, value: &Bytes, lease: i64) -> Option<Entry> {
+        self.calls.puts += 1;
         let (key, value) = detach(key, value);
         let revision = self.next();
         let value_len = u32::try_from(value.len()).expect("a value is far below 4 GiB");
@@ -88,6 +97,7 @@ impl<'a> Write<'a> {
 
     /// Deletes what exists of `range` and returns what it was.
     pub(crate) fn delete(&mut self, range: &KeyRange) -> Vec<(Bytes, Entry)> {
+        self.calls.deletes += 1;
         let found = self.existing(range);
         for (key, before) in &found {
             self.delete_existing(key, before);

@@ -29,9 +29,14 @@ impl<R: AsyncRuntime> Node<R> {
     /// After [`Error::Timeout`] and [`Error::LeaderChanged`] it may be applied; after all others
     /// but [`Error::Fatal`] and [`Error::Stopped`] it is not.
     pub async fn propose(&self, command: Command) -> Result<Applied, Error> {
+        let pending = self.inner.tally.begin();
         self.check_alive()?;
         match R::timeout(self.inner.request_timeout, self.propose_until_done(command)).await {
-            Ok(outcome) => outcome.map_err(|error| self.known(error)),
+            Ok(Ok(applied)) => {
+                pending.answered();
+                Ok(applied)
+            }
+            Ok(Err(error)) => Err(self.known(error)),
             Err(_) => Err(Error::Timeout),
         }
     }

@@ -63,6 +63,7 @@ impl Source for MemberMetrics {
     fn read(&self) -> Vec<Reading> {
         let mut readings = self.consensus();
         readings.extend(self.state());
+        readings.extend(self.work());
         readings.extend(self.watches());
         readings.extend(self.identity());
         readings
@@ -119,10 +120,44 @@ impl MemberMetrics {
                 float(status.applied_index),
             ),
             Reading::gauge(
+                "etcd_server_proposals_pending",
+                "The current number of pending proposals to commit.",
+                float(status.proposals_pending),
+            ),
+            Reading::counter(
+                "etcd_server_proposals_failed_total",
+                "The total number of failed proposals seen.",
+                float(status.proposals_failed),
+            ),
+            Reading::counter(
+                "etcd_server_leader_changes_seen_total",
+                "The number of leader changes seen.",
+                float(status.leader_changes),
+            ),
+            Reading::gauge(
                 "etcd_disk_wal_write_bytes_total",
                 "Total number of bytes written in WAL.",
                 float(status.log.bytes_written),
             ),
+        ]
+    }
+
+    fn work(&self) -> Vec<Reading> {
+        let work = self.node.reader().work();
+        let counter = |name, help, value| Reading::counter(name, help, float(value));
+        vec![
+            counter(
+                "etcd_mvcc_range_total",
+                "Total number of ranges seen by this member.",
+                work.ranges,
+            ),
+            counter("etcd_mvcc_put_total", "Total number of puts seen by this member.", work.puts),
+            counter(
+                "etcd_mvcc_delete_total",
+                "Total number of deletes seen by this member.",
+                work.deletes,
+            ),
+            counter("etcd_mvcc_txn_total", "Total number of txns seen by this member.", work.txns),
         ]
     }
 

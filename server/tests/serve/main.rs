@@ -108,6 +108,11 @@ fn it_starts_serves_and_stops() {
         // The start itself has written: a vote, the membership, this member's name.
         assert!(sample(&metrics, "etcd_disk_wal_fsync_duration_seconds_count") > 0.0);
         assert!(sample(&metrics, "process_resident_memory_bytes") > 0.0);
+        assert_eq!(sample(&metrics, "etcd_server_leader_changes_seen_total"), 1.0);
+        assert_eq!(sample(&metrics, "etcd_server_proposals_pending"), 0.0);
+        // The health checks have read, nobody has written.
+        assert!(sample(&metrics, "etcd_mvcc_range_total") >= 1.0);
+        assert_eq!(sample(&metrics, "etcd_mvcc_put_total"), 0.0);
         assert_eq!(get(place.client, "/nothing").0, 404);
         assert_eq!(get(place.peer, "/version").0, 200);
         assert_eq!(get(place.peer, "/health").0, 404);

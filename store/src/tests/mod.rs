@@ -94,3 +94,24 @@ fn a_lease_takes_its_keys_along_in_one_revision() {
     assert_eq!(keys, ["a", "b"]);
     assert_eq!((applied.revision, store.store.reader().lease(7)), (6, None));
 }
+
+#[test]
+fn what_was_asked_for_is_counted() {
+    // Shows etcd's way of counting: operations by kind, requests of several as transactions, and
+    // nothing for what was refused.
+    let mut store = Fixture::new();
+    store.apply(Op::LeaseGrant(pb::LeaseGrantRequest { id: 7, ttl: 60 }));
+    store.put("a", "1", 7);
+    store.put("b", "2", 7);
+    store.put("refused", "3", 8);
+    let read =
+        || op(Request::RequestRange(pb::RangeRequest { key: "a".into(), ..Default::default() }));
+    let success = vec![read(), op(Request::RequestPut(put("c", "1", 0)))];
+    store.apply(Op::Txn(pb::TxnRequest { success, ..pb::TxnRequest::default() }));
+    let success = vec![read(), read()];
+    let reads = pb::TxnRequest { success, ..pb::TxnRequest::default() };
+    store.store.reader().txn(None, &reads).unwrap();
+    store.apply(Op::LeaseRevoke(pb::LeaseRevokeRequest { id: 7 }));
+    let work = store.store.reader().work();
+    assert_eq!((work.ranges, work.puts, work.deletes, work.txns), (3, 3, 2, 3));
+}

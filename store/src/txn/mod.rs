@@ -37,7 +37,8 @@ pub(crate) fn execute(write: &mut Write, plan: Plan) -> TxnOutcome {
     TxnOutcome { succeeded: plan.succeeded, outcomes: outcomes.collect(), revision: 0 }
 }
 
-fn execute_range(write: &Write, request: &RangeRequest) -> Outcome {
+fn execute_range(write: &mut Write, request: &RangeRequest) -> Outcome {
+    write.calls.ranges += 1;
     let now = write.revision();
     let state = write.state();
     let at = revision_of(request.revision, now, state.compact_revision)

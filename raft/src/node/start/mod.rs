@@ -32,6 +32,7 @@ use crate::peer::{Heard, Network, Receiver, Roster, Service};
 use crate::read_index::ReadIndex;
 use crate::snapshotter::Snapshotter;
 use crate::state_machine::{self, StateMachine};
+use crate::tally::Tally;
 use crate::types::{Membership, Peer};
 
 /// How often the watch hub is told the time.
@@ -135,6 +136,7 @@ impl<R: AsyncRuntime> Node<R> {
             barrier: Barrier::new(read_index.clone()),
             read_index,
             admission: Admission::new(config.inflight_bytes_max),
+            tally: Tally::default(),
             forwarder: Forwarder::new(
                 identity.member_id,
                 network.clone(),
@@ -184,7 +186,9 @@ impl<R: AsyncRuntime> Node<R> {
         drop(R::spawn(lessor::run(lessor.clone(), propose)));
         let (network, roster) = (network.clone(), roster.clone());
         let member_id = identity.member_id;
-        let watcher = leadership::Watcher { raft, wal, behind, lessor, network, roster, member_id };
+        let tally = self.inner.tally.clone();
+        let watcher =
+            leadership::Watcher { raft, wal, behind, lessor, network, roster, tally, member_id };
         drop(R::spawn(watcher.run()));
         drop(R::spawn(hub.clone().run()));
         drop(R::spawn(self.clone().tick_hub()));

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::connections::{Connections, Tls};
 use super::end_streams::EndStreams;
 use super::leaderless::Leaderless;
-use super::listen::Listener;
+use super::listen::{Bound, Listener};
 use super::{
     addresses, auto_compaction, bootstrap, data_dir, greeting, listen, member, publish, signals,
 };
@@ -38,7 +38,7 @@ pub(super) async fn serve(settings: Settings, bare: bool) -> Result<(), String> 
     let tokens = grpc::Tokens::open(&settings.auth_token)?;
     data_dir::check(&settings)?;
     let tls = Tls::open(&settings)?;
-    let listeners = listen::bind_all(&settings.addresses)?;
+    let (for_members, for_clients) = bind(&settings)?;
     let metrics = Metrics::new(settings.extensive_metrics);
     let started = tokio::select! {
         started = start(&settings, &metrics, &tokens, &tls) => started?,
@@ -49,8 +49,9 @@ pub(super) async fn serve(settings: Settings, bare: bool) -> Result<(), String> 
 
     let context = grpc::Context::new(node.clone(), grpc_options(&settings, &node), tokens);
     let server = Server::new(&settings, &metrics, peers, context, tls);
+    let for_members = listen_all(for_members)?;
     let outcome = tokio::select! {
-        () = server.run(&settings, listeners, bare) => Ok(()),
+        () = server.run(&settings, for_members, for_clients, bare) => Ok(()),
         () = signals.stop() => Ok(()),
         error = node.failed() => Err(error.to_string()),
     };
@@ -59,6 +60,18 @@ pub(super) async fn serve(settings: Settings, bare: bool) -> Result<(), String> 
         tracing::info!("stopped");
     }
     outcome
+}
+
+/// Takes all addresses. Clients that come early wait; other members are refused until there is
+/// somebody to answer them, for they have a choice, and one that begins asks who is there already.
+fn bind(settings: &Settings) -> Result<(Vec<Bound>, Vec<Listener>), String> {
+    let bound = listen::bind_all(&settings.addresses)?;
+    let (for_members, for_clients) = bound.into_iter().partition(|bound| bound.roles.peer);
+    Ok((for_members, listen_all(for_clients)?))
+}
+
+fn listen_all(bound: Vec<Bound>) -> Result<Vec<Listener>, String> {
+    bound.into_iter().map(Bound::listen).collect()
 }
 
 struct Started {
@@ -78,7 +91,7 @@ async fn start(
     tracing::info!(
         member_id = format!("{:x}", identity.member_id),
         cluster_id = format!("{:x}", identity.cluster_id),
-        "this member is known"
+        "who this member is is settled"
     );
     data_dir::prepare(settings)?;
     let peers = metrics.peers(identity.member_id);
@@ -138,9 +151,13 @@ impl Server {
     /// Members are heard at once: without that, nobody is ever ready. Clients are when the member
     /// has found its cluster and the cluster knows it; or, without a leader, after a while, for
     /// what needs none. Never returns.
-    async fn run(&self, settings: &Settings, listeners: Vec<Listener>, bare: bool) {
-        let (for_members, for_clients): (Vec<_>, Vec<_>) =
-            listeners.into_iter().partition(|listener| listener.roles.peer);
+    async fn run(
+        &self,
+        settings: &Settings,
+        for_members: Vec<Listener>,
+        for_clients: Vec<Listener>,
+        bare: bool,
+    ) {
         for_members.into_iter().for_each(|listener| self.listen(listener));
         let published = async {
             // A member that failed says so elsewhere.

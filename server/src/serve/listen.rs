@@ -32,13 +32,32 @@ pub(super) struct Listener {
     pub tls: bool,
 }
 
-/// # Errors
-/// One line naming the first address that could not be bound. None is left bound then.
-pub(super) fn bind_all(addresses: &Addresses) -> Result<Vec<Listener>, String> {
-    let bind = |(url, roles): (Url, Roles)| {
-        let socket = bind(&url, addresses).map_err(|error| format!("listen {url}: {error}"))?;
+/// An address that is taken, and where nobody is heard yet.
+pub(super) struct Bound {
+    socket: TcpSocket,
+    url: Url,
+    pub roles: Roles,
+}
+
+impl Bound {
+    /// From now on connections wait here until they are accepted; before, they were refused.
+    ///
+    /// # Errors
+    /// One line naming the address.
+    pub(super) fn listen(self) -> Result<Listener, String> {
+        let Bound { socket, url, roles } = self;
+        let socket = socket.listen(BACKLOG).map_err(|error| format!("listen {url}: {error}"))?;
         tracing::info!(address = %url, "listening for {}", what(roles));
         Ok(Listener { socket, roles, tls: url.is_tls() })
+    }
+}
+
+/// # Errors
+/// One line naming the first address that could not be bound. None is left bound then.
+pub(super) fn bind_all(addresses: &Addresses) -> Result<Vec<Bound>, String> {
+    let bind = |(url, roles): (Url, Roles)| match bind(&url, addresses) {
+        Ok(socket) => Ok(Bound { socket, url, roles }),
+        Err(error) => Err(format!("listen {url}: {error}")),
     };
     roles(addresses).into_iter().map(bind).collect()
 }
@@ -74,7 +93,7 @@ fn what(roles: Roles) -> String {
     named.join(", ")
 }
 
-fn bind(url: &Url, addresses: &Addresses) -> std::io::Result<TcpListener> {
+fn bind(url: &Url, addresses: &Addresses) -> std::io::Result<TcpSocket> {
     let address = resolve(url)?;
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // As Go always does: a restart must not wait for old connections to time out. That is all that
@@ -84,7 +103,7 @@ fn bind(url: &Url, addresses: &Addresses) -> std::io::Result<TcpListener> {
         socket.set_reuseport(true)?;
     }
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    Ok(socket)
 }
 
 /// localhost is its IPv4 address if it has one, as in Go.

@@ -13,6 +13,7 @@ mod etcdctl;
 mod failover;
 mod flaws;
 mod forming;
+mod learners;
 mod leases;
 mod membership;
 mod minority;

@@ -9,7 +9,7 @@ use tonic::Code;
 use crate::workload::Load;
 
 /// etcd changes members only when all have been connected for five seconds.
-const CHANGE_S_MAX: u64 = 60;
+pub(crate) const CHANGE_S_MAX: u64 = 60;
 
 /// Proves that a member which lost its disk is refused as the old one, and comes back as a new
 /// one with all data.
@@ -147,14 +147,14 @@ async fn changes_that_would_harm_are_refused() {
     cluster.converged().await;
 }
 
-async fn members(cluster: &Cluster, at: usize) -> Vec<Member> {
+pub(crate) async fn members(cluster: &Cluster, at: usize) -> Vec<Member> {
     let request = MemberListRequest { linearizable: true };
     let list = bounded(cluster.clients(at).cluster.member_list(request)).await;
     list.expect("a member lists the members").into_inner().members
 }
 
 /// Adds a member as soon as the cluster allows it.
-async fn add(cluster: &Cluster, at: usize, url: &str, is_learner: bool) -> Member {
+pub(crate) async fn add(cluster: &Cluster, at: usize, url: &str, is_learner: bool) -> Member {
     eventually("a member is added", CHANGE_S_MAX, async || {
         let request = MemberAddRequest { peer_urls: vec![url.to_owned()], is_learner };
         let added = bounded(cluster.clients(at).cluster.member_add(request)).await;

@@ -4,7 +4,13 @@ use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let files = ["etcd/rpc.proto", "berth/log.proto", "berth/wire.proto", "berth/peer.proto"];
+    let files = [
+        "etcd/rpc.proto",
+        "etcd/lease.proto",
+        "berth/log.proto",
+        "berth/wire.proto",
+        "berth/peer.proto",
+    ];
     let descriptors = protox::compile(files, ["proto"])?;
     tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
     encoded_watch_service();

@@ -13,6 +13,11 @@ pub mod authpb {
     tonic::include_proto!("authpb");
 }
 
+/// Leases, as they are kept on disk.
+pub mod leasepb {
+    tonic::include_proto!("leasepb");
+}
+
 /// The etcd v3 services and their messages.
 pub mod etcdserverpb {
     tonic::include_proto!("etcdserverpb");

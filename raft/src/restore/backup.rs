@@ -18,7 +18,7 @@ const BBOLT_MAGIC: [u8; 4] = [0xed, 0xda, 0x0c, 0xed];
 const BBOLT_OFFSET: usize = 16;
 
 /// What the length without the SHA-256 is a multiple of.
-const ALIGNMENT_BYTES: u64 = 512;
+pub(super) const ALIGNMENT_BYTES: u64 = 512;
 const DIGEST_BYTES: usize = 32;
 
 const READ_BYTES: usize = 256 << 10;

@@ -12,6 +12,7 @@
 
 mod backup;
 mod build;
+mod foreign;
 mod place;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use backup::{BackupSummary, inspect};
+pub use foreign::{Origin, compose, dissect};
 pub(crate) use place::refuse_unfinished;
 
 use crate::config::InitialMember;

@@ -19,7 +19,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), String> {
     if dir.join("member").exists() {
         return Err(format!(
             "{} holds data of etcd, which berth does not read: choose another --data-dir, and copy \
-             the keys with `berth mirror`",
+             the keys with `berth mirror` (live) or `berth snapshot import` (from a file)",
             dir.display()
         ));
     }

@@ -5,6 +5,10 @@
 //!
 //! One file holds one subcommand.
 
+mod etcd;
+mod export;
+mod import;
+mod output;
 mod restore;
 mod status;
 
@@ -31,6 +35,10 @@ enum Verb {
     Status(status::Status),
     /// Restores a member of a new cluster from a snapshot file
     Restore(restore::Restore),
+    /// Makes a snapshot file of berth from one of etcd
+    Import(import::Import),
+    /// Makes a snapshot file of etcd from one of berth
+    Export(export::Export),
 }
 
 /// A message for the person; the exit status is 1.
@@ -48,6 +56,8 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
     let outcome = match snapshot.verb {
         Verb::Status(status) => status.run(),
         Verb::Restore(restore) => restore.run(),
+        Verb::Import(import) => import.run(),
+        Verb::Export(export) => export.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use raft::restore::BackupSummary;
 
 use super::Outcome;
+use super::etcd::{self, Etcd, EtcdStatus};
 use crate::ctl::output::{json, simple, table};
 
 #[derive(Debug, Args)]
@@ -26,7 +27,7 @@ enum Format {
 
 impl Status {
     pub(super) fn run(&self) -> Outcome {
-        let summary = raft::restore::inspect(&self.file).map_err(|error| error.to_string())?;
+        let summary = self.summary()?;
         let row = row(&summary);
         match self.write_out {
             Format::Simple => println!("{}", row.join(", ")),
@@ -41,6 +42,15 @@ impl Status {
             ])),
         }
         Ok(())
+    }
+
+    /// Of etcd's files it is what etcd's own tool says.
+    fn summary(&self) -> Result<BackupSummary, String> {
+        if !etcd::is_etcds(&self.file) {
+            return raft::restore::inspect(&self.file).map_err(|error| error.to_string());
+        }
+        let EtcdStatus { hash, revision, keys, bytes } = Etcd::open(&self.file, true)?.status()?;
+        Ok(BackupSummary { hash, revision, records: keys, bytes })
     }
 }
 

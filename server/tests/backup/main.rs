@@ -2,6 +2,7 @@
 //!
 //! Everything goes through the binary's command line and the wire.
 
+mod etcd;
 mod mirror;
 mod restore;
 mod tool;

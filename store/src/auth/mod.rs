@@ -6,9 +6,11 @@
 //! users and roles is [`AuthState::check_admin`], which the caller of an operation asks first.
 //!
 //! Start with [`AuthState`]; `users.rs` and `roles.rs` change it, `check.rs` asks it, `ranges.rs`
-//! is how a permission is compared with a request, `records.rs` how it is written down.
+//! is how a permission is compared with a request, `records.rs` how it is written down, `exchange.rs`
+//! how another store has it.
 
 mod check;
+mod exchange;
 mod ranges;
 mod records;
 mod roles;

@@ -11,6 +11,7 @@
 //! The mark is the first record. Start at [`Snapshot::write_to`].
 
 pub mod codec;
+mod items;
 mod restore;
 mod transplant;
 
@@ -18,6 +19,7 @@ use std::io::Write;
 
 use bytes::Bytes;
 
+pub use self::items::{Auth, Composer, Item, Version, dissect};
 pub(crate) use self::restore::restore;
 pub use self::restore::verify_snapshot;
 pub use self::transplant::{Summary, Transplant, summarize, transplant};

@@ -65,7 +65,7 @@ pub fn transplant(
 }
 
 /// A record, as far as it matters here.
-enum Record<'a> {
+pub(super) enum Record<'a> {
     Mark(&'a Mark),
     Members,
     Membership,
@@ -73,7 +73,7 @@ enum Record<'a> {
     Kept(&'a [u8]),
 }
 
-fn pass(
+pub(super) fn pass(
     source: &mut dyn Read,
     mut visit: impl FnMut(Record<'_>) -> io::Result<()>,
 ) -> io::Result<Summary> {
@@ -98,7 +98,7 @@ fn decode_mark(record: &[u8]) -> Option<Mark> {
 }
 
 /// Key and value of a record that is no version.
-fn split_other(mut record: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn split_other(mut record: &[u8]) -> Option<(&[u8], &[u8])> {
     if record.try_get_u8().ok()? != OTHER {
         return None;
     }
@@ -165,7 +165,7 @@ impl Transplant {
     }
 }
 
-fn damaged(what: &str) -> io::Error {
+pub(super) fn damaged(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("damaged snapshot: {what}"))
 }
 

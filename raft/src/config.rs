@@ -35,6 +35,9 @@ const PAYLOAD_ENTRIES_MAX: u64 = 4096;
 /// What etcd adds to two election timeouts when it waits for a request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// As in etcd, where it is on.
+const LEASE_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(300);
+
 /// A member of the first membership.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InitialMember {
@@ -111,6 +114,9 @@ pub struct Config {
     pub snapshot_bytes_per_s_max: Option<u64>,
     /// Never sync the log. A power failure then loses data, or the whole log.
     pub unsafe_no_fsync: bool,
+    /// How long the log goes without what is left of a long lease, with which a later leader begins;
+    /// `None`: for ever, and it begins with the whole time to live.
+    pub lease_checkpoint_interval: Option<Duration>,
     /// Told about every write of the log: the place for histograms.
     pub log_observer: Option<LogObserver>,
     /// Told of every command that was applied.
@@ -147,6 +153,7 @@ impl Config {
             snapshot_log_bytes_min: SNAPSHOT_LOG_BYTES_MIN,
             snapshot_bytes_per_s_max: Some(SNAPSHOT_BYTES_PER_S_MAX),
             unsafe_no_fsync: false,
+            lease_checkpoint_interval: Some(LEASE_CHECKPOINT_INTERVAL),
             log_observer: None,
             on_applied: None,
             wal_cache_bytes: WAL_CACHE_BYTES,

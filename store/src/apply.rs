@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use api::berthpb::command::Op;
-use api::berthpb::{Command, ExpireLeases, IssueToken, Principal, PublishMember};
+use api::berthpb::{
+    CheckpointLeases, CheckpointedLease, Command, ExpireLeases, IssueToken, Principal,
+    PublishMember,
+};
 use api::etcdserverpb as pb;
 use bytes::Bytes;
 
@@ -13,7 +16,7 @@ use crate::key_range::KeyRange;
 use crate::outcome::Outcome;
 use crate::persist::records;
 use crate::shared::Shared;
-use crate::state::State;
+use crate::state::{LeaseTerm, State};
 use crate::txn::{self, Plan, PutPlan};
 use crate::view::View;
 use crate::write::{Batches, Write};
@@ -41,6 +44,7 @@ pub(crate) fn apply(
         Some(Op::LeaseGrant(request)) => apply.lease_grant(request),
         Some(Op::LeaseRevoke(request)) => apply.lease_revoke(request),
         Some(Op::ExpireLeases(request)) => apply.expire_leases(request),
+        Some(Op::CheckpointLeases(request)) => Ok(apply.checkpoint_leases(request)),
         Some(Op::Alarm(request)) => Ok(apply.alarm(request)),
         Some(Op::PublishMember(request)) => Ok(apply.publish_member(request)),
         Some(Op::IssueToken(request)) => apply.issue_token(request),
@@ -154,9 +158,9 @@ impl<'a> Apply<'a> {
             return Err(Error::LeaseExists);
         }
         let grant_index = self.position.index;
-        write.state_mut().leases.grant(request.id, request.ttl, grant_index);
-        let record = records::encode_lease(request.ttl, grant_index);
-        write.record(records::lease_key(request.id), Some(record));
+        let term = LeaseTerm { ttl_s: request.ttl, grant_index, remaining_s: 0 };
+        write.state_mut().leases.grant(request.id, term);
+        write.record(records::lease_key(request.id), Some(records::encode_lease(&term)));
         Ok(self.done(write, |revision| {
             Response::LeaseGrant(pb::LeaseGrantResponse {
                 header: response::header(revision),
@@ -180,13 +184,25 @@ impl<'a> Apply<'a> {
         }))
     }
 
+    /// No key changes, and no revision; so no alarm stands against it.
+    fn checkpoint_leases(&self, request: &CheckpointLeases) -> Effect {
+        let mut write = self.begin();
+        for CheckpointedLease { id, grant_index, remaining_s } in &request.leases {
+            let leases = &mut write.state_mut().leases;
+            if let Some(term) = leases.checkpoint(*id, *grant_index, *remaining_s) {
+                write.record(records::lease_key(*id), Some(records::encode_lease(&term)));
+            }
+        }
+        self.done(write, |_| Response::CheckpointLeases)
+    }
+
     /// Each lease that has keys takes a revision of its own, as if it were revoked by itself.
     fn expire_leases(&self, request: &ExpireLeases) -> Result<Effect, Error> {
         let mut write = self.begin();
         refuse_all(write.state())?;
         for expired in &request.leases {
             let lease = write.state().leases.get(expired.id);
-            if lease.is_some_and(|lease| lease.grant_index == expired.grant_index) {
+            if lease.is_some_and(|lease| lease.term.grant_index == expired.grant_index) {
                 end_lease(&mut write, expired.id);
                 write.end_revision();
             }

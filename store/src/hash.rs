@@ -42,7 +42,7 @@ pub(crate) fn hash(shared: &Arc<Shared>) -> Result<u32, Error> {
 fn hash_small(state: &State, hasher: &mut Hasher) {
     for (id, lease) in state.leases.iter() {
         hasher.update(&records::lease_key(id));
-        hasher.update(&records::encode_lease(lease.ttl_s, lease.grant_index));
+        hasher.update(&records::encode_lease(&lease.term));
     }
     for (key, record) in state.auth.records() {
         hasher.update(&key);

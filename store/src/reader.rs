@@ -40,6 +40,8 @@ pub struct LeaseInfo {
     pub ttl_s: i64,
     /// The log index that granted it.
     pub grant_index: u64,
+    /// Seconds of the time to live that were left at the last checkpoint; 0: all of them.
+    pub remaining_s: i64,
     /// How many keys are attached.
     pub keys: usize,
 }

@@ -40,6 +40,7 @@ pub enum Response {
     LeaseGrant(pb::LeaseGrantResponse),
     LeaseRevoke(pb::LeaseRevokeResponse),
     ExpireLeases,
+    CheckpointLeases,
     Alarm(pb::AlarmResponse),
     PublishMember,
     AuthEnable(pb::AuthEnableResponse),

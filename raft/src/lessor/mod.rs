@@ -2,31 +2,35 @@
 //!
 //! What a lease is and which keys hang on it is replicated state, in the store. When its time is
 //! up is not: only the leader watches the clock, and a lease ends when the command that says so is
-//! applied. Nobody else's clock counts, none is ever written down, and after a restart or a change
-//! of leader every lease has its full time again. This room must never call a lease expired before
-//! its deadline by the runtime's monotonic clock.
+//! applied. Nobody else's clock counts, and none is ever written down: after a restart or a change
+//! of leader a lease has its full time again, or what was left of a long one when the leader last
+//! put that into the log (a checkpoint). This room must never call a lease expired before its
+//! deadline by the runtime's monotonic clock, and never promise a time that a later leader would not
+//! keep.
 //!
-//! Start at [`Lessor`]; the queue of deadlines is `deadlines.rs`, the task that proposes expiries
-//! `expiry.rs`.
+//! Start at [`Lessor`]; the queue of deadlines is `deadlines.rs`, the tasks that propose expiries and
+//! checkpoints are `expiry.rs` and `checkpoint.rs`. `docs/internals/cluster.md` tells the whole.
 
+mod checkpoint;
 mod deadlines;
 mod expiry;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::berthpb::Command;
 use api::berthpb::command::Op;
+use api::berthpb::{CheckpointedLease, Command};
 use futures::channel::oneshot;
 use openraft::{AsyncRuntime, Instant};
 use parking_lot::Mutex;
 use store::{Applied, LeaseInfo, Response};
 
+pub(crate) use checkpoint::{reset, run as run_checkpoints};
 pub(crate) use expiry::run;
 
 use crate::error::Error;
 use crate::signal::Signal;
-use deadlines::{Deadlines, Due};
+use deadlines::{Deadlines, Due, Left, Renewed};
 
 /// A handle on the lease clock; clones share it.
 pub struct Lessor<R: AsyncRuntime> {
@@ -38,6 +42,18 @@ struct Shared<R: AsyncRuntime> {
     /// Raised when the earliest deadline may have changed.
     changed: Signal,
     ttl_s_min: i64,
+    checkpoint_interval: Option<Duration>,
+}
+
+/// What came of a keep-alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    /// The lease has its full time again: so many seconds.
+    Until(i64),
+    /// There is no such lease.
+    Unknown,
+    /// The log says that less is left: it has to say first that all is ([`reset`]).
+    Checkpointed { grant_index: u64 },
 }
 
 struct State<R: AsyncRuntime> {
@@ -56,11 +72,19 @@ enum Phase {
 }
 
 impl<R: AsyncRuntime> Lessor<R> {
-    pub(crate) fn new(ttl_s_min: i64) -> Lessor<R> {
-        let state =
-            State { phase: Phase::Following, deadlines: Deadlines::new(), waiting: Vec::new() };
-        let shared = Shared { state: Mutex::new(state), changed: Signal::default(), ttl_s_min };
-        Lessor { shared: Arc::new(shared) }
+    /// `checkpoint_interval`: how long the log goes without what is left of a lease; `None`: for
+    /// ever.
+    pub(crate) fn new(ttl_s_min: i64, checkpoint_interval: Option<Duration>) -> Lessor<R> {
+        let deadlines = Deadlines::new(checkpoint_interval);
+        let state = State { phase: Phase::Following, deadlines, waiting: Vec::new() };
+        Lessor {
+            shared: Arc::new(Shared {
+                state: Mutex::new(state),
+                changed: Signal::default(),
+                ttl_s_min,
+                checkpoint_interval,
+            }),
+        }
     }
 
     /// The shortest time to live a lease is granted, in seconds: whoever proposes a grant raises
@@ -69,22 +93,25 @@ impl<R: AsyncRuntime> Lessor<R> {
         self.shared.ttl_s_min
     }
 
-    /// Gives the lease its full time again and answers that time, in seconds; `None`: there is no
-    /// such lease. For a lease whose time is up, it waits for the outcome. Cancel safe.
+    /// Gives the lease its full time again. For a lease whose time is up, or of which a checkpoint
+    /// is being proposed, it waits for the outcome. Cancel safe.
     ///
     /// # Errors
     /// [`Error::NoLeader`] if this node's clock does not count, [`Error::Stopped`] if the node shuts
     /// down meanwhile.
-    pub async fn keep_alive(&self, id: i64) -> Result<Option<i64>, Error> {
+    pub(crate) async fn keep_alive(&self, id: i64) -> Result<Renewal, Error> {
         loop {
             let changed = {
                 let mut state = self.shared.state.lock();
                 match state.phase {
                     Phase::Closed => return Err(Error::Stopped),
                     Phase::Leading => match state.deadlines.renew(id, R::Instant::now()) {
-                        deadlines::Renewed::Until(ttl_s) => return Ok(Some(ttl_s)),
-                        deadlines::Renewed::Unknown => return Ok(None),
-                        deadlines::Renewed::Expiring => {}
+                        Renewed::Until(ttl_s) => return Ok(Renewal::Until(ttl_s)),
+                        Renewed::Unknown => return Ok(Renewal::Unknown),
+                        Renewed::Checkpointed { grant_index } => {
+                            return Ok(Renewal::Checkpointed { grant_index });
+                        }
+                        Renewed::Undecided => {}
                     },
                     Phase::Following => return Err(Error::NoLeader),
                 }
@@ -126,9 +153,9 @@ impl<R: AsyncRuntime> Lessor<R> {
         let (Some(op), Ok(response)) = (&command.op, &applied.result) else { return };
         match (op, response) {
             (Op::LeaseGrant(_), Response::LeaseGrant(granted)) => {
-                let lease =
-                    LeaseInfo { id: granted.id, ttl_s: granted.ttl, grant_index: index, keys: 0 };
-                self.granted(&lease);
+                let (id, ttl_s) = (granted.id, granted.ttl);
+                let (grant_index, remaining_s, keys) = (index, 0, 0);
+                self.granted(&LeaseInfo { id, ttl_s, grant_index, remaining_s, keys });
             }
             (Op::LeaseRevoke(revoked), _) => self.ended(&[(revoked.id, None)]),
             (Op::ExpireLeases(expired), _) => {
@@ -136,12 +163,13 @@ impl<R: AsyncRuntime> Lessor<R> {
                     expired.leases.iter().map(|it| (it.id, Some(it.grant_index))).collect();
                 self.ended(&ended);
             }
+            (Op::CheckpointLeases(checkpointed), _) => self.checkpointed(&checkpointed.leases),
             _ => {}
         }
     }
 
     /// From now on this node's clock counts: `leases` (read while no grant can slip in between)
-    /// get their full time.
+    /// get their full time, or what the last checkpoint says.
     pub(crate) fn promote(&self, leases: impl FnOnce() -> Vec<LeaseInfo>) {
         let mut state = self.shared.state.lock();
         if state.phase == Phase::Closed {
@@ -149,7 +177,7 @@ impl<R: AsyncRuntime> Lessor<R> {
         }
         let now = R::Instant::now();
         state.phase = Phase::Leading;
-        state.deadlines = Deadlines::new();
+        state.deadlines = Deadlines::new(self.shared.checkpoint_interval);
         for lease in leases() {
             state.deadlines.grant(&lease, now);
         }
@@ -163,7 +191,7 @@ impl<R: AsyncRuntime> Lessor<R> {
         let mut state = self.shared.state.lock();
         if state.phase == Phase::Leading {
             state.phase = Phase::Following;
-            state.deadlines = Deadlines::new();
+            state.deadlines = Deadlines::new(self.shared.checkpoint_interval);
         }
     }
 
@@ -189,6 +217,34 @@ impl<R: AsyncRuntime> Lessor<R> {
             state.deadlines.end(*id, *grant_index);
         }
         state.wake();
+    }
+
+    fn checkpointed(&self, leases: &[CheckpointedLease]) {
+        let mut state = self.shared.state.lock();
+        for CheckpointedLease { id, grant_index, remaining_s } in leases {
+            state.deadlines.checkpointed(*id, *grant_index, *remaining_s);
+        }
+        state.wake();
+    }
+
+    /// Leases to checkpoint, at most `count_max`. They are not renewed until
+    /// [`Lessor::checkpoints_proposed`].
+    fn take_checkpoints(&self, count_max: usize) -> Vec<Left> {
+        let mut state = self.shared.state.lock();
+        match state.phase {
+            Phase::Leading => state.deadlines.take_checkpoints(R::Instant::now(), count_max),
+            _ => Vec::new(),
+        }
+    }
+
+    fn checkpoints_proposed(&self, taken: &[Left]) {
+        let mut state = self.shared.state.lock();
+        state.deadlines.checkpoints_proposed(taken);
+        state.wake();
+    }
+
+    fn is_closed(&self) -> bool {
+        self.shared.state.lock().phase == Phase::Closed
     }
 
     /// Leases whose time is up, at most `count_max`; they stay so until they end or are given back.

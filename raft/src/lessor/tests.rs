@@ -22,7 +22,7 @@ fn s(seconds: u64) -> Duration {
 }
 
 fn leases(count: i64, ttl_s: i64) -> Vec<LeaseInfo> {
-    (1..=count).map(|id| LeaseInfo { id, ttl_s, grant_index: 7, keys: 0 }).collect()
+    (1..=count).map(|id| LeaseInfo { id, ttl_s, grant_index: 7, remaining_s: 0, keys: 0 }).collect()
 }
 
 fn ok(response: Response) -> Applied {
@@ -59,7 +59,7 @@ fn expiring(clock: &Clock, refuse: impl Fn(usize) -> bool + Send + Sync + 'stati
 #[tokio::test(start_paused = true)]
 async fn leases_expire_on_time_and_never_early() {
     // Proves that a lease is there until its last moment, ends at it, and ends once.
-    let clock = Clock::new(2);
+    let clock = Clock::new(2, None);
     clock.promote(|| leases(1, 10));
     let proposals = expiring(&clock, |_| false);
     sleep(s(10) - Duration::from_millis(2)).await;
@@ -69,7 +69,7 @@ async fn leases_expire_on_time_and_never_early() {
     let (after, ids) = proposals.lock()[0].clone();
     assert!(after >= s(10) && after < s(10) + 2 * expiry::GATHER, "{after:?}");
     assert_eq!(ids, [1]);
-    assert_eq!(clock.keep_alive(1).await, Ok(None));
+    assert_eq!(clock.keep_alive(1).await, Ok(Renewal::Unknown));
     assert_eq!(clock.remaining(1), None);
     sleep(s(100)).await;
     assert_eq!(proposals.lock().len(), 1);
@@ -78,12 +78,12 @@ async fn leases_expire_on_time_and_never_early() {
 #[tokio::test(start_paused = true)]
 async fn keep_alive_gives_the_full_time_again() {
     // Proves that a lease lives as long as it is renewed, and answers its time to live.
-    let clock = Clock::new(2);
+    let clock = Clock::new(2, None);
     clock.promote(|| leases(1, 10));
     let proposals = expiring(&clock, |_| false);
     for _ in 0..20 {
         sleep(s(9)).await;
-        assert_eq!(clock.keep_alive(1).await, Ok(Some(10)));
+        assert_eq!(clock.keep_alive(1).await, Ok(Renewal::Until(10)));
     }
     assert!(proposals.lock().is_empty());
     sleep(s(11)).await;
@@ -94,10 +94,10 @@ async fn keep_alive_gives_the_full_time_again() {
 async fn thousands_that_are_due_together_take_a_few_entries() {
     // Proves the bound per entry, and that 200,000 leases of one deadline end at once, together
     // with one that is due a moment later.
-    let clock = Clock::new(2);
+    let clock = Clock::new(2, None);
     clock.promote(|| leases(199_999, 10));
     sleep(expiry::GATHER / 2).await;
-    clock.granted(&LeaseInfo { id: 200_000, ttl_s: 10, grant_index: 7, keys: 0 });
+    clock.granted(&LeaseInfo { id: 200_000, ttl_s: 10, grant_index: 7, remaining_s: 0, keys: 0 });
     let proposals = expiring(&clock, |_| false);
     sleep(s(11)).await;
     let proposals = proposals.lock();
@@ -108,7 +108,7 @@ async fn thousands_that_are_due_together_take_a_few_entries() {
 #[tokio::test(start_paused = true)]
 async fn a_keep_alive_that_comes_too_late_waits_for_the_outcome() {
     // Proves that it neither saves the lease nor is told it is gone before that is decided.
-    let clock = Clock::new(2);
+    let clock = Clock::new(2, None);
     clock.promote(|| leases(1, 10));
     advance(s(10)).await;
     let mut late = Box::pin(clock.keep_alive(1));
@@ -118,13 +118,13 @@ async fn a_keep_alive_that_comes_too_late_waits_for_the_outcome() {
     assert_eq!((&mut late).now_or_never(), None, "refused {} times", proposals.lock().len());
     sleep(s(1)).await;
     assert_eq!(proposals.lock().len(), 4);
-    assert_eq!(late.await, Ok(None));
+    assert_eq!(late.await, Ok(Renewal::Unknown));
 }
 
 #[tokio::test(start_paused = true)]
 async fn only_the_leaders_clock_counts() {
     // Proves that nothing expires on a follower, and that a new leader gives the full time.
-    let clock = Clock::new(2);
+    let clock = Clock::new(2, None);
     clock.promote(|| leases(1, 10));
     let proposals = expiring(&clock, |_| false);
     sleep(s(9)).await;
@@ -134,7 +134,7 @@ async fn only_the_leaders_clock_counts() {
     sleep(s(100)).await;
     assert!(proposals.lock().is_empty());
     clock.promote(|| leases(1, 10));
-    assert_eq!(clock.keep_alive(1).await, Ok(Some(10)));
+    assert_eq!(clock.keep_alive(1).await, Ok(Renewal::Until(10)));
     sleep(s(9)).await;
     assert!(proposals.lock().is_empty());
     sleep(s(2)).await;
@@ -144,13 +144,13 @@ async fn only_the_leaders_clock_counts() {
 #[tokio::test(start_paused = true)]
 async fn revoked_leases_are_forgotten_and_closing_ends_all() {
     // Proves that a revoke is learnt from apply, and that no keep-alive outlives the node.
-    let clock = Clock::new(2);
+    let clock = Clock::new(2, None);
     clock.promote(|| leases(2, 10));
     let proposals = expiring(&clock, |_| true);
     let revoke = Op::LeaseRevoke(LeaseRevokeRequest { id: 1 });
     let command = Command { principal: None, origin: None, op: Some(revoke) };
     clock.observe(50, &command, &ok(Response::LeaseRevoke(LeaseRevokeResponse::default())));
-    assert_eq!(clock.keep_alive(1).await, Ok(None));
+    assert_eq!(clock.keep_alive(1).await, Ok(Renewal::Unknown));
     sleep(s(10)).await;
     let late = tokio::spawn({
         let clock = clock.clone();

@@ -43,7 +43,7 @@ impl StoreBuilder<Config, LogStore, Machine> for Fresh {
             cluster_id: 1,
             member_id: 1,
             publisher,
-            lessor: Lessor::new(2),
+            lessor: Lessor::new(2, None),
             on_applied: None,
             snapshots: SnapshotDir::open(vfs, "snap".into(), None).unwrap(),
             roster: Roster::default(),

@@ -9,6 +9,7 @@ use openraft::async_runtime::Select2;
 use super::Node;
 use crate::error::Error;
 use crate::leaders::Leader;
+use crate::lessor::{self, Renewal};
 
 impl<R: AsyncRuntime> Node<R> {
     /// Gives the lease its full time again and answers that time, in seconds; `None`: there is no
@@ -68,9 +69,21 @@ impl<R: AsyncRuntime> Node<R> {
     }
 
     async fn renew(&self, id: i64) -> Result<Option<Option<i64>>, Error> {
-        match self.inner.lessor.keep_alive(id).await {
-            Err(Error::NoLeader) => Ok(None),
-            renewed => renewed.map(Some),
+        loop {
+            match self.inner.lessor.keep_alive(id).await {
+                Ok(Renewal::Until(ttl_s)) => return Ok(Some(Some(ttl_s))),
+                Ok(Renewal::Unknown) => return Ok(Some(None)),
+                // A later leader would begin with less.
+                Ok(Renewal::Checkpointed { grant_index }) => {
+                    match self.propose_here(lessor::reset(id, grant_index)).await {
+                        Ok(_) => {}
+                        Err(Error::NoLeader) => return Ok(None),
+                        Err(error) => return Err(error),
+                    }
+                }
+                Err(Error::NoLeader) => return Ok(None),
+                Err(error) => return Err(error),
+            }
         }
     }
 

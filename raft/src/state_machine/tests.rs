@@ -40,7 +40,7 @@ fn machine(on_applied: Option<AppliedObserver>) -> (StateMachine<TokioRuntime>, 
         waiters: Waiters::new(0),
         cluster_id: 1,
         publisher,
-        lessor: Lessor::new(2),
+        lessor: Lessor::new(2, None),
         on_applied,
         snapshots: SnapshotDir::open(Arc::new(CrashFs::new()), "snap".into(), None).unwrap(),
     });

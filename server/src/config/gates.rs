@@ -12,11 +12,8 @@ const GATES: &[(&str, Gate)] = &[
     ("CompactHashCheck", Gate::Either("members are compared on demand: endpoint hashkv --cluster")),
     ("FastLeaseKeepAlive", Gate::Either("a keep-alive is always answered from memory")),
     ("InitialCorruptCheck", Gate::Either("every record's checksum is always checked at start")),
-    ("LeaseCheckpoint", Gate::Only(false, "a new leader gives every lease its full TTL again")),
-    (
-        "LeaseCheckpointPersist",
-        Gate::Only(false, "a new leader gives every lease its full TTL again"),
-    ),
+    ("LeaseCheckpoint", Gate::Either(CHECKPOINTS)),
+    ("LeaseCheckpointPersist", Gate::Either(CHECKPOINTS)),
     ("PriorityRequest", Gate::Only(false, "requests are admitted by bytes in flight alone")),
     (
         "SetMemberLocalAddr",
@@ -25,6 +22,9 @@ const GATES: &[(&str, Gate)] = &[
     ("StopGRPCServiceOnDefrag", Gate::Only(false, "defragmentation never stops the member")),
     ("TxnModeWriteWithSharedBuffer", Gate::Either("there are no buffers to share")),
 ];
+
+const CHECKPOINTS: &str =
+    "long leases are checkpointed every --lease-checkpoint-interval, 0 is never";
 
 /// Reads `Name=true,Other=false`; the notes to log, one for each gate given.
 ///
@@ -61,7 +61,7 @@ mod tests {
         // Shows the three refusals, and that harmless gates leave a note.
         assert_eq!(check("Nope=true").unwrap_err(), "unrecognized feature gate: Nope");
         assert!(check("CompactHashCheck").unwrap_err().contains("CompactHashCheck"));
-        assert!(check("LeaseCheckpoint=true").unwrap_err().contains("not supported by berth"));
+        assert!(check("PriorityRequest=true").unwrap_err().contains("not supported by berth"));
         assert_eq!(check("LeaseCheckpoint=false,CompactHashCheck=true").unwrap().len(), 2);
         assert!(check("").unwrap().is_empty());
     }

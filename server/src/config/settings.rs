@@ -39,6 +39,8 @@ pub struct Settings {
     pub auth_token: AuthToken,
     pub bcrypt_cost: u32,
     pub progress_notify_interval: Duration,
+    /// `None`: leases are not checkpointed.
+    pub lease_checkpoint_interval: Option<Duration>,
     pub unsafe_no_fsync: bool,
     pub log: LogSettings,
     pub extensive_metrics: bool,
@@ -144,6 +146,8 @@ impl Settings {
             auth_token,
             bcrypt_cost: reader.bcrypt_cost()?,
             progress_notify_interval: reader.duration("watch-progress-notify-interval"),
+            lease_checkpoint_interval: Some(reader.duration("lease-checkpoint-interval"))
+                .filter(|interval| !interval.is_zero()),
             unsafe_no_fsync: reader.flag("unsafe-no-fsync"),
             log: reader.log()?,
             extensive_metrics: values.get("metrics") == "extensive",

@@ -287,6 +287,7 @@ fn node_config(
     config.election_ms = settings.election_ms;
     config.log_observer = Some(metrics.log_observer());
     config.on_applied = tokens.observer();
+    config.lease_checkpoint_interval = settings.lease_checkpoint_interval;
     config.unsafe_no_fsync = settings.unsafe_no_fsync;
     config.store.max_txn_ops = settings.limits.txn_ops_max;
     let interval_ms = settings.progress_notify_interval.as_millis();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use api::etcdserverpb::{
     LeaseGrantRequest, LeaseKeepAliveRequest, LeaseTimeToLiveRequest, PutRequest, RangeRequest,
 };
-use testkit::{Clients, Cluster, bounded, connect, subject};
+use testkit::{Clients, Cluster, Kind, Place, bounded, connect, eventually, subject};
 
 use crate::session::is_transient;
 
@@ -58,6 +58,59 @@ async fn leases_outlive_the_leader_and_are_never_early() {
     cluster.member_mut(leader).restart().await;
     ends(&mut clients, &renewed).await;
     cluster.converged().await;
+}
+
+/// Proves that a long lease goes on from its checkpoint when leaders die one after the other, that it
+/// does not end early for that, and that one which is renewed has its full time with the next leader
+/// although less was written down before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_leases_go_on_from_their_checkpoints() {
+    const TTL_S: i64 = 30;
+    let subject = subject!();
+    if subject.kind == Kind::Etcd {
+        // Debian's has it, and gives no way to make the interval shorter than five minutes.
+        return;
+    }
+    let places = (0..3).map(|_| Place::loopback()).collect();
+    let flags = ["--lease-checkpoint-interval=1s"];
+    let mut cluster = Cluster::start_with(subject, places, &flags).await;
+    let mut clients: Vec<Clients> = (0..3).map(|at| cluster.clients(at)).collect();
+    let lease = grant(&mut clients[0], TTL_S).await;
+    let mut renewed = grant(&mut clients[0], TTL_S).await;
+    for _ in 0..2 {
+        let before = left(&mut clients, &lease).await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let leader = cluster.leader().await;
+        renew(&mut clients, &mut renewed).await;
+        cluster.member_mut(leader).kill();
+        let after = left(&mut clients, &lease).await;
+        // At most an interval older than the moment of death, and rounded up.
+        assert!(after < before, "{before} s were left, and now {after} s");
+        let full = left(&mut clients, &renewed).await;
+        let since = Instant::now().saturating_duration_since(renewed.lives_until - renewed.ttl);
+        let spent = i64::try_from(since.as_secs()).expect("seconds") + 1;
+        assert!(full >= TTL_S - spent, "{full} s are left of a renewed lease after {spent} s");
+        cluster.member_mut(leader).restart().await;
+    }
+    ends(&mut clients, &lease).await;
+    ends(&mut clients, &renewed).await;
+    cluster.converged().await;
+}
+
+/// Seconds that are left of a lease, from whichever member knows.
+async fn left(clients: &mut [Clients], lease: &Lease) -> i64 {
+    let request = LeaseTimeToLiveRequest { id: lease.id, keys: false };
+    eventually("somebody knows what is left of a lease", LATE_S_MAX, async || {
+        for client in &mut *clients {
+            let call = client.lease.lease_time_to_live(request);
+            let wait = Duration::from_secs(CALL_S_MAX);
+            if let Ok(Ok(answer)) = tokio::time::timeout(wait, call).await {
+                return Ok(answer.into_inner().ttl);
+            }
+        }
+        Err("nobody".to_owned())
+    })
+    .await
 }
 
 /// Proves that a lease which every member was killed under lives on, and ends after its time.

@@ -69,8 +69,8 @@ fn each(
 fn load_leases(engine: &dyn Engine) -> Result<Leases, Error> {
     let mut leases = Leases::default();
     each(engine, records::LEASE_PREFIX, |key, record| {
-        let (id, ttl_s, grant_index) = records::decode_lease(key, record)?;
-        leases.grant(id, ttl_s, grant_index);
+        let (id, term) = records::decode_lease(key, record)?;
+        leases.grant(id, term);
         Some(())
     })?;
     Ok(leases)

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `m` revision (12 bytes) | one version without its value: [`encode_version`] |
 //! | `v` revision (12 bytes) | its value, if that is not empty |
-//! | `l` lease id (8 bytes, sign bit flipped) | time to live (i64), log index of the grant (u64) |
+//! | `l` lease id (8 bytes, sign bit flipped) | time to live (i64), log index of the grant (u64), if checkpointed time left (i64) |
 //! | `a`... | auth: see `auth/records.rs` |
 //! | `s` `alarms` | `etcdserverpb.AlarmResponse` without header |
 //! | `s` `members` | `berthpb.PublishedMembers` |
@@ -20,6 +20,7 @@ use api::etcdserverpb::{AlarmMember, AlarmResponse, Member};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message;
 
+use crate::state::LeaseTerm;
 use crate::{Entry, Position, Revision};
 
 pub(crate) const VERSION_PREFIX: u8 = b'm';
@@ -100,18 +101,26 @@ pub(crate) fn lease_key(id: i64) -> Bytes {
     key.freeze()
 }
 
-pub(crate) fn encode_lease(ttl_s: i64, grant_index: u64) -> Bytes {
-    let mut record = BytesMut::with_capacity(16);
-    record.put_i64(ttl_s);
-    record.put_u64(grant_index);
+pub(crate) fn encode_lease(term: &LeaseTerm) -> Bytes {
+    let mut record = BytesMut::with_capacity(24);
+    record.put_i64(term.ttl_s);
+    record.put_u64(term.grant_index);
+    if term.remaining_s != 0 {
+        record.put_i64(term.remaining_s);
+    }
     record.freeze()
 }
 
-/// Id, time to live and log index of the grant.
-pub(crate) fn decode_lease(mut key: &[u8], mut record: &[u8]) -> Option<(i64, i64, u64)> {
+/// The id and the rest.
+pub(crate) fn decode_lease(mut key: &[u8], mut record: &[u8]) -> Option<(i64, LeaseTerm)> {
     key.try_get_u8().ok()?;
     let id = (key.try_get_u64().ok()? ^ (1 << 63)).cast_signed();
-    Some((id, record.try_get_i64().ok()?, record.try_get_u64().ok()?))
+    let (ttl_s, grant_index) = (record.try_get_i64().ok()?, record.try_get_u64().ok()?);
+    let remaining_s = match record {
+        [] => 0,
+        _ => i64::from_be_bytes(record.try_into().ok()?),
+    };
+    Some((id, LeaseTerm { ttl_s, grant_index, remaining_s }))
 }
 
 pub(crate) fn encode_alarms(alarms: Vec<AlarmMember>) -> Bytes {

@@ -13,7 +13,7 @@ use super::transplant::{Record, Summary, damaged, pass, split_other};
 use super::{OTHER, VERSION, codec, u32_len};
 use crate::auth::AuthState;
 use crate::persist::records::{self, Mark};
-use crate::state::Alarms;
+use crate::state::{Alarms, LeaseTerm};
 use crate::{Entry, Position, Revision};
 
 /// One piece of a state.
@@ -22,6 +22,8 @@ pub enum Item<'a> {
     Lease {
         id: i64,
         ttl_s: i64,
+        /// Of the time to live, at the last checkpoint; 0: all of it.
+        remaining_s: i64,
     },
     Auth(Auth),
     Alarms(Vec<AlarmMember>),
@@ -97,8 +99,8 @@ fn other_item(key: &[u8], value: &[u8]) -> Option<Item<'static>> {
     if key.first() != Some(&records::LEASE_PREFIX) {
         return None;
     }
-    let (id, ttl_s, _) = records::decode_lease(key, value)?;
-    Some(Item::Lease { id, ttl_s })
+    let (id, LeaseTerm { ttl_s, remaining_s, .. }) = records::decode_lease(key, value)?;
+    Some(Item::Lease { id, ttl_s, remaining_s })
 }
 
 fn version_of(record: &[u8]) -> Option<Item<'_>> {
@@ -144,8 +146,10 @@ impl<W: Write> Composer<W> {
             Item::Version { revision, key, version } => {
                 self.version(*revision, key, version.as_ref())
             }
-            Item::Lease { id, ttl_s } => {
-                let record = records::encode_lease(*ttl_s, self.mark.position.index);
+            Item::Lease { id, ttl_s, remaining_s } => {
+                let (ttl_s, remaining_s) = (*ttl_s, *remaining_s);
+                let grant_index = self.mark.position.index;
+                let record = records::encode_lease(&LeaseTerm { ttl_s, grant_index, remaining_s });
                 self.record(&records::lease_key(*id), &record)
             }
             Item::Auth(auth) => {

@@ -100,9 +100,12 @@ fn u32_len(bytes: &[u8]) -> [u8; 4] {
 
 fn small_records(state: &State) -> Vec<(Bytes, Bytes)> {
     let mut found: Vec<(Bytes, Bytes)> = state.auth.records().collect();
-    found.extend(state.leases.iter().map(|(id, lease)| {
-        (records::lease_key(id), records::encode_lease(lease.ttl_s, lease.grant_index))
-    }));
+    found.extend(
+        state
+            .leases
+            .iter()
+            .map(|(id, lease)| (records::lease_key(id), records::encode_lease(&lease.term))),
+    );
     let alarms = records::encode_alarms(state.alarms.of_type(0));
     found.push((Bytes::from_static(records::ALARMS_KEY), alarms));
     let members = records::encode_members(&state.members);

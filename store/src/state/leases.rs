@@ -10,9 +10,17 @@ pub(crate) struct Leases(BTreeMap<i64, Lease>);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lease {
+    pub(crate) term: LeaseTerm,
+    pub(crate) keys: BTreeSet<Box<[u8]>>,
+}
+
+/// What a lease was granted, and what is left of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LeaseTerm {
     pub(crate) ttl_s: i64,
     pub(crate) grant_index: u64,
-    pub(crate) keys: BTreeSet<Box<[u8]>>,
+    /// When it was checkpointed; 0: all of it.
+    pub(crate) remaining_s: i64,
 }
 
 impl Leases {
@@ -28,8 +36,21 @@ impl Leases {
         self.0.iter().map(|(id, lease)| (*id, lease))
     }
 
-    pub(crate) fn grant(&mut self, id: i64, ttl_s: i64, grant_index: u64) {
-        self.0.insert(id, Lease { ttl_s, grant_index, keys: BTreeSet::new() });
+    pub(crate) fn grant(&mut self, id: i64, term: LeaseTerm) {
+        self.0.insert(id, Lease { term, keys: BTreeSet::new() });
+    }
+
+    /// The lease as it is then; `None`: there is no such lease, or it is another grant.
+    pub(crate) fn checkpoint(
+        &mut self,
+        id: i64,
+        grant_index: u64,
+        remaining_s: i64,
+    ) -> Option<LeaseTerm> {
+        let lease = self.0.get_mut(&id)?;
+        (lease.term.grant_index == grant_index).then_some(())?;
+        lease.term.remaining_s = remaining_s.clamp(0, lease.term.ttl_s.max(0));
+        Some(lease.term)
     }
 
     pub(crate) fn remove(&mut self, id: i64) -> Option<Lease> {
@@ -52,6 +73,7 @@ impl Leases {
 
 impl Lease {
     pub(crate) fn info(&self, id: i64) -> LeaseInfo {
-        LeaseInfo { id, ttl_s: self.ttl_s, grant_index: self.grant_index, keys: self.keys.len() }
+        let LeaseTerm { ttl_s, grant_index, remaining_s } = self.term;
+        LeaseInfo { id, ttl_s, grant_index, remaining_s, keys: self.keys.len() }
     }
 }

@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 pub(crate) use self::alarms::Alarms;
 pub(crate) use self::births::Births;
-pub(crate) use self::leases::Leases;
+pub(crate) use self::leases::{LeaseTerm, Leases};
 pub(crate) use self::pending::{Delta, Pending, Written};
 use crate::auth::AuthState;
 use crate::index::Index;

@@ -99,7 +99,7 @@ impl<R: AsyncRuntime> Node<R> {
         }
         let Opened { wal, vote, identity, store, engine, snapshots, lock, .. } = opened;
         let behind = Arc::new(Behind::new(&store));
-        let lessor = Lessor::new(config.lease_ttl_s_min());
+        let lessor = Lessor::new(config.lease_ttl_s_min(), config.lease_checkpoint_interval);
         let roster = Roster::default();
         roster.follow(&store.reader()).map_err(|error| Error::Fatal(error.to_string()))?;
         let waiters = Waiters::new(config.nonce);
@@ -183,7 +183,8 @@ impl<R: AsyncRuntime> Node<R> {
         drop(R::spawn(background::flush::<R>(behind.clone())));
         drop(R::spawn(background::compact::<R>(behind.clone())));
         drop(R::spawn(snapshotter.run()));
-        drop(R::spawn(lessor::run(lessor.clone(), propose)));
+        drop(R::spawn(lessor::run(lessor.clone(), propose.clone())));
+        drop(R::spawn(lessor::run_checkpoints(lessor.clone(), propose)));
         let (network, roster) = (network.clone(), roster.clone());
         let member_id = identity.member_id;
         let tally = self.inner.tally.clone();

@@ -27,6 +27,7 @@ pub(super) const FLAGS: &[Flag] = &[
     supported("grpc-keepalive-timeout", Duration, "20s", "time a client has to answer a ping"),
     supported("socket-reuse-port", Bool, "false", "set SO_REUSEPORT on listeners"),
     supported("socket-reuse-address", Bool, "false", "set SO_REUSEADDR on listeners"),
+    supported("lease-checkpoint-interval", Duration, "5m", "how often the log is told what is left of long leases, for a later leader; 0: never (berth's own)"),
     supported("watch-progress-notify-interval", Duration, "10m", "time between progress notifications of watches that asked for them"),
     supported("auto-compaction-mode", Choice(&["periodic", "revision"]), "periodic", "how to read auto-compaction-retention"),
     supported("auto-compaction-retention", Text, "0", "history to keep: hours or a duration, or a number of revisions; 0: all"),

@@ -129,8 +129,9 @@ impl Etcd {
             let Survey { revision, compact_revision, .. } = survey;
             let mut composer = Composer::new(state, position, revision, compact_revision)?;
             composer.add(&Item::Auth(auth))?;
-            for (id, ttl_s) in leases {
-                composer.add(&Item::Lease { id, ttl_s })?;
+            for (id, Lease { ttl, remaining_ttl, .. }) in leases {
+                let (ttl_s, remaining_s) = (ttl, remaining_ttl.max(0));
+                composer.add(&Item::Lease { id, ttl_s, remaining_s })?;
             }
             composer.add(&Item::Alarms(alarms))?;
             self.each_version(|revision, kv| composer.add(&item(revision, kv, &survey.orphans)))?;
@@ -139,7 +140,7 @@ impl Etcd {
         Ok(imported)
     }
 
-    fn survey(&self, leases: &BTreeMap<i64, i64>) -> io::Result<Survey> {
+    fn survey(&self, leases: &BTreeMap<i64, Lease>) -> io::Result<Survey> {
         let mut survey =
             Survey { revision: 1, compact_revision: -1, versions: 0, orphans: BTreeSet::new() };
         // Keys that are now under a lease which does not exist.
@@ -191,12 +192,11 @@ impl Etcd {
         })
     }
 
-    /// Ids and times to live.
-    fn leases(&self) -> io::Result<BTreeMap<i64, i64>> {
+    fn leases(&self) -> io::Result<BTreeMap<i64, Lease>> {
         let mut leases = BTreeMap::new();
         self.each(LEASE, |_, value| {
             let lease = Lease::decode(value).map_err(|_| damaged("a lease"))?;
-            leases.insert(lease.id, lease.ttl);
+            leases.insert(lease.id, lease);
             Ok(())
         })?;
         Ok(leases)

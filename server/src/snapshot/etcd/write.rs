@@ -20,7 +20,7 @@ use crate::bolt::{Builder, PAGE_BYTES};
 /// All but the keys: little enough to be kept until they are written.
 #[derive(Default)]
 struct Rest {
-    leases: Vec<(i64, i64)>,
+    leases: Vec<Lease>,
     auth: Auth,
     alarms: Vec<AlarmMember>,
 }
@@ -46,7 +46,9 @@ pub(in crate::snapshot) fn write(
                 let value = encode_version(revision, key, version);
                 return keys.put(&encode_revision(revision, version.is_none()), &value);
             }
-            Item::Lease { id, ttl_s } => rest.leases.push((id, ttl_s)),
+            Item::Lease { id, ttl_s, remaining_s } => {
+                rest.leases.push(Lease { id, ttl: ttl_s, remaining_ttl: remaining_s });
+            }
             Item::Auth(auth) => rest.auth = auth,
             Item::Alarms(alarms) => rest.alarms = alarms,
         }
@@ -79,16 +81,9 @@ fn encode_version(revision: Revision, key: &[u8], version: Option<Version<'_>>) 
 }
 
 impl Rest {
-    fn write<W: Write + Seek>(
-        mut self,
-        builder: &mut Builder<W>,
-        summary: &Summary,
-    ) -> io::Result<()> {
-        self.leases.sort_by_key(|(id, _)| id.cast_unsigned());
-        let leases = self.leases.into_iter().map(|(id, ttl)| {
-            let lease = Lease { id, ttl, remaining_ttl: 0 };
-            (id.to_be_bytes().to_vec(), lease.encode_to_vec())
-        });
+    fn write<W: Write + Seek>(self, builder: &mut Builder<W>, summary: &Summary) -> io::Result<()> {
+        let leases = self.leases.into_iter();
+        let leases = leases.map(|lease| (lease.id.to_be_bytes().to_vec(), lease.encode_to_vec()));
         bucket(builder, LEASE, leases)?;
         let auth = [
             (AUTH_ENABLED.to_vec(), vec![u8::from(self.auth.enabled)]),

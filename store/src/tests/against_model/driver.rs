@@ -207,6 +207,7 @@ impl Driver {
         for (found, (id, expected)) in leases.iter().zip(&self.model.leases) {
             assert_eq!((found.id, found.ttl_s), (*id, expected.ttl));
             assert_eq!(found.grant_index, expected.grant_index);
+            assert_eq!(found.remaining_s, expected.remaining);
             let keys = self.reader.lease_keys(*id).unwrap();
             assert_eq!(found.keys, keys.len());
             assert_eq!(keys, self.model.lease_keys(*id));

@@ -1,7 +1,7 @@
 //! What happens to a store.
 
 use api::berthpb::command::Op;
-use api::berthpb::{ExpireLeases, ExpiredLease};
+use api::berthpb::{CheckpointLeases, CheckpointedLease, ExpireLeases, ExpiredLease};
 use api::etcdserverpb::compare::TargetUnion;
 use api::etcdserverpb::request_op::Request;
 use api::etcdserverpb::*;
@@ -63,6 +63,12 @@ fn op() -> impl Strategy<Value = Op> {
             let leases = leases.into_iter();
             let leases = leases.map(|(id, grant_index)| ExpiredLease { id, grant_index });
             Op::ExpireLeases(ExpireLeases { leases: leases.collect() })
+        }),
+        2 => vec((lease(), 0u64..60, 0i64..120), 0..4).prop_map(|leases| {
+            let leases = leases.into_iter().map(|(id, grant_index, remaining_s)| {
+                CheckpointedLease { id, grant_index, remaining_s }
+            });
+            Op::CheckpointLeases(CheckpointLeases { leases: leases.collect() })
         }),
     ]
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::{Entry, Error, Event, EventKind, Response, Revision};
-use api::berthpb::ExpireLeases;
 use api::berthpb::command::Op;
+use api::berthpb::{CheckpointLeases, ExpireLeases};
 use api::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use api::etcdserverpb::range_request::{SortOrder, SortTarget};
 use api::etcdserverpb::request_op::Request;
@@ -29,6 +29,7 @@ pub(super) struct Model {
 pub(super) struct Lease {
     pub(super) ttl: i64,
     pub(super) grant_index: u64,
+    pub(super) remaining: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -63,6 +64,7 @@ impl Model {
                 Response::LeaseRevoke(LeaseRevokeResponse { header: self.header() })
             }
             Op::ExpireLeases(request) => self.expire(request),
+            Op::CheckpointLeases(request) => self.checkpoint(request),
             other => panic!("not generated: {other:?}"),
         };
         self.end_revision();
@@ -282,7 +284,8 @@ impl Model {
         if self.leases.contains_key(&request.id) {
             return Err(Error::LeaseExists);
         }
-        self.leases.insert(request.id, Lease { ttl: request.ttl, grant_index: index });
+        self.leases
+            .insert(request.id, Lease { ttl: request.ttl, grant_index: index, remaining: 0 });
         Ok(LeaseGrantResponse {
             header: self.header(),
             id: request.id,
@@ -300,6 +303,17 @@ impl Model {
             }
         }
         Response::ExpireLeases
+    }
+
+    fn checkpoint(&mut self, request: &CheckpointLeases) -> Response {
+        for checkpointed in &request.leases {
+            if let Some(lease) = self.leases.get_mut(&checkpointed.id)
+                && lease.grant_index == checkpointed.grant_index
+            {
+                lease.remaining = checkpointed.remaining_s.min(lease.ttl);
+            }
+        }
+        Response::CheckpointLeases
     }
 
     fn end_lease(&mut self, id: i64) {

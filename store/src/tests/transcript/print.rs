@@ -137,7 +137,11 @@ pub(super) fn leases(reader: &Reader) -> String {
         let keys = reader.lease_keys(lease.id).unwrap();
         let keys: Vec<_> = keys.iter().map(|key| key.escape_ascii().to_string()).collect();
         let (id, ttl, index) = (lease.id, lease.ttl_s, lease.grant_index);
-        writeln!(out, "lease {id} ttl {ttl} of entry {index}: [{}]", keys.join(" ")).unwrap();
+        let left = match lease.remaining_s {
+            0 => String::new(),
+            left => format!(" ({left} left)"),
+        };
+        writeln!(out, "lease {id} ttl {ttl}{left} of entry {index}: [{}]", keys.join(" ")).unwrap();
     }
     out
 }

@@ -188,6 +188,19 @@ impl Running {
 }
 
 impl Running {
+    /// Waits until it has logged all of `texts`: a client may know the outcome before the log does.
+    pub(crate) fn says(&mut self, texts: &[&str]) {
+        let start = Instant::now();
+        loop {
+            let log = self.log();
+            if texts.iter().all(|text| log.contains(text)) {
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "{texts:?} are not all in the log:\n{log}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Holds it, or lets it go on: `-STOP`, `-CONT`.
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();

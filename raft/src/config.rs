@@ -117,6 +117,8 @@ pub struct Config {
     /// How long the log goes without what is left of a long lease, with which a later leader begins;
     /// `None`: for ever, and it begins with the whole time to live.
     pub lease_checkpoint_interval: Option<Duration>,
+    /// How often the members are compared; `None`: never.
+    pub corrupt_check_interval: Option<Duration>,
     /// Told about every write of the log: the place for histograms.
     pub log_observer: Option<LogObserver>,
     /// Told of every command that was applied.
@@ -154,6 +156,7 @@ impl Config {
             snapshot_bytes_per_s_max: Some(SNAPSHOT_BYTES_PER_S_MAX),
             unsafe_no_fsync: false,
             lease_checkpoint_interval: Some(LEASE_CHECKPOINT_INTERVAL),
+            corrupt_check_interval: None,
             log_observer: None,
             on_applied: None,
             wal_cache_bytes: WAL_CACHE_BYTES,

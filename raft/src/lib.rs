@@ -39,6 +39,6 @@ pub mod wal;
 pub use config::{AppliedObserver, Config, InitialMember, LogObserver, Observe};
 pub use error::Error;
 pub use lessor::Lessor;
-pub use node::{Backup, MembersError, Node, ServerNode, Status};
+pub use node::{Agreement, Backup, MembersError, Node, ServerNode, Status};
 pub use open::{Ended, EngineSource, RunWriter, SledSource, Surroundings, identity_in};
 pub use openraft_rt_tokio::TokioRuntime;

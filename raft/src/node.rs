@@ -3,6 +3,7 @@
 //! Writes go in through [`Node::propose`]; reads go to [`Node::reader`], after
 //! [`Node::linearizable`] if they must see everything that was acknowledged before them.
 
+mod corruption;
 mod duties;
 mod leases;
 mod members;
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use futures::lock::Mutex as AsyncMutex;
 use openraft::async_runtime::WatchReceiver;
-use openraft::{AsyncRuntime, Raft, ServerState};
+use openraft::{AsyncRuntime, Raft, RaftMetrics, ServerState};
 use openraft_rt_tokio::TokioRuntime;
 use parking_lot::Mutex;
 use store::Reader;
@@ -45,6 +46,7 @@ use crate::types::Types;
 use crate::vfs::Lock;
 use crate::wal::{self, Wal};
 
+pub use corruption::Agreement;
 pub use members::MembersError;
 use members::Rules;
 
@@ -197,7 +199,7 @@ impl<R: AsyncRuntime> Node<R> {
 
     /// [`Status::is_learner`] alone: asked before every call.
     pub fn is_learner(&self) -> bool {
-        self.inner.raft.metrics().borrow_watched().state == ServerState::Learner
+        is_learner(&self.inner.raft.metrics().borrow_watched())
     }
 
     pub fn status(&self) -> Status {
@@ -208,7 +210,7 @@ impl<R: AsyncRuntime> Node<R> {
             last_index: metrics.last_log_index.map_or(0, |index| index + 1),
             committed_index: metrics.local_committed.map_or(0, |log_id| log_id.index + 1),
             applied_index: self.reader().position().index,
-            is_learner: metrics.state == ServerState::Learner,
+            is_learner: is_learner(&metrics),
             snapshot_index: metrics.snapshot.map_or(0, |log_id| log_id.index + 1),
             log_bytes: self.inner.wal.bytes(),
             inflight_bytes: self.inner.admission.inflight_bytes(),
@@ -301,6 +303,13 @@ impl<R: AsyncRuntime> Node<R> {
             _ => error,
         }
     }
+}
+
+/// openraft takes a member that was removed for a learner too. That one is about to end, and its
+/// clients should go to another; of a learner they would keep away.
+fn is_learner<R: AsyncRuntime>(metrics: &RaftMetrics<Types<R>>) -> bool {
+    let is_member = metrics.membership_config.membership().get_node(&metrics.id).is_some();
+    metrics.state == ServerState::Learner && is_member
 }
 
 impl<R: AsyncRuntime> Clone for Node<R> {

@@ -5,8 +5,8 @@ use api::berthpb::peer_response::Answer;
 use api::berthpb::propose_answer::Fate;
 use api::berthpb::refusal::Reason;
 use api::berthpb::{
-    HashAnswer, HashQuestion, IdentityAnswer, KeepAliveAnswer, MembersQuestion, ProposeAnswer,
-    ProposeQuestion, ReadIndexAnswer, Refusal, RemainingAnswer,
+    IdentityAnswer, KeepAliveAnswer, MembersQuestion, ProposeAnswer, ProposeQuestion,
+    ReadIndexAnswer, Refusal, RemainingAnswer,
 };
 use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
@@ -52,7 +52,7 @@ impl<R: AsyncRuntime> Node<R> {
                 let answer = self.change_members_here(&change).await.map_err(stopped)?;
                 Ok(Answer::ChangeMembers(answer))
             }
-            Question::Hash(question) => Ok(Answer::Hash(self.hash_for(question))),
+            Question::Hash(question) => Ok(Answer::Hash(self.hash_for(question).await)),
             _ => Err(refusal(Reason::NotUnderstood, "no question that is known".to_owned())),
         }
     }
@@ -91,18 +91,6 @@ impl<R: AsyncRuntime> Node<R> {
         let log_id = self.inner.read_index.log_id_here().await.map_err(stopped)?;
         let log_id = codec::encode_log_id(&log_id.ok_or_else(not_leader)?);
         Ok(Answer::ReadIndex(ReadIndexAnswer { log_id }))
-    }
-
-    fn hash_for(&self, question: HashQuestion) -> HashAnswer {
-        match self.reader().hash_kv(question.revision) {
-            Ok(found) => HashAnswer {
-                error: String::new(),
-                hash: found.hash,
-                compact_revision: found.compact_revision,
-                hash_revision: found.hash_revision,
-            },
-            Err(error) => HashAnswer { error: error.to_string(), ..HashAnswer::default() },
-        }
     }
 }
 

@@ -8,10 +8,13 @@ enum Gate {
     Only(bool, &'static str),
 }
 
+/// The one gate that switches something here.
+pub(super) const INITIAL_CORRUPT_CHECK: &str = "InitialCorruptCheck";
+
 const GATES: &[(&str, Gate)] = &[
-    ("CompactHashCheck", Gate::Either("members are compared on demand: endpoint hashkv --cluster")),
+    ("CompactHashCheck", Gate::Either("members are compared every --corrupt-check-time")),
     ("FastLeaseKeepAlive", Gate::Either("a keep-alive is always answered from memory")),
-    ("InitialCorruptCheck", Gate::Either("every record's checksum is always checked at start")),
+    (INITIAL_CORRUPT_CHECK, Gate::Either("compares a member with the others before it serves")),
     ("LeaseCheckpoint", Gate::Either(CHECKPOINTS)),
     ("LeaseCheckpointPersist", Gate::Either(CHECKPOINTS)),
     ("PriorityRequest", Gate::Only(false, "requests are admitted by bytes in flight alone")),
@@ -32,6 +35,13 @@ const CHECKPOINTS: &str =
 /// One line naming the gate: unknown, without a boolean, or asking for what is not there.
 pub(super) fn check(text: &str) -> Result<Vec<String>, String> {
     text.split(',').filter(|item| !item.trim().is_empty()).map(|item| one(item.trim())).collect()
+}
+
+/// Whether a gate was turned on.
+pub(super) fn is_on(text: &str, gate: &str) -> bool {
+    let mut items = text.rsplit(',').filter_map(|item| item.split_once('='));
+    let last = items.find(|(name, _)| name.trim() == gate);
+    last.is_some_and(|(_, value)| super::value::parse_bool(value.trim()) == Some(true))
 }
 
 fn one(item: &str) -> Result<String, String> {

@@ -39,6 +39,10 @@ pub struct Settings {
     pub auth_token: AuthToken,
     pub bcrypt_cost: u32,
     pub progress_notify_interval: Duration,
+    /// `None`: the members are not compared.
+    pub corrupt_check_interval: Option<Duration>,
+    /// Compare this member with the others before it serves.
+    pub initial_corrupt_check: bool,
     /// `None`: leases are not checkpointed.
     pub lease_checkpoint_interval: Option<Duration>,
     pub unsafe_no_fsync: bool,
@@ -146,6 +150,12 @@ impl Settings {
             auth_token,
             bcrypt_cost: reader.bcrypt_cost()?,
             progress_notify_interval: reader.duration("watch-progress-notify-interval"),
+            corrupt_check_interval: Some(reader.duration("corrupt-check-time"))
+                .filter(|interval| !interval.is_zero()),
+            initial_corrupt_check: gates::is_on(
+                &values.get("feature-gates"),
+                gates::INITIAL_CORRUPT_CHECK,
+            ),
             lease_checkpoint_interval: Some(reader.duration("lease-checkpoint-interval"))
                 .filter(|interval| !interval.is_zero()),
             unsafe_no_fsync: reader.flag("unsafe-no-fsync"),

@@ -171,6 +171,7 @@ fn old_names_go_on_working() {
     )
     .unwrap();
     assert_eq!(settings.progress_notify_interval.as_secs(), 5);
+    assert!(settings.initial_corrupt_check);
     let warnings = settings.notices.iter().filter(|n| matches!(n, Notice::Warning(_))).count();
     let gates = settings.notices.iter().filter(|n| matches!(n, Notice::Remark(_))).count();
     assert_eq!((warnings, gates), (3, 2));

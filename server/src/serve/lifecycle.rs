@@ -162,6 +162,11 @@ impl Server {
         let published = async {
             // A member that failed says so elsewhere.
             let _ = self.node.ready().await;
+            if settings.initial_corrupt_check
+                && let Err(error) = self.node.check_against_others().await
+            {
+                tracing::warn!(%error, "this member could not be compared with the others");
+            }
             publish::publish(&self.node, settings).await;
         };
         tokio::pin!(published);
@@ -287,6 +292,7 @@ fn node_config(
     config.election_ms = settings.election_ms;
     config.log_observer = Some(metrics.log_observer());
     config.on_applied = tokens.observer();
+    config.corrupt_check_interval = settings.corrupt_check_interval;
     config.lease_checkpoint_interval = settings.lease_checkpoint_interval;
     config.unsafe_no_fsync = settings.unsafe_no_fsync;
     config.store.max_txn_ops = settings.limits.txn_ops_max;

@@ -164,6 +164,9 @@ impl<R: AsyncRuntime> Node<R> {
             hub,
         });
         let node = Node { inner };
+        if let Some(interval) = config.corrupt_check_interval {
+            drop(R::spawn(node.clone().watch_for_corruption(interval)));
+        }
         let log_bytes_min = config.snapshot_log_bytes_min;
         let snapshotter = Snapshotter { raft, wal, engine, snapshots, behind, log_bytes_min };
         node.spawn_tasks(snapshotter);

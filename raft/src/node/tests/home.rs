@@ -55,6 +55,17 @@ impl Engines {
         self.0.lock().0.apply(lost).unwrap();
     }
 
+    /// Changes the value that was written at `revision`, unnoticed.
+    pub(super) fn change_value(&self, revision: i64) {
+        let key = [b"v", &store::Revision::new(revision, 0).to_bytes()[..]].concat();
+        let engine = self.0.lock().0.clone();
+        let mut value = engine.get(&key).unwrap().expect("the value is there").to_vec();
+        value[0] ^= 1;
+        let mut changed = Batch::default();
+        changed.put(Bytes::from(key), Bytes::from(value));
+        engine.apply(changed).unwrap();
+    }
+
     /// How often the node did away with it.
     pub(super) fn destroyed(&self) -> usize {
         self.0.lock().1

@@ -1,5 +1,6 @@
 //! Members that come and go.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,10 +10,13 @@ use api::berthpb::{AddMember, PromoteMember, PublishMember, RemoveMember, Update
 use api::berthpb::{Command, command::Op};
 use api::etcdserverpb::Member;
 
-use openraft::ChangeMembers;
+use openraft::{ChangeMembers, RaftMetrics, ServerState};
+use openraft_rt_tokio::TokioRuntime;
 
+use super::super::is_learner;
 use super::cluster::{Cluster, SOON, home};
 use super::home::{TestNode, get, put, write};
+use crate::types::{Membership, Peer, StoredMembership, Types};
 use crate::{Error, MembersError};
 
 fn add(id: u64, is_learner: bool) -> Change {
@@ -351,4 +355,19 @@ async fn a_change_outlives_the_leader_that_was_asked() {
         (3, ["http://moved".to_owned()].as_slice())
     );
     cluster.shutdown().await;
+}
+
+#[test]
+fn who_was_removed_is_no_learner() {
+    // Proves that a member which is about to end does not tell clients to keep away from it for
+    // good, as a learner does.
+    let peers = BTreeMap::from([1, 2].map(|id| (id, Peer::default())));
+    let membership = Membership::new(vec![BTreeSet::from([1])], peers).unwrap();
+    let of = |id: u64| {
+        let mut metrics = RaftMetrics::<Types<TokioRuntime>>::new_initial(id);
+        metrics.state = ServerState::Learner;
+        metrics.membership_config = Arc::new(StoredMembership::new(None, membership.clone()));
+        is_learner(&metrics)
+    };
+    assert!(of(2) && !of(3));
 }

@@ -1,6 +1,7 @@
 //! The node over files that lose power and an engine that can be lost.
 
 mod cluster;
+mod corruption;
 mod home;
 mod installing;
 mod leases;

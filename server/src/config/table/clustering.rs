@@ -5,7 +5,7 @@ use crate::config::value::{Kind::*, UINT32};
 
 const NO_DISCOVERY: &str = "name the members with --initial-cluster";
 const BY_PINGS: &str = "a member that is gone is noticed by pings within seconds";
-const BY_HAND: &str = "members are compared on demand: endpoint hashkv --cluster";
+const BY_TIME: &str = "members are compared every --corrupt-check-time";
 
 #[rustfmt::skip] // one row, one line
 pub(super) const FLAGS: &[Flag] = &[
@@ -21,8 +21,8 @@ pub(super) const FLAGS: &[Flag] = &[
     supported("serve-learner-reads", Bool, "false", "learners serve linearizable reads too, by the leader's index (berth's own)"),
     accepted("raft-read-timeout", Duration, "5s", BY_PINGS),
     accepted("raft-write-timeout", Duration, "5s", BY_PINGS),
-    accepted("corrupt-check-time", Duration, "0s", BY_HAND),
-    accepted("compact-hash-check-time", Duration, "1m", BY_HAND),
+    supported("corrupt-check-time", Duration, "0s", "how often the leader compares what the members hold; 0: never"),
+    accepted("compact-hash-check-time", Duration, "1m", BY_TIME),
     supported("force-new-cluster", Bool, "false", "make this member the only one; for when a majority is lost for good"),
     refused("discovery-endpoints", Words, "", NO_DISCOVERY),
     refused("discovery-token", Text, "", NO_DISCOVERY),

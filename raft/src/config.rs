@@ -125,6 +125,10 @@ pub struct Config {
     pub on_applied: Option<AppliedObserver>,
     /// Encoded log entries kept in memory.
     pub wal_cache_bytes: usize,
+    /// A segment of the log is closed when it has so many bytes.
+    pub wal_segment_bytes: u64,
+    /// The log's files grow in steps of so many bytes.
+    pub wal_allocate_bytes: u64,
 }
 
 impl Config {
@@ -160,6 +164,8 @@ impl Config {
             log_observer: None,
             on_applied: None,
             wal_cache_bytes: WAL_CACHE_BYTES,
+            wal_segment_bytes: wal::SEGMENT_BYTES_DEFAULT,
+            wal_allocate_bytes: wal::ALLOCATE_BYTES_DEFAULT,
         }
     }
 

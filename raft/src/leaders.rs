@@ -79,7 +79,10 @@ impl<R: AsyncRuntime> Leaders<R> {
         let mut metrics = self.raft.server_metrics();
         // A new receiver takes everything for news.
         drop(metrics.borrow_and_update());
-        let _ = R::timeout(LOOK, metrics.changed()).await;
+        if let Ok(Err(_)) = R::timeout(LOOK, metrics.changed()).await {
+            // Consensus has ended, and nothing will change: whoever asks is about to be told.
+            R::sleep(LOOK).await;
+        }
     }
 
     /// Returns when somebody else leads than `leader`. Cancel safe.

@@ -8,6 +8,7 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, Range, RangeBounds};
 use std::sync::Arc;
+use store::planted::{self, Mistake};
 
 use futures::channel::oneshot;
 use futures::stream::{self, Stream, StreamExt};
@@ -152,6 +153,9 @@ impl<R: AsyncRuntime> RaftLogStorage<Types<R>> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        if planted::is(Mistake::ForgetVote) {
+            return Ok(());
+        }
         let (done, saved) = completion();
         self.wal.save_vote(codec::encode_vote(vote), done);
         wait(saved).await?;

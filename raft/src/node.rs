@@ -108,6 +108,8 @@ pub struct Status {
     pub is_learner: bool,
     /// The last entry in the newest snapshot; 0 without one.
     pub snapshot_index: u64,
+    /// The last entry that the log has not got any more; 0: it has all.
+    pub purged_index: u64,
     /// Bytes of the log.
     pub log_bytes: u64,
     /// Bytes of commands proposed and not yet answered.
@@ -212,6 +214,7 @@ impl<R: AsyncRuntime> Node<R> {
             applied_index: self.reader().position().index,
             is_learner: is_learner(&metrics),
             snapshot_index: metrics.snapshot.map_or(0, |log_id| log_id.index + 1),
+            purged_index: metrics.purged.map_or(0, |log_id| log_id.index + 1),
             log_bytes: self.inner.wal.bytes(),
             inflight_bytes: self.inner.admission.inflight_bytes(),
             proposals_pending: self.inner.tally.pending(),

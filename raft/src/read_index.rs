@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::time::Duration;
+use store::planted::{self, Mistake};
 
 use api::berthpb::ReadIndexQuestion;
 use api::berthpb::peer_request::Question;
@@ -68,6 +69,9 @@ impl<R: AsyncRuntime> ReadIndex<R> {
 
     /// By a round of heartbeats, as the leader; `None`: it is not, or its followers do not answer.
     pub(crate) async fn log_id_here(&self) -> Result<Option<LogId>, Error> {
+        if planted::is(Mistake::StaleRead) {
+            return Ok(codec::log_id_at(&self.behind.reader().position()).ok().flatten());
+        }
         match self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
             Ok(linearizer) => Ok(Some(*linearizer.read_log_id().log_id())),
             Err(error) => match Error::of_read(error) {

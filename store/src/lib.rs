@@ -10,6 +10,7 @@ pub mod auth;
 pub mod engine;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
+pub mod planted;
 pub mod snapshot;
 
 mod apply;

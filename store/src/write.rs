@@ -1,5 +1,6 @@
 //! One command's changes, as they are made.
 
+use crate::planted::{self, Mistake};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -174,7 +175,8 @@ impl<'a> Write<'a> {
         let revision = self.state.revision + 1;
         let events = std::mem::take(&mut self.events);
         assert!(events.iter().all(|event| event.revision.main == revision));
-        self.state.revision = revision;
+        let is_reused = planted::is(Mistake::ReuseRevision) && revision % 50 == 0;
+        self.state.revision = if is_reused { revision - 1 } else { revision };
         self.batches.push(Arc::new(EventBatch { revision, events }));
     }
 

@@ -12,6 +12,7 @@ mod flights;
 mod waiters;
 
 use std::time::Duration;
+use store::planted::{self, Mistake};
 
 use api::berthpb::propose_answer::Fate;
 use api::berthpb::{Command, Origin};
@@ -84,6 +85,7 @@ impl<R: AsyncRuntime> Forwarder<R> {
             Select2::Second(Ok(Fate::TooMany)) => Attempt::Failed(Error::TooManyRequests),
             // The leader has applied it: so will this member, sooner or later.
             Select2::Second(Ok(Fate::Applied)) => Attempt::of(command.ticket.applied().await),
+            Select2::Second(_) if planted::is(Mistake::ProposeTwice) => Attempt::Again,
             Select2::Second(Ok(Fate::Unknown) | Err(_)) => self.last_chance(command).await,
         }
     }

@@ -7,6 +7,7 @@ use api::berthpb::{CheckpointLeases, CheckpointedLease, Command};
 use openraft::AsyncRuntime;
 use store::Applied;
 
+use super::deadlines::Reset;
 use super::{Left, Lessor};
 use crate::error::Error;
 
@@ -39,7 +40,8 @@ where
 }
 
 /// Says that a lease has its full time again.
-pub(crate) fn reset(id: i64, grant_index: u64) -> Command {
+pub(crate) fn reset(reset: &Reset) -> Command {
+    let (id, grant_index) = (reset.id, reset.grant_index);
     checkpoint(&[Left { id, grant_index, remaining_s: 0 }])
 }
 

@@ -27,6 +27,9 @@ struct Lease<I> {
     /// proposed.
     queued_at: Option<I>,
     checkpoint: Checkpoint,
+    /// How many checkpoints were proposed: only a reset that was proposed after the last of them
+    /// comes after it in the log.
+    proposed: u64,
     /// When to write down how much is left.
     checkpoint_at: Option<I>,
 }
@@ -52,6 +55,15 @@ pub(super) struct Left {
     pub(super) remaining_s: i64,
 }
 
+/// What gives a lease its full time again in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reset {
+    pub(crate) id: i64,
+    pub(crate) grant_index: u64,
+    /// The checkpoints that come before it.
+    proposed: u64,
+}
+
 /// A lease whose time is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Due {
@@ -65,10 +77,9 @@ pub(super) enum Renewed {
     Until(i64),
     /// Its time is up, or a checkpoint is being proposed, and the outcome is not known yet.
     Undecided,
-    /// The log has to say first that it has its full time again.
-    Checkpointed {
-        grant_index: u64,
-    },
+    /// The log has to say first that it has its full time again, and that has to be told to
+    /// [`Deadlines::was_reset`].
+    Checkpointed(Reset),
     Unknown,
 }
 
@@ -92,6 +103,7 @@ impl<I: Instant> Deadlines<I> {
             deadline,
             queued_at: Some(deadline),
             checkpoint,
+            proposed: 0,
             checkpoint_at: None,
         };
         self.leases.insert(lease.id, added);
@@ -137,7 +149,8 @@ impl<I: Instant> Deadlines<I> {
             Checkpoint::Full => {}
             Checkpoint::Proposed => return Renewed::Undecided,
             Checkpoint::Less => {
-                return Renewed::Checkpointed { grant_index: lease.grant_index };
+                let Lease { grant_index, proposed, .. } = *lease;
+                return Renewed::Checkpointed(Reset { id, grant_index, proposed });
             }
         }
         let ttl_s = lease.ttl_s;
@@ -149,17 +162,19 @@ impl<I: Instant> Deadlines<I> {
         Renewed::Until(ttl_s)
     }
 
-    /// The log says how much is left of a lease; 0: all.
-    pub(super) fn checkpointed(&mut self, id: i64, grant_index: u64, remaining_s: i64) {
+    /// The log says that less is left of a lease than its full time.
+    pub(super) fn checkpointed(&mut self, id: i64, grant_index: u64) {
         let Some(lease) = self.leases.get_mut(&id) else { return };
-        if lease.grant_index != grant_index {
-            return;
+        if lease.grant_index == grant_index {
+            lease.checkpoint = Checkpoint::Less;
         }
-        match (remaining_s, lease.checkpoint) {
-            // The next entry says something else.
-            (0, Checkpoint::Proposed) => {}
-            (0, _) => lease.checkpoint = Checkpoint::Full,
-            _ => lease.checkpoint = Checkpoint::Less,
+    }
+
+    /// The reset was applied. It says nothing of a checkpoint that was proposed after it.
+    pub(super) fn was_reset(&mut self, reset: &Reset) {
+        let Some(lease) = self.leases.get_mut(&reset.id) else { return };
+        if (lease.grant_index, lease.proposed) == (reset.grant_index, reset.proposed) {
+            lease.checkpoint = Checkpoint::Full;
         }
     }
 
@@ -178,6 +193,7 @@ impl<I: Instant> Deadlines<I> {
             // One that is about to end, or is as good as new, needs none.
             if lease.queued_at.is_some() && !left.is_zero() && remaining_s < lease.ttl_s {
                 lease.checkpoint = Checkpoint::Proposed;
+                lease.proposed += 1;
                 taken.push(Left { id, grant_index: lease.grant_index, remaining_s });
             }
         }
@@ -353,12 +369,12 @@ mod tests {
         assert_eq!(deadlines.renew(1, now), Renewed::Undecided);
         // It failed, and may be applied all the same.
         deadlines.checkpoints_proposed(&taken);
-        assert_eq!(deadlines.renew(1, now), Renewed::Checkpointed { grant_index: 7 });
-        deadlines.checkpointed(1, 7, 500);
-        assert_eq!(deadlines.renew(1, now), Renewed::Checkpointed { grant_index: 7 });
-        deadlines.checkpointed(1, 6, 0);
-        assert_eq!(deadlines.renew(1, now), Renewed::Checkpointed { grant_index: 7 });
-        deadlines.checkpointed(1, 7, 0);
+        let Renewed::Checkpointed(reset) = deadlines.renew(1, now) else { panic!("renewed") };
+        deadlines.checkpointed(1, 7);
+        assert_eq!(deadlines.renew(1, now), Renewed::Checkpointed(reset));
+        deadlines.was_reset(&Reset { grant_index: 6, ..reset });
+        assert_eq!(deadlines.renew(1, now), Renewed::Checkpointed(reset));
+        deadlines.was_reset(&reset);
         assert_eq!(deadlines.renew(1, now), Renewed::Until(600));
         assert_eq!(deadlines.next(), Some(now + s(600)));
         assert_eq!(deadlines.take_checkpoints(now + s(59), 9), []);
@@ -366,7 +382,24 @@ mod tests {
         // The log says that all is left, and then, which is not applied yet, that less is.
         let taken = deadlines.take_checkpoints(now + s(60), 9);
         assert_eq!(taken.len(), 1);
-        deadlines.checkpointed(1, 7, 0);
+        deadlines.was_reset(&reset);
         assert_eq!(deadlines.renew(1, now + s(60)), Renewed::Undecided);
+    }
+
+    #[test]
+    fn an_older_reset_does_not_vouch_for_a_checkpoint_that_comes_after_it() {
+        // Proves that a keep-alive is not answered between a reset and a checkpoint behind it in the
+        // log, whose outcome nobody knows: a leader elected after that would end the lease early.
+        let start = Clock::now();
+        let mut deadlines = Deadlines::new(Some(s(60)));
+        deadlines.grant(&LeaseInfo { remaining_s: 500, ..lease(1, 600, 7) }, start);
+        let Renewed::Checkpointed(reset) = deadlines.renew(1, start) else { panic!("renewed") };
+        // The reset is in the log and not applied; then the next checkpoint, which times out.
+        let now = start + s(60);
+        let taken = deadlines.take_checkpoints(now, 9);
+        assert_eq!(taken.len(), 1);
+        deadlines.checkpoints_proposed(&taken);
+        deadlines.was_reset(&reset);
+        assert!(matches!(deadlines.renew(1, now), Renewed::Checkpointed(newer) if newer != reset));
     }
 }

@@ -17,6 +17,7 @@ mod expiry;
 
 use std::sync::Arc;
 use std::time::Duration;
+use store::planted::{self, Mistake};
 
 use api::berthpb::command::Op;
 use api::berthpb::{CheckpointedLease, Command};
@@ -30,7 +31,7 @@ pub(crate) use expiry::run;
 
 use crate::error::Error;
 use crate::signal::Signal;
-use deadlines::{Deadlines, Due, Left, Renewed};
+use deadlines::{Deadlines, Due, Left, Renewed, Reset};
 
 /// A handle on the lease clock; clones share it.
 pub struct Lessor<R: AsyncRuntime> {
@@ -52,8 +53,9 @@ pub(crate) enum Renewal {
     Until(i64),
     /// There is no such lease.
     Unknown,
-    /// The log says that less is left: it has to say first that all is ([`reset`]).
-    Checkpointed { grant_index: u64 },
+    /// The log says that less is left: it has to say first that all is ([`reset`]), and
+    /// [`Lessor::was_reset`] has to hear of it.
+    Checkpointed(Reset),
 }
 
 struct State<R: AsyncRuntime> {
@@ -108,8 +110,8 @@ impl<R: AsyncRuntime> Lessor<R> {
                     Phase::Leading => match state.deadlines.renew(id, R::Instant::now()) {
                         Renewed::Until(ttl_s) => return Ok(Renewal::Until(ttl_s)),
                         Renewed::Unknown => return Ok(Renewal::Unknown),
-                        Renewed::Checkpointed { grant_index } => {
-                            return Ok(Renewal::Checkpointed { grant_index });
+                        Renewed::Checkpointed(reset) => {
+                            return Ok(Renewal::Checkpointed(reset));
                         }
                         Renewed::Undecided => {}
                     },
@@ -177,6 +179,9 @@ impl<R: AsyncRuntime> Lessor<R> {
         }
         let now = R::Instant::now();
         state.phase = Phase::Leading;
+        if planted::is(Mistake::WrongClock) {
+            return self.shared.changed.raise();
+        }
         state.deadlines = Deadlines::new(self.shared.checkpoint_interval);
         for lease in leases() {
             state.deadlines.grant(&lease, now);
@@ -191,6 +196,9 @@ impl<R: AsyncRuntime> Lessor<R> {
         let mut state = self.shared.state.lock();
         if state.phase == Phase::Leading {
             state.phase = Phase::Following;
+            if planted::is(Mistake::WrongClock) {
+                return;
+            }
             state.deadlines = Deadlines::new(self.shared.checkpoint_interval);
         }
     }
@@ -206,7 +214,8 @@ impl<R: AsyncRuntime> Lessor<R> {
 
     fn granted(&self, lease: &LeaseInfo) {
         let mut state = self.shared.state.lock();
-        if state.phase == Phase::Leading && state.deadlines.grant(lease, R::Instant::now()) {
+        let is_leading = state.phase == Phase::Leading || planted::is(Mistake::WrongClock);
+        if is_leading && state.deadlines.grant(lease, R::Instant::now()) {
             self.shared.changed.raise();
         }
     }
@@ -222,8 +231,18 @@ impl<R: AsyncRuntime> Lessor<R> {
     fn checkpointed(&self, leases: &[CheckpointedLease]) {
         let mut state = self.shared.state.lock();
         for CheckpointedLease { id, grant_index, remaining_s } in leases {
-            state.deadlines.checkpointed(*id, *grant_index, *remaining_s);
+            // What all is left of is known to whoever proposed that: [`Lessor::was_reset`].
+            if *remaining_s > 0 {
+                state.deadlines.checkpointed(*id, *grant_index);
+            }
         }
+        state.wake();
+    }
+
+    /// The command of [`reset`] was applied.
+    pub(crate) fn was_reset(&self, reset: &Reset) {
+        let mut state = self.shared.state.lock();
+        state.deadlines.was_reset(reset);
         state.wake();
     }
 
@@ -264,7 +283,8 @@ impl<R: AsyncRuntime> Lessor<R> {
 
     /// When to look for due leases next.
     fn next_look(&self) -> Option<R::Instant> {
-        self.shared.state.lock().deadlines.next()
+        let state = self.shared.state.lock();
+        if state.phase == Phase::Leading { state.deadlines.next() } else { None }
     }
 }
 

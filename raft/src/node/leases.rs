@@ -74,9 +74,9 @@ impl<R: AsyncRuntime> Node<R> {
                 Ok(Renewal::Until(ttl_s)) => return Ok(Some(Some(ttl_s))),
                 Ok(Renewal::Unknown) => return Ok(Some(None)),
                 // A later leader would begin with less.
-                Ok(Renewal::Checkpointed { grant_index }) => {
-                    match self.propose_here(lessor::reset(id, grant_index)).await {
-                        Ok(_) => {}
+                Ok(Renewal::Checkpointed(reset)) => {
+                    match self.propose_here(lessor::reset(&reset)).await {
+                        Ok(_) => self.inner.lessor.was_reset(&reset),
                         Err(Error::NoLeader) => return Ok(None),
                         Err(error) => return Err(error),
                     }

@@ -38,6 +38,8 @@ pub struct Surroundings {
     pub transport: Arc<dyn Transport>,
     /// Starts the log's writer, whose file calls block: on a thread of its own.
     pub run_writer: RunWriter,
+    /// Makes the log's segments tell themselves from all others: drawn anew for each start.
+    pub log_salt: u64,
 }
 
 /// Starts the log's writer, in the runtime's context.
@@ -77,6 +79,7 @@ impl Surroundings {
             )),
             transport: Arc::new(NoTransport),
             run_writer: Box::new(run_on_thread),
+            log_salt: wal::Options::default().salt_seed,
         }
     }
 
@@ -95,7 +98,8 @@ impl Surroundings {
             Ok(ended)
         };
         let transport = Arc::new(NoTransport);
-        Surroundings { vfs, engines, transport, run_writer: Box::new(run_writer) }
+        let log_salt = wal::Options::default().salt_seed;
+        Surroundings { vfs, engines, transport, run_writer: Box::new(run_writer), log_salt }
     }
 }
 
@@ -115,6 +119,7 @@ pub(crate) fn open(
     config: &Config,
     vfs: Arc<dyn Vfs>,
     mut engines: Box<dyn EngineSource>,
+    log_salt: u64,
 ) -> Result<Opened, Error> {
     restore::refuse_unfinished(&*vfs, &config.data_dir, &config.wal_dir)?;
     let lock = lock(&*vfs, &config.data_dir)?;
@@ -123,7 +128,7 @@ pub(crate) fn open(
         .map_err(|error| Error::Refused(format!("the snapshots cannot be read: {error}")))?;
     check_snapshots(config, &snapshots)?;
 
-    let (wal, recovered, writer) = open_wal(config, vfs)?;
+    let (wal, recovered, writer) = open_wal(config, vfs, log_salt)?;
     let Metadata { cluster_id, member_id, incarnation } =
         Metadata::decode(&recovered.metadata, &config.wal_dir)?;
     let identity = Identity { cluster_id, member_id, incarnation };
@@ -184,7 +189,11 @@ fn check_snapshots(config: &Config, snapshots: &SnapshotDir) -> Result<(), Error
     Ok(())
 }
 
-fn open_wal(config: &Config, vfs: Arc<dyn Vfs>) -> Result<(Wal, Recovered, Writer), Error> {
+fn open_wal(
+    config: &Config,
+    vfs: Arc<dyn Vfs>,
+    salt_seed: u64,
+) -> Result<(Wal, Recovered, Writer), Error> {
     let own = Metadata {
         cluster_id: config.cluster_id,
         member_id: config.member_id,
@@ -193,8 +202,10 @@ fn open_wal(config: &Config, vfs: Arc<dyn Vfs>) -> Result<(Wal, Recovered, Write
     let options = wal::Options {
         no_fsync: config.unsafe_no_fsync,
         cache_bytes: config.wal_cache_bytes,
+        segment_bytes: config.wal_segment_bytes,
+        allocate_bytes: config.wal_allocate_bytes,
+        salt_seed,
         observer: config.log_observer.as_ref().map(|observer| observer.0.clone()),
-        ..wal::Options::default()
     };
     let opened = Wal::create_or_open(vfs, &config.wal_dir, own.encode(), options);
     let opened = opened.map_err(|error| {

@@ -19,7 +19,8 @@ pub trait Transport: Send + Sync + 'static {
 
 /// The way to one member. It reconnects by itself, and looks at its route anew when it does.
 pub trait Link: Send + Sync + 'static {
-    /// One question, answered within `timeout` or not at all.
+    /// One question, answered within `timeout` or not at all. It must arrive once at most: the
+    /// other side does not look whether it has done what it is asked already.
     fn call(
         &self,
         request: PeerRequest,

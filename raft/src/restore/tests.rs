@@ -168,7 +168,7 @@ async fn three_members_begin_alike() {
     let begin = |member: u64| {
         let plan = plan(temp.path().join(format!("m{member}")), member, 3);
         restore(&file, &plan).unwrap();
-        let opened = open::open(&config(&plan), Arc::new(RealFs), Box::new(Fresh)).unwrap();
+        let opened = open::open(&config(&plan), Arc::new(RealFs), Box::new(Fresh), 7).unwrap();
         let meta = opened.snapshots.newest().unwrap().meta().clone();
         let log_id = meta.last_log_id.unwrap();
         assert_eq!(*meta.last_membership.log_id(), Some(log_id));
@@ -304,7 +304,7 @@ async fn what_is_built_is_durable_when_it_gets_its_name() {
     run(&fs).unwrap();
     let operations = fs.operations();
     let fs = fs.crash(CrashRule::DropAll);
-    let opened = open::open(&config(&plan), Arc::new(fs), Box::new(Fresh)).unwrap();
+    let opened = open::open(&config(&plan), Arc::new(fs), Box::new(Fresh), 7).unwrap();
     assert_eq!(keys(&opened.store.reader()), KEYS as i64);
     assert!(operations > 10, "{operations}");
     for nth in 0..operations {

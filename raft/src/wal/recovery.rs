@@ -22,6 +22,8 @@ pub(super) struct Recovery {
     pub(super) torn_bytes: u64,
     /// Length of the last segment's file.
     pub(super) file_len: u64,
+    /// The records of the last write, which nothing proves to be durable.
+    pub(super) last_write: Vec<u8>,
 }
 
 /// Recovers the log in the directory, or creates it with `metadata` if there is none.
@@ -68,6 +70,7 @@ fn create(disk: &Disk, metadata: Bytes) -> Result<Recovery, Error> {
         metadata,
         torn_bytes: 0,
         file_len: disk.allocated_len(end),
+        last_write: Vec::new(),
     })
 }
 
@@ -95,13 +98,18 @@ fn segment_names(disk: &Disk) -> Result<Vec<String>, Error> {
 }
 
 /// Makes durable what was recovered before anyone relies on it: after the death of a process (not
-/// of the machine) it may exist in the page cache alone. A torn tail is overwritten by zeros, so
-/// that no record of it can ever fit behind a later one.
+/// of the machine) it may exist in the page cache alone. The last write is written again, because
+/// its sync may have failed: the system then takes its pages for clean, and no later sync would
+/// write them. A torn tail is overwritten by zeros, so that no record of it can ever fit behind a
+/// later one.
 fn settle(disk: &Disk, recovery: &Recovery) -> Result<(), Error> {
     static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
     let segment = recovery.segments.last();
-    let zero_and_sync = || {
+    let write_and_sync = || {
         let mut at = recovery.segments.end;
+        if !recovery.last_write.is_empty() {
+            segment.file.write_at(&recovery.last_write, at - recovery.last_write.len() as u64)?;
+        }
         while recovery.torn_bytes > 0 && at < recovery.file_len {
             let len =
                 ZEROS.len().min(usize::try_from(recovery.file_len - at).unwrap_or(ZEROS.len()));
@@ -111,7 +119,7 @@ fn settle(disk: &Disk, recovery: &Recovery) -> Result<(), Error> {
         disk.sync_file(&*segment.file)?;
         disk.sync_dir()
     };
-    zero_and_sync().map_err(|error| disk.io_error("cannot settle segment", &segment.name, &error))
+    write_and_sync().map_err(|error| disk.io_error("cannot settle segment", &segment.name, &error))
 }
 
 /// A replay under way, segment by segment.
@@ -122,6 +130,8 @@ struct Replay<'a> {
     header: Header,
     /// All bytes of the segment that is replayed; reused for the next.
     bytes: Vec<u8>,
+    /// Where the last write that was replayed begins in it; without one, where its records end.
+    last_write_at: usize,
 }
 
 impl<'a> Replay<'a> {
@@ -130,7 +140,8 @@ impl<'a> Replay<'a> {
         let (header, segment) = load(disk, name, &mut bytes)?;
         let index = Index::new(header.first, header.next);
         let segments = Segments::new(segment, header.encoded_len() as u64);
-        Ok(Replay { disk, index, segments, header, bytes })
+        let last_write_at = header.encoded_len();
+        Ok(Replay { disk, index, segments, header, bytes, last_write_at })
     }
 
     fn finish(mut self, rest: &[String]) -> Result<Recovery, Error> {
@@ -150,12 +161,14 @@ impl<'a> Replay<'a> {
             let why = format!("the entries {from} to {} are missing before it", to - 1);
             return Err(self.disk.corrupt(&self.segments.last().name, why));
         }
+        let end = usize::try_from(self.segments.end).expect("the end lies within the loaded bytes");
         Ok(Recovery {
             index: self.index,
             segments: self.segments,
             metadata: self.header.metadata,
             torn_bytes,
             file_len: self.bytes.len() as u64,
+            last_write: self.bytes[self.last_write_at..end].to_vec(),
         })
     }
 
@@ -186,6 +199,7 @@ impl<'a> Replay<'a> {
         let number = self.segments.last_number();
         let salt = self.segments.last().salt.clone();
         let mut at = self.header.encoded_len();
+        self.last_write_at = at;
         while let Some(found) = record::decode(&self.bytes, 0, at, &salt) {
             let step = step(&self.bytes, &found, number, at);
             self.index.apply(step).map_err(|why| {
@@ -193,6 +207,7 @@ impl<'a> Replay<'a> {
                 self.disk.corrupt(name, format!("the record at byte {at}: {why}"))
             })?;
             at = found.end;
+            self.last_write_at = found.batch;
         }
         self.segments.end = at as u64;
         Ok(())

@@ -7,6 +7,7 @@
 
 use std::ops::Bound;
 use std::sync::Arc;
+use store::planted::{self, Mistake};
 
 use store::Error;
 
@@ -198,6 +199,8 @@ impl Slice {
         let to = to.min(self.source.revision());
         let chunk = self.source.history(self.from, to, &filter, self.options.slice_bytes)?;
         let events = chunk.events.into_iter().map(|event| Arc::new(SharedEvent::new(event)));
+        let dropped = usize::from(planted::is(Mistake::DropEvent) && events.len() > 1);
+        let events = events.skip(dropped);
         Ok((events.collect(), chunk.next))
     }
 

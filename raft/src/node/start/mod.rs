@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use futures::lock::Mutex as AsyncMutex;
 use openraft::async_runtime::{Select2, WatchReceiver};
 use openraft::errors::{InitializeError, RaftError};
@@ -55,12 +56,19 @@ impl<R: AsyncRuntime> Node<R> {
     /// # Errors
     /// [`Error::Refused`] if it cannot start on this configuration or these directories;
     /// [`Error::Fatal`] if it failed on the way.
-    pub async fn start_in(config: Config, surroundings: Surroundings) -> Result<Node<R>, Error> {
+    pub fn start_in(
+        config: Config,
+        surroundings: Surroundings,
+    ) -> BoxFuture<'static, Result<Node<R>, Error>> {
+        Box::pin(Node::open_and_join(config, surroundings))
+    }
+
+    async fn open_and_join(config: Config, surroundings: Surroundings) -> Result<Node<R>, Error> {
         config.check()?;
         let raft_config = Arc::new(config.openraft()?);
-        let Surroundings { vfs, engines, transport, run_writer } = surroundings;
+        let Surroundings { vfs, engines, transport, run_writer, log_salt } = surroundings;
         let opening = config.clone();
-        let opened = R::spawn_blocking(move || open::open(&opening, vfs, engines)).await;
+        let opened = R::spawn_blocking(move || open::open(&opening, vfs, engines, log_salt)).await;
         let opened = opened.map_err(|error| Error::Fatal(format!("opening failed: {error}")))??;
 
         let node = Node::assemble(&config, raft_config, opened, run_writer, transport).await?;

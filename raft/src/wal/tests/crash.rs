@@ -115,3 +115,34 @@ fn what_a_restarted_process_found_survives_a_later_power_failure() {
         }
     }
 }
+
+#[test]
+fn what_a_failed_sync_left_in_the_page_cache_is_made_durable_at_the_next_start() {
+    // Proves: after a failed sync the system takes what was written for clean and shows it to the
+    // next process, which must write it again before it relies on it.
+    let ops = script(5, 60);
+    let (fs, _) = run_until(u64::MAX, &ops);
+    let mut found_more = 0;
+    for fail_at in 0..fs.operations() {
+        let fs = CrashFs::new();
+        fs.fail_at(fail_at);
+        let Ok((mut rig, _)) = Rig::open(&fs, small_options()) else { continue };
+        for op in &ops {
+            rig.apply(op);
+            rig.write();
+        }
+        let acknowledged = *rig.acknowledged.lock();
+        let acknowledged = rig.history[acknowledged].clone();
+        drop(rig);
+        let restarted = fs.kill();
+        let (mut found, _) = Rig::open(&restarted, small_options()).unwrap();
+        found_more += usize::from(found.model != acknowledged);
+        found.apply(&Op::Append(vec![10]));
+        found.write();
+        let after = restarted.crash(CrashRule::DropAll);
+        let (rig, _) = Rig::open(&after, small_options())
+            .unwrap_or_else(|error| panic!("operation {fail_at} failed: {error}"));
+        assert_eq!(rig.model, found.model, "operation {fail_at} failed");
+    }
+    assert!(found_more > 10, "only {found_more} failures left something behind");
+}

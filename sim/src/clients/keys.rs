@@ -1,0 +1,220 @@
+//! Reads and writes keys.
+
+use std::time::Duration;
+
+use api::berthpb::{Command, command::Op};
+use api::etcdserverpb as pb;
+use api::mvccpb::KeyValue;
+use openraft_rt::AsyncRuntime;
+use store::Response;
+
+use super::Stop;
+use crate::cluster::{Asked, Cluster, SimNode};
+use crate::history::{Operation, Outcome, Request};
+use crate::plan::Plan;
+use crate::runtime::{Simulated, world_ns};
+
+/// After so long a client gives up on an answer.
+const PATIENCE: Duration = Duration::from_secs(6);
+
+/// The prefix of all keys but those of leases.
+pub(super) const PREFIX: &str = "k";
+
+pub(super) struct Client {
+    cluster: Cluster,
+    plan: Plan,
+    number: usize,
+    count: u64,
+    stop: Stop,
+    /// The newest revision that it has seen of some key.
+    seen: i64,
+}
+
+impl Client {
+    pub(super) fn new(cluster: Cluster, plan: Plan, number: usize, stop: Stop) -> Client {
+        Client { cluster, plan, number, count: 0, stop, seen: 0 }
+    }
+
+    pub(super) async fn run(mut self) {
+        while !self.stop.is_set() {
+            let think = self.cluster.world.chance.number(0..self.plan.think_ms_max * 1000);
+            Simulated::sleep(Duration::from_micros(think)).await;
+            if self.number == 0 && self.cluster.world.chance.number(0..self.plan.compact_every) == 0
+            {
+                self.compact().await;
+            }
+            let request = self.choose();
+            self.perform(request).await;
+        }
+    }
+
+    fn choose(&mut self) -> Request {
+        let chance = &self.cluster.world.chance;
+        let key = format!("{PREFIX}{}", chance.number(0..self.plan.keys));
+        self.count += 1;
+        let value = format!("{}-{}", self.number, self.count);
+        match chance.index(100) {
+            0..=34 => Request::Put { key, value, lease: 0 },
+            35..=46 => Request::Delete { key },
+            47..=64 => Request::Swap { key, expected: self.seen, value },
+            65..=84 => Request::Get { key, serializable: false },
+            85..=92 => Request::Get { key, serializable: true },
+            _ => Request::List,
+        }
+    }
+
+    async fn perform(&mut self, request: Request) {
+        let world = &self.cluster.world;
+        let Some(member) = world.chance.pick(&self.cluster.running()) else {
+            return Simulated::sleep(Duration::from_millis(100)).await;
+        };
+        let invoked_ns = world_ns();
+        let wish = request.clone();
+        let asked = self.cluster.ask(member, PATIENCE, |node| async move {
+            match perform(&node, wish).await {
+                Ok(outcome) => outcome,
+                Err(error) => of_error(&error),
+            }
+        });
+        let outcome = match asked.await {
+            Asked::Answered(outcome) => outcome,
+            Asked::NotSent => Outcome::Refused,
+            Asked::Lost => Outcome::Unknown,
+        };
+        if let Outcome::Read { kvs, .. } = &outcome {
+            self.seen = kvs.first().map_or(0, |kv| kv.mod_revision);
+        }
+        let client = self.number;
+        world.log.line(format_args!("c{client} m{member} {request:?} {}", brief(&outcome)));
+        world.count(match outcome {
+            Outcome::Unknown => "operations of unknown outcome",
+            Outcome::Refused => "operations refused",
+            _ => "operations answered",
+        });
+        let answered_ns = world_ns();
+        let done = Operation { client, member, request, invoked_ns, answered_ns, outcome };
+        world.history.operations.lock().push(done);
+    }
+
+    async fn compact(&self) {
+        let world = &self.cluster.world;
+        let Some(member) = world.chance.pick(&self.cluster.running()) else { return };
+        let asked = self.cluster.ask(member, PATIENCE, |node| async move {
+            let revision = node.reader().revision();
+            let op = Some(Op::Compact(pb::CompactionRequest { revision, physical: false }));
+            let applied = node.propose(Command { op, ..Command::default() }).await;
+            applied.is_ok_and(|applied| applied.result.is_ok()).then_some(revision)
+        });
+        if let Asked::Answered(Some(revision)) = asked.await {
+            world.log.line(format_args!("compacted at {revision}"));
+            world.count("compactions");
+        }
+    }
+}
+
+/// As the server does it.
+async fn perform(node: &SimNode, request: Request) -> Result<Outcome, raft::Error> {
+    match request {
+        Request::Get { key, serializable } => {
+            if !serializable {
+                node.linearizable().await?;
+            }
+            Ok(read(node, key.into_bytes(), Vec::new()))
+        }
+        Request::List => {
+            node.linearizable().await?;
+            Ok(read(node, PREFIX.into(), b"l".to_vec()))
+        }
+        request => {
+            let applied = node.propose(command(request)).await?;
+            Ok(applied.result.map_or(Outcome::Refused, outcome))
+        }
+    }
+}
+
+fn read(node: &SimNode, key: Vec<u8>, range_end: Vec<u8>) -> Outcome {
+    let (key, range_end) = (key.into(), range_end.into());
+    let request = pb::RangeRequest { key, range_end, ..pb::RangeRequest::default() };
+    match node.reader().range(None, &request) {
+        Ok(found) => Outcome::Read { revision: revision(&found.header), kvs: found.kvs },
+        Err(_) => Outcome::Unknown,
+    }
+}
+
+fn command(request: Request) -> Command {
+    use pb::request_op::Request as Inner;
+    let wrap = |request| pb::RequestOp { request: Some(request) };
+    let op = match request {
+        Request::Put { key, value, lease } => Op::Put(put(key, value, lease)),
+        Request::Delete { key } => {
+            let key = key.into();
+            Op::DeleteRange(pb::DeleteRangeRequest { key, ..pb::DeleteRangeRequest::default() })
+        }
+        Request::Swap { key, expected, value } => {
+            let compare = pb::Compare {
+                result: pb::compare::CompareResult::Equal as i32,
+                target: pb::compare::CompareTarget::Mod as i32,
+                key: key.clone().into(),
+                target_union: Some(pb::compare::TargetUnion::ModRevision(expected)),
+                ..pb::Compare::default()
+            };
+            let read = pb::RangeRequest { key: key.clone().into(), ..pb::RangeRequest::default() };
+            Op::Txn(pb::TxnRequest {
+                compare: vec![compare],
+                success: vec![wrap(Inner::RequestPut(put(key, value, 0)))],
+                failure: vec![wrap(Inner::RequestRange(read))],
+            })
+        }
+        Request::Get { .. } | Request::List => unreachable!("reads are no commands"),
+    };
+    Command { op: Some(op), ..Command::default() }
+}
+
+pub(super) fn put(key: String, value: String, lease: i64) -> pb::PutRequest {
+    pb::PutRequest { key: key.into(), value: value.into(), lease, ..pb::PutRequest::default() }
+}
+
+fn outcome(response: Response) -> Outcome {
+    match response {
+        Response::Put(put) => Outcome::Put { revision: revision(&put.header) },
+        Response::DeleteRange(deleted) => {
+            Outcome::Deleted { revision: revision(&deleted.header), count: deleted.deleted }
+        }
+        Response::Txn(txn) if txn.succeeded => Outcome::Swapped { revision: revision(&txn.header) },
+        Response::Txn(txn) => {
+            Outcome::Read { revision: revision(&txn.header), kvs: read_by(txn.responses) }
+        }
+        _ => Outcome::Unknown,
+    }
+}
+
+fn read_by(responses: Vec<pb::ResponseOp>) -> Vec<KeyValue> {
+    use pb::response_op::Response as Inner;
+    let kvs = responses.into_iter().filter_map(|response| match response.response {
+        Some(Inner::ResponseRange(range)) => Some(range.kvs),
+        _ => None,
+    });
+    kvs.flatten().collect()
+}
+
+pub(super) fn revision(header: &Option<pb::ResponseHeader>) -> i64 {
+    header.as_ref().map_or(0, |header| header.revision)
+}
+
+/// What [`raft::Node::propose`] promises of its errors.
+fn of_error(error: &raft::Error) -> Outcome {
+    match error {
+        raft::Error::Timeout
+        | raft::Error::LeaderChanged
+        | raft::Error::Fatal(_)
+        | raft::Error::Stopped => Outcome::Unknown,
+        _ => Outcome::Refused,
+    }
+}
+
+fn brief(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Read { revision, kvs } => format!("read {} keys at r{revision}", kvs.len()),
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,29 @@
+//! What a member has purged it has in a snapshot, and what is in a snapshot it has applied; and none
+//! of it is ever taken back, whatever becomes of its process.
+
+use std::collections::BTreeMap;
+
+use raft::Status;
+
+use crate::world::World;
+
+const OF: &str = "pointers";
+
+#[derive(Default)]
+pub(super) struct Pointers {
+    purged: BTreeMap<u64, u64>,
+}
+
+impl Pointers {
+    pub(super) fn look(&mut self, world: &World, id: u64, status: &Status) {
+        let Status { purged_index, snapshot_index, applied_index, .. } = *status;
+        if purged_index > snapshot_index || snapshot_index > applied_index {
+            world.violation(OF, format!("member {id}: {status:?}"));
+        }
+        let before = self.purged.entry(id).or_default();
+        if purged_index < *before {
+            world.violation(OF, format!("member {id} had purged {before}: {status:?}"));
+        }
+        *before = purged_index.max(*before);
+    }
+}

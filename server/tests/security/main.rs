@@ -11,4 +11,5 @@ mod jwt;
 mod peers;
 mod self_signed;
 mod server;
+mod strangers;
 mod tokens;

@@ -175,6 +175,28 @@ async fn nothing_is_open_that_is_closed_in_etcd() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_does_not_stop_others_from_writing() {
+    // Shows that a write past the quota is refused as by etcd, and raises the alarm that stops all
+    // writes for a user alone.
+    let flags = ["--quota-backend-bytes=1000000"];
+    let planted = Planted::with_flags(berth(), &flags).await;
+    let mut clients = planted.server.clients();
+    let token = Some(planted.token.as_str());
+    let mut put = async |value: usize, token| {
+        let value = vec![b'v'; value].into();
+        let put = PutRequest { key: KEY.into(), value, ..PutRequest::default() };
+        let done = bounded(clients.kv.put(with_token(put, token))).await;
+        done.map(drop).map_err(|status| status.code())
+    };
+    for stranger in [None, Some("nonsense")] {
+        assert_eq!(put(1_200_000, stranger).await, Err(Code::ResourceExhausted));
+        assert_eq!(put(1, token).await, Ok(()));
+    }
+    assert_eq!(put(1_200_000, token).await, Err(Code::ResourceExhausted));
+    assert_eq!(put(1, token).await, Err(Code::ResourceExhausted));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refused_watch_stays_silent() {
     // Shows that the stream on which a watch was refused tells nothing of a write that another
     // watch has seen: the refusal of a second one is all that comes after it.

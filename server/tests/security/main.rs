@@ -8,6 +8,7 @@ mod common_name;
 mod ctl;
 mod handshake;
 mod jwt;
+mod modes;
 mod peers;
 mod self_signed;
 mod server;

@@ -10,6 +10,7 @@ mod handshake;
 mod jwt;
 mod modes;
 mod peers;
+mod secrets;
 mod self_signed;
 mod server;
 mod strangers;

@@ -7,6 +7,6 @@
 mod http;
 mod members;
 mod planted;
-mod questions;
-mod raw;
+pub(crate) mod questions;
+pub(crate) mod raw;
 mod rpcs;

@@ -10,29 +10,29 @@ use api::etcdserverpb::{
 use prost::Message;
 use testkit::{Program, Server, bounded, with_token};
 
-pub(super) const KEY: &str = "planted/key";
-pub(super) const VALUE: &str = "planted value";
-pub(super) const USER: &str = "planted-user";
-pub(super) const ROLE: &str = "planted-role";
-pub(super) const PASSWORD: &str = "planted password";
+pub(crate) const KEY: &str = "planted/key";
+pub(crate) const VALUE: &str = "planted value";
+pub(crate) const USER: &str = "planted-user";
+pub(crate) const ROLE: &str = "planted-role";
+pub(crate) const PASSWORD: &str = "planted password";
 /// Of the key, and of no key.
-pub(super) const LEASES: [i64; 2] = [7_361_946_213_580, 7_361_946_213_581];
+pub(crate) const LEASES: [i64; 2] = [7_361_946_213_580, 7_361_946_213_581];
 
 /// What all names begin with, and what it is in base64.
 const MARKS: [&str; 2] = ["planted", "cGxhbnRl"];
 
-pub(super) struct Planted {
-    pub(super) server: Server,
+pub(crate) struct Planted {
+    pub(crate) server: Server,
     /// Of root.
-    pub(super) token: String,
+    pub(crate) token: String,
 }
 
 impl Planted {
-    pub(super) async fn new(program: Program) -> Self {
+    pub(crate) async fn new(program: Program) -> Self {
         Self::with_flags(program, &[]).await
     }
 
-    pub(super) async fn with_flags(program: Program, flags: &[&str]) -> Self {
+    pub(crate) async fn with_flags(program: Program, flags: &[&str]) -> Self {
         let server = Server::start(program, &[flags, &["--bcrypt-cost=4"]].concat()).await;
         plant(&server).await;
         let (name, password) = ("root".to_owned(), PASSWORD.to_owned());
@@ -42,7 +42,7 @@ impl Planted {
     }
 
     /// What of it is in `bytes`.
-    pub(super) fn found_in(&self, bytes: &[u8]) -> Option<String> {
+    pub(crate) fn found_in(&self, bytes: &[u8]) -> Option<String> {
         let has = |wanted: &[u8]| bytes.windows(wanted.len()).any(|part| part == wanted);
         let texts = MARKS.iter().map(ToString::to_string);
         // Hashes of passwords begin with `$2`.
@@ -61,7 +61,7 @@ impl Planted {
     }
 
     /// All that a stranger could have changed, as root sees it.
-    pub(super) async fn contents(&self) -> Vec<String> {
+    pub(crate) async fn contents(&self) -> Vec<String> {
         let mut clients = self.server.clients();
         let token = Some(self.token.as_str());
         let all = RangeRequest {

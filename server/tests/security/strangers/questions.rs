@@ -9,7 +9,7 @@ use prost::Message;
 use super::planted::{KEY, LEASES, ROLE, USER};
 
 /// The request for a method, given as `Service/Method`; `None`: nobody has thought of it yet.
-pub(super) fn question(method: &str) -> Option<Vec<u8>> {
+pub(crate) fn question(method: &str) -> Option<Vec<u8>> {
     let (service, method) = method.split_once('/')?;
     match service {
         "KV" => kv(method),

@@ -12,15 +12,15 @@ use tonic::{Code, Request, Status};
 
 /// One RPC of a service.
 #[derive(Clone, Debug)]
-pub(super) struct Method {
+pub(crate) struct Method {
     /// `/package.Service/Method`.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// It may go on after its first answer for as long as the client likes.
-    pub(super) goes_on: bool,
+    pub(crate) goes_on: bool,
 }
 
 /// The services of the package `package` in the `.proto` files under `folder`.
-pub(super) fn methods(folder: &str, package: &str) -> Vec<Method> {
+pub(crate) fn methods(folder: &str, package: &str) -> Vec<Method> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../api/proto");
     let descriptors = protox::compile(proto_files(&root.join(folder)), [root]).unwrap();
     let mut methods = Vec::new();
@@ -35,35 +35,35 @@ pub(super) fn methods(folder: &str, package: &str) -> Vec<Method> {
     methods
 }
 
-pub(super) fn proto_files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn proto_files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.filter(|path| path.extension().is_some_and(|name| name == "proto")).collect()
 }
 
 /// All that came back.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) code: Code,
-    pub(super) words: String,
+pub(crate) struct Answer {
+    pub(crate) code: Code,
+    pub(crate) words: String,
     /// The messages, one after the other.
-    pub(super) bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     metadata: Vec<MetadataMap>,
 }
 
 impl Answer {
     /// Every byte of it, for searching.
-    pub(super) fn everything(&self) -> Vec<u8> {
+    pub(crate) fn everything(&self) -> Vec<u8> {
         let text = format!("{} {:?}", self.words, self.metadata);
         [&self.bytes, text.as_bytes()].concat()
     }
 }
 
-pub(super) fn channel(endpoint: &str) -> Channel {
+pub(crate) fn channel(endpoint: &str) -> Channel {
     Endpoint::from_shared(endpoint.to_owned()).unwrap().connect_lazy()
 }
 
 /// Sends one message with headers, and takes all answers; of a method that goes on, the first.
-pub(super) async fn ask(
+pub(crate) async fn ask(
     channel: &Channel,
     method: &Method,
     message: Vec<u8>,

@@ -52,7 +52,7 @@ impl Passwords {
             let _core = core;
             work()
         };
-        spawn_blocking(occupied).await.map_err(|error| Error::Internal(error.to_string()))
+        Ok(spawn_blocking(occupied).await?)
     }
 }
 

@@ -16,6 +16,7 @@ pub mod mirror;
 pub mod peer;
 pub mod serve;
 pub mod snapshot;
+mod umask;
 
 /// The etcd version whose contract is served; clients choose what they ask by it.
 pub const ETCD_VERSION: &str = "3.7.1";

@@ -19,6 +19,10 @@ use crate::types::Vote;
 /// One piece of the file.
 const PIECE_BYTES: usize = 256 << 10;
 
+/// How long a receiver waits for the next one. Whoever falls silent, on a connection that lives,
+/// must not keep others from sending theirs.
+const PIECE_TIME_MAX: Duration = Duration::from_secs(60);
+
 struct Sending<R: AsyncRuntime> {
     file: SnapshotFile,
     offset: u64,
@@ -88,6 +92,11 @@ impl Receiving {
 
     /// Blocks.
     pub(super) fn take(mut self, piece: &Bytes) -> io::Result<Receiving> {
+        // No more than was announced may fill the disk.
+        if piece.len() as u64 > self.size_bytes - self.incoming.len() {
+            let message = format!("more than {} bytes came", self.size_bytes);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
         self.incoming.write(piece)?;
         Ok(self)
     }
@@ -105,6 +114,9 @@ impl Receiving {
 }
 
 /// Takes the pieces off the stream as fast as the disk does.
+///
+/// # Errors
+/// The disk failed, the stream broke off or fell silent, or it was not what was announced.
 pub(super) async fn receive<R: AsyncRuntime>(
     snapshots: SnapshotDir,
     size_bytes: u64,
@@ -113,9 +125,57 @@ pub(super) async fn receive<R: AsyncRuntime>(
 ) -> io::Result<SnapshotFile> {
     let begun = R::spawn_blocking(move || Receiving::begin(&snapshots, size_bytes)?.take(&first));
     let mut receiving = begun.await??;
-    while let Some(piece) = rest.next().await {
+    while let Some(piece) = next_piece::<R>(&mut rest).await? {
         let piece = piece.map_err(io::Error::other)?.data;
         receiving = R::spawn_blocking(move || receiving.take(&piece)).await??;
     }
     R::spawn_blocking(move || receiving.finish()).await?
+}
+
+async fn next_piece<R: AsyncRuntime>(
+    pieces: &mut BoxStream<'static, Result<SnapshotPiece, LinkError>>,
+) -> io::Result<Option<Result<SnapshotPiece, LinkError>>> {
+    let next = R::timeout(PIECE_TIME_MAX, pieces.next()).await;
+    next.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "its sender fell silent"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use openraft_rt_tokio::TokioRuntime;
+
+    use super::*;
+    use crate::vfs::{CrashFs, Vfs};
+
+    /// What becomes of pieces after the first, of a snapshot of 8 bytes; nothing of it stays.
+    async fn received(
+        pieces: BoxStream<'static, Result<SnapshotPiece, LinkError>>,
+    ) -> io::ErrorKind {
+        let (fs, dir) = (CrashFs::new(), Path::new("/snap"));
+        let snapshots = SnapshotDir::open(Arc::new(fs.clone()), dir.to_owned(), None).unwrap();
+        let first = Bytes::from_static(b"1234");
+        let failed = receive::<TokioRuntime>(snapshots, 8, first, pieces).await.err().unwrap();
+        assert_eq!(fs.read_dir(dir).unwrap(), [""; 0]);
+        failed.kind()
+    }
+
+    fn piece(data: &'static [u8]) -> Result<SnapshotPiece, LinkError> {
+        Ok(SnapshotPiece { start: None, data: data.into() })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sender_that_falls_silent_is_given_up() {
+        // Proves that a stream on which nothing comes any more ends, and leaves no file.
+        let silent = stream::iter([piece(b"56")]).chain(stream::pending()).boxed();
+        assert_eq!(received(silent).await, io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn no_more_is_taken_than_was_announced() {
+        // Proves that a piece too many ends it at once, though more were to come.
+        let endless = stream::repeat_with(|| piece(b"5678")).boxed();
+        assert_eq!(received(endless).await, io::ErrorKind::InvalidData);
+    }
 }

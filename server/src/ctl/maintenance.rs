@@ -74,9 +74,11 @@ async fn save(part: &Path, path: &Path, session: &Session) -> Outcome {
     tokio::fs::rename(part, path).await.map_err(cannot)
 }
 
-/// A snapshot holds every secret of the store: only its owner may read the file.
+/// A snapshot holds every secret of the store: only its owner may read the file. What was left of
+/// an earlier attempt may be another's to read, or lead elsewhere, and is not written into.
 async fn create_private(path: &Path) -> std::io::Result<File> {
-    File::options().create(true).write(true).truncate(true).mode(0o600).open(path).await
+    let _ = tokio::fs::remove_file(path).await;
+    File::options().create_new(true).write(true).mode(0o600).open(path).await
 }
 
 /// Digest of a stream whose last 32 bytes are the SHA-256 of all before them.

@@ -4,6 +4,7 @@
 //! (`api/v3rpc/rpctypes/error.go` and `server/etcdserver/api/v3rpc/util.go`). Other rooms name
 //! conditions; only this file knows words.
 
+use tokio::task::JoinError;
 use tonic::{Code, Status};
 
 /// Why a call is refused.
@@ -67,6 +68,14 @@ impl From<store::Error> for Error {
 impl From<raft::Error> for Error {
     fn from(error: raft::Error) -> Self {
         Error::Raft(error)
+    }
+}
+
+impl From<JoinError> for Error {
+    /// A crash prints its own words where the operator sees them; what it was at is no client's
+    /// business.
+    fn from(_: JoinError) -> Self {
+        Error::Internal("a task of the server ended before its time".to_owned())
     }
 }
 

@@ -48,7 +48,7 @@ impl KvService for Kv {
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
-        self.context.admit(put_cost(request.get_ref())).await?;
+        self.context.admit(request.metadata(), put_cost(request.get_ref())).await?;
         let (metadata, _, put) = request.into_parts();
         let mut put = answer!(self.context.submit(&metadata, Op::Put(put)).await?, Put);
         self.context.fill(&mut put.header);
@@ -67,7 +67,7 @@ impl KvService for Kv {
     }
 
     async fn txn(&self, request: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
-        self.context.admit(txn_cost(request.get_ref())).await?;
+        self.context.admit(request.metadata(), txn_cost(request.get_ref())).await?;
         let (metadata, _, txn) = request.into_parts();
         let mut done = if store::txn_is_read_only(&txn) {
             self.read_txn(&metadata, txn).await?

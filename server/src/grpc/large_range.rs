@@ -72,7 +72,7 @@ async fn spawn_if<T: Send + 'static>(
     if !spawn {
         return Ok(work());
     }
-    spawn_blocking(work).await.map_err(|error| Error::Internal(error.to_string()))
+    Ok(spawn_blocking(work).await?)
 }
 
 fn piecewise(mut pieces: Pieces) -> Response<Body> {

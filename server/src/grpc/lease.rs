@@ -33,7 +33,7 @@ impl LeaseService for Lease {
         &self,
         request: Request<LeaseGrantRequest>,
     ) -> Result<Response<LeaseGrantResponse>, Status> {
-        self.context.admit(LEASE_BYTES).await?;
+        self.context.admit(request.metadata(), LEASE_BYTES).await?;
         let principal = self.context.require_user(request.metadata())?;
         let mut grant = request.into_inner();
         if grant.id == 0 {

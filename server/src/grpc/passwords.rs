@@ -3,6 +3,7 @@
 //! Hashing is slow on purpose, so it runs beside the async workers, on no more cores than there
 //! are: a crowd that authenticates must not starve everyone else.
 
+use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use tokio::sync::Semaphore;
@@ -15,13 +16,13 @@ const PASSWORD_BYTES_MAX: usize = 72;
 
 pub(super) struct Passwords {
     cost: u32,
-    cores: Semaphore,
+    cores: Arc<Semaphore>,
 }
 
 impl Passwords {
     pub(super) fn new(cost: u32) -> Self {
         let cores = available_parallelism().map_or(1, usize::from);
-        Self { cost, cores: Semaphore::new(cores) }
+        Self { cost, cores: Arc::new(Semaphore::new(cores)) }
     }
 
     /// # Errors
@@ -44,13 +45,21 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let _core = self.cores.acquire().await;
-        spawn_blocking(work).await.map_err(|error| Error::Internal(error.to_string()))
+        let core = Arc::clone(&self.cores).acquire_owned().await;
+        // The core goes with the work, which nobody can stop: a client that asks and leaves at once
+        // would otherwise begin more of it than there are cores.
+        let occupied = move || {
+            let _core = core;
+            work()
+        };
+        Ok(spawn_blocking(occupied).await?)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
 
     /// The least that bcrypt takes.
@@ -64,6 +73,22 @@ mod tests {
         assert!(passwords.matches("secret".to_owned(), hash.clone()).await.unwrap());
         assert!(!passwords.matches("Secret".to_owned(), hash).await.unwrap());
         assert!(!passwords.matches(String::new(), String::new()).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_leaves_frees_no_core_before_its_work_is_done() {
+        // Shows that work goes on counting when nobody waits for it any more, and no longer.
+        let passwords = Passwords::new(CHEAP);
+        let all = passwords.cores.available_permits();
+        let (finish, finished) = std::sync::mpsc::channel::<()>();
+        let mut asked = Box::pin(passwords.run(move || finished.recv()));
+        assert!(asked.as_mut().now_or_never().is_none());
+        drop(asked);
+        tokio::task::yield_now().await;
+        assert_eq!(passwords.cores.available_permits(), all - 1);
+        finish.send(()).unwrap();
+        let every = u32::try_from(all).unwrap();
+        drop(passwords.cores.acquire_many(every).await.unwrap());
     }
 
     #[tokio::test]

@@ -11,6 +11,8 @@ use api::etcdserverpb::alarm_request::AlarmAction;
 use api::etcdserverpb::request_op::Request;
 use api::etcdserverpb::{AlarmRequest, AlarmType, PutRequest, RequestOp, TxnRequest};
 
+use tonic::metadata::MetadataMap;
+
 use super::Context;
 use super::errors::Error;
 
@@ -23,15 +25,16 @@ const DISARM_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Context {
     /// Refuses a write that costs `cost` bytes more than the quota has left. A write that costs
-    /// nothing always goes on.
+    /// nothing always goes on. Whoever sent `metadata` is not known to have a right to write: a
+    /// stranger is told the same, as by etcd, but stops nobody else from writing.
     ///
     /// # Errors
-    /// `database space exceeded`; the alarm is raised by then.
-    pub(super) async fn admit(&self, cost: u64) -> Result<(), Error> {
+    /// `database space exceeded`; unless for a stranger, the alarm is raised by then.
+    pub(super) async fn admit(&self, metadata: &MetadataMap, cost: u64) -> Result<(), Error> {
         if cost == 0 || self.fits(cost) {
             return Ok(());
         }
-        if !self.nospace_is_raised() {
+        if !self.nospace_is_raised() && self.require_user(metadata).is_ok() {
             tracing::warn!("the quota is used up: raising the NOSPACE alarm");
             self.set_nospace(AlarmAction::Activate).await?;
         }

@@ -35,8 +35,7 @@ impl Context {
         if short {
             return Ok(read(&reader)?);
         }
-        let done = spawn_blocking(move || read(&reader)).await;
-        Ok(done.map_err(|error| Error::Internal(error.to_string()))??)
+        Ok(spawn_blocking(move || read(&reader)).await??)
     }
 
     /// Auth may have changed while a read went on; then what was read must not go out. As etcd

@@ -23,6 +23,10 @@ impl Roles {
     pub(super) fn is_for_members_alone(self) -> bool {
         self.peer && !(self.grpc || self.http || self.metrics)
     }
+
+    fn is_shared_with_members(self) -> bool {
+        self.peer && !self.is_for_members_alone()
+    }
 }
 
 pub(super) struct Listener {
@@ -53,13 +57,19 @@ impl Bound {
 }
 
 /// # Errors
-/// One line naming the first address that could not be bound. None is left bound then.
+/// One line naming the first address that could not be bound, or that members would share with
+/// others. None is left bound then.
 pub(super) fn bind_all(addresses: &Addresses) -> Result<Vec<Bound>, String> {
+    let roles = roles(addresses);
+    // Members believe each other without a token: whoever reaches them there is one.
+    if let Some((url, _)) = roles.iter().find(|(_, role)| role.is_shared_with_members()) {
+        return Err(format!("listen {url}: members need an address of their own"));
+    }
     let bind = |(url, roles): (Url, Roles)| match bind(&url, addresses) {
         Ok(socket) => Ok(Bound { socket, url, roles }),
         Err(error) => Err(format!("listen {url}: {error}")),
     };
-    roles(addresses).into_iter().map(bind).collect()
+    roles.into_iter().map(bind).collect()
 }
 
 /// Client addresses serve plain HTTP too, unless it has addresses of its own.
@@ -147,6 +157,16 @@ mod tests {
         assert!(!apart[&parse_urls(one).unwrap()[0]].http);
         let role = apart[&parse_urls(two).unwrap()[0]];
         assert!(!role.grpc && role.http && role.metrics);
+    }
+
+    #[test]
+    fn members_share_no_address() {
+        // Shows that an address where members speak takes nobody else, and is named.
+        let (one, two) = ("http://127.0.0.1:1", "http://127.0.0.1:9");
+        for shared in [addresses(two, "", ""), addresses(one, two, ""), addresses(one, "", two)] {
+            let line = bind_all(&shared).err().unwrap();
+            assert_eq!(line, format!("listen {two}: members need an address of their own"));
+        }
     }
 
     #[tokio::test]

@@ -26,7 +26,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use crate::config::{self, Invocation, Notice, Settings, Stop};
-use crate::log;
+use crate::{log, umask};
 
 /// Runs the server until it is told to stop or cannot go on; `arguments` are those after `serve`.
 pub fn run(arguments: Vec<OsString>, invocation: Invocation) -> ExitCode {
@@ -38,6 +38,8 @@ pub fn run(arguments: Vec<OsString>, invocation: Invocation) -> ExitCode {
     if let Err(line) = log::install(&settings.log) {
         return refuse(&Stop::Invalid(line));
     }
+    // After the log's files: who may read those is for the operator to say.
+    umask::tighten();
     announce(&settings);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

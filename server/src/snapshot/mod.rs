@@ -18,6 +18,8 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
+use crate::umask;
+
 /// etcdutl's exit status for wrong arguments.
 const EXIT_BAD_ARGS: u8 = 128;
 
@@ -53,6 +55,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
         Ok(snapshot) => snapshot,
         Err(error) => return report_usage(&error),
     };
+    umask::tighten();
     let outcome = match snapshot.verb {
         Verb::Status(status) => status.run(),
         Verb::Restore(restore) => restore.run(),

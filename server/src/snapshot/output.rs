@@ -22,8 +22,10 @@ impl Output {
         let mut staged = path.as_os_str().to_owned();
         staged.push(".part");
         let staged = PathBuf::from(staged);
+        // What was left of an earlier attempt may be another's to read, or lead elsewhere.
+        let _ = fs::remove_file(&staged);
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(true);
+        options.read(true).write(true).create_new(true);
         // There may be passwords' hashes in it.
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(&staged);

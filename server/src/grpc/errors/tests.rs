@@ -224,3 +224,12 @@ fn a_message_above_the_limit_is_told_in_grpc_gos_words() {
     let other = of_stream(Status::out_of_range("etcdserver: too large lease TTL"));
     assert_eq!(other.code(), Code::OutOfRange);
 }
+
+#[tokio::test]
+async fn a_crash_is_not_told_to_clients() {
+    // Shows that what a task of ours said when it crashed stays here.
+    let crashed = tokio::spawn(async { panic!("at a key of somebody's") }).await;
+    let status = Status::from(Error::from(crashed.unwrap_err()));
+    assert_eq!(status.code(), Code::Internal);
+    assert!(!status.message().contains("somebody"), "{status:?}");
+}

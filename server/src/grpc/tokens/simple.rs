@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use raft::Observe;
 use rand::Rng;
 use store::{Applied, Response};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 /// Letters before the point, as etcd's.
 const PREFIX_LETTERS: usize = 16;
@@ -24,6 +24,10 @@ const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /// How long a call waits for a token from a part of the log that this member has not applied. etcd
 /// waits as long as the client does.
 const CATCH_UP_MAX: Duration = Duration::from_secs(5);
+
+/// Calls that wait so at a time. Anybody can make up a token that is far ahead, and every command
+/// that is applied wakes all who wait.
+const CATCHING_UP_MAX: usize = 1024;
 
 /// The random part of a new token.
 pub(super) fn prefix() -> String {
@@ -34,6 +38,7 @@ pub(super) fn prefix() -> String {
 pub(super) struct Simple {
     ttl: Duration,
     catch_up_max: Duration,
+    catching_up: Semaphore,
     table: Mutex<Table>,
     /// Told of every command that was applied.
     applied: Notify,
@@ -53,8 +58,13 @@ struct Holder {
 
 impl Simple {
     pub(super) fn new(ttl: Duration) -> Self {
-        let catch_up_max = CATCH_UP_MAX;
-        Self { ttl, catch_up_max, table: Mutex::default(), applied: Notify::new() }
+        Self {
+            ttl,
+            catch_up_max: CATCH_UP_MAX,
+            catching_up: Semaphore::new(CATCHING_UP_MAX),
+            table: Mutex::default(),
+            applied: Notify::new(),
+        }
     }
 
     /// Whose token it is, if it still counts; using it renews it.
@@ -69,11 +79,16 @@ impl Simple {
         Some(holder.user.clone())
     }
 
-    /// Waits until `applied` has reached the index that is part of every token.
+    /// Waits until `applied` has reached the index that is part of every token, unless too many
+    /// wait already.
     pub(super) async fn catch_up(&self, token: &str, applied: impl Fn() -> u64) {
         let Some(index) = token.rsplit_once('.').and_then(|(_, index)| index.parse().ok()) else {
             return;
         };
+        if applied() >= index {
+            return;
+        }
+        let Ok(_place) = self.catching_up.try_acquire() else { return };
         let reached = async {
             loop {
                 let next = self.applied.notified();
@@ -149,6 +164,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use api::etcdserverpb as pb;
+    use futures::FutureExt;
 
     use super::*;
 
@@ -225,6 +241,19 @@ mod tests {
         }
         issue(&tokens, "bob", "b.1", start + 2 * TTL);
         assert_eq!(tokens.table.lock().holders.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn those_who_make_up_tokens_do_not_pile_up() {
+        // Shows that no more calls wait than there are places, and that a place is free again.
+        let mut tokens = Simple::new(TTL);
+        tokens.catch_up_max = Duration::MAX;
+        tokens.catching_up = Semaphore::new(1);
+        let mut waiting = Box::pin(tokens.catch_up("t.8", || 7));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        tokens.catch_up("t.9", || 7).await;
+        drop(waiting);
+        assert_eq!(tokens.catching_up.available_permits(), 1);
     }
 
     #[tokio::test]

@@ -2,9 +2,9 @@
 //!
 //! They encrypt and prove nothing: nobody signs them but themselves.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -33,10 +33,12 @@ pub(super) fn ensure(
     if files.cert.exists() && files.key.exists() {
         return Ok(files);
     }
-    fs::create_dir_all(dir).map_err(|error| at(dir, &error))?;
+    // The data directory above it may not be there yet, and is for its owner alone too.
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|error| at(dir, &error))?;
     let (cert, key) = make(hosts, validity_years).map_err(|error| at(dir, &error))?;
-    write(&files.key, &key, 0o600)?;
-    write(&files.cert, &cert, 0o644)?;
+    write(&files.key, &key)?;
+    write(&files.cert, &cert)?;
     tracing::warn!(
         cert = %files.cert.display(),
         validity_years,
@@ -62,10 +64,10 @@ fn make(hosts: &[String], validity_years: u32) -> Result<(String, String), rcgen
 }
 
 /// Whole or not at all: a start that was cut short must not leave half a pair that looks whole.
-fn write(path: &Path, text: &str, mode: u32) -> Result<(), String> {
+fn write(path: &Path, text: &str) -> Result<(), String> {
     let unfinished = path.with_extension("tmp");
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(mode);
+    options.write(true).create(true).truncate(true).mode(0o600);
     let written = options.open(&unfinished).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
         file.sync_all()

@@ -1,0 +1,174 @@
+//! Every path at every address, in plain HTTP.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use testkit::{Program, free_port};
+use tonic::Code;
+
+use super::planted::{Planted, ROLE, USER};
+use super::questions::question;
+use super::raw::{ask as ask_rpc, channel, methods};
+use crate::server::berth;
+
+/// Where the paths are put together.
+const ROUTES: &str = include_str!("../../../src/http/mod.rs");
+
+/// What is routed; `{check}` is one of the names of a check.
+const PATHS: [&str; 8] = [
+    "/health",
+    "/livez",
+    "/livez/{check}",
+    "/readyz",
+    "/readyz/{check}",
+    "/metrics",
+    "/members",
+    "/version",
+];
+
+/// What etcd has at its addresses, in one version or another, and berth has not.
+const ETCDS: [&str; 34] = [
+    "/",
+    "/config/local/log",
+    "/debug/pprof/heap",
+    "/debug/requests",
+    "/debug/vars",
+    "/downgrade/enabled",
+    "/lease",
+    "/leases/internal",
+    "/members/hashkv",
+    "/raft",
+    "/raft/probing",
+    "/raft/snapshot",
+    "/raft/stream/message/1",
+    "/v2/auth/users",
+    "/v2/keys/planted?recursive=true",
+    "/v2/members",
+    "/v2/stats/self",
+    "/v3/auth/authenticate",
+    "/v3/auth/disable",
+    "/v3/auth/role/get",
+    "/v3/auth/role/list",
+    "/v3/auth/status",
+    "/v3/auth/user/get",
+    "/v3/auth/user/list",
+    "/v3/cluster/member/list",
+    "/v3/kv/deleterange",
+    "/v3/kv/put",
+    "/v3/kv/range",
+    "/v3/kv/txn",
+    "/v3/lease/leases",
+    "/v3/lease/timetolive",
+    "/v3/maintenance/snapshot",
+    "/v3/maintenance/status",
+    "/v3/watch",
+];
+
+/// Paths that both serve: the same status is expected of both.
+const SHARED: [&str; 3] = ["/health", "/metrics", "/version"];
+
+/// For an answer that does not end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One body for all methods of the JSON gateway: fields that a method does not know are ignored, or
+/// refused with the whole.
+fn body() -> String {
+    format!(
+        r#"{{"key":"AA==","range_end":"AA==","name":"{USER}","role":"{ROLE}","create_request":{{"key":"AA==","range_end":"AA==","start_revision":1}}}}"#
+    )
+}
+
+/// The whole answer, up to the end of the connection or what a stream has said at once.
+fn ask(port: u16, method: &str, path: &str, token: Option<&str>) -> Vec<u8> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let body = body();
+    let token = token.map(|token| format!("Authorization: {token}\r\n")).unwrap_or_default();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{token}Content-Type: \
+         application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    // A server may close as soon as it has answered, before it has read the body.
+    let _ = stream.read_to_end(&mut answer);
+    assert!(answer.starts_with(b"HTTP/1.1 "), "{method} {path}: {answer:?}");
+    answer
+}
+
+fn status(answer: &[u8]) -> u16 {
+    let line = String::from_utf8_lossy(&answer[..answer.len().min(12)]).into_owned();
+    line[9..].parse().unwrap_or_else(|_| panic!("{line} is no status line"))
+}
+
+/// With one address more, for metrics; its port.
+async fn planted(program: Program) -> (Planted, u16) {
+    let metrics = free_port();
+    let flag = format!("--listen-metrics-urls=http://127.0.0.1:{metrics}");
+    (Planted::with_flags(program, &[&flag]).await, metrics)
+}
+
+#[test]
+fn every_path_is_asked() {
+    // Shows that the paths asked are those that the server routes.
+    let routed = ROUTES.split(".route(\"").skip(1).map(|rest| rest.split('"').next().unwrap());
+    assert_eq!(routed.collect::<BTreeSet<_>>(), PATHS.into());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_path_tells_a_stranger_anything() {
+    // Shows that with auth on no path, of berth's or of etcd's, at any address, by any verb, holds
+    // anything that was planted or changes anything; and that what only etcd has is not there.
+    let (planted, metrics) = planted(berth()).await;
+    let before = planted.contents().await;
+    let own = PATHS.map(|path| path.replace("{check}", "serializable_read"));
+    for port in [planted.server.client_port, metrics, planted.server.peer_port] {
+        for verb in ["GET", "POST", "PUT", "DELETE"] {
+            for (path, is_own) in
+                own.iter().map(|path| (path.as_str(), true)).chain(ETCDS.map(|path| (path, false)))
+            {
+                for token in [None, Some("nonsense")] {
+                    let answer = ask(port, verb, path, token);
+                    let what = format!("{verb} {path}: {}", String::from_utf8_lossy(&answer));
+                    assert_eq!(planted.found_in(&answer), None, "{what}");
+                    assert!(is_own || status(&answer) == 404, "{what}");
+                }
+            }
+        }
+    }
+    assert_eq!(planted.contents().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shared_paths_answer_as_etcds() {
+    // Shows that the paths which both serve to anybody do so with auth on, with the same status:
+    // a probe that has no token must not take a member for a sick one. So must the newer probes.
+    let (ours, theirs) = (Planted::new(berth()).await, Planted::new(Program::etcd()).await);
+    for path in SHARED {
+        let ours = status(&ask(ours.server.client_port, "GET", path, None));
+        let theirs = status(&ask(theirs.server.client_port, "GET", path, None));
+        assert_eq!((ours, theirs), (200, 200), "{path}");
+    }
+    for path in ["/livez", "/readyz"] {
+        assert_eq!(status(&ask(ours.server.client_port, "GET", path, None)), 200, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_are_not_served_where_they_do_not_belong() {
+    // Shows that no RPC for clients is there at an address for members or for metrics, whatever the
+    // token.
+    let (planted, metrics) = planted(berth()).await;
+    let token = [("token", planted.token.clone())];
+    for port in [metrics, planted.server.peer_port] {
+        let channel = channel(&format!("http://127.0.0.1:{port}"));
+        for method in methods("etcd", "etcdserverpb") {
+            let message = question(method.path.rsplit_once('.').unwrap().1).unwrap();
+            let answer = ask_rpc(&channel, &method, message, &token).await;
+            assert_eq!(answer.code, Code::Unimplemented, "{}: {answer:?}", method.path);
+        }
+    }
+}

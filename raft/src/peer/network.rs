@@ -297,6 +297,7 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Client<R> {
         let asked = patience.clone();
         let requests = input.enumerate().map(move |(place, request)| {
             asked.asked();
+            fail::fail_point!("raftBeforeLeaderSend");
             wire::append_request(&request, (place == 0).then_some(envelope))
         });
         Box::pin(async move {

@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use fail::fail_point;
 use parking_lot::{Mutex, RwLock};
 use store::engine::Engine;
 use store::{Compactor, Error, Flusher, Reader, Store};
@@ -59,9 +60,11 @@ impl Behind {
     /// Writes everything that is pending to the engine. Blocks.
     pub(crate) fn flush_all(&self) -> Result<(), Error> {
         loop {
+            fail_point!("beforeStartDBTxn");
             let _turn = self.engine_turn.lock();
+            fail_point!("afterStartDBTxn");
             let flusher = self.handles.read().flusher.clone();
-            if !flusher.flush_once()? {
+            if !flush_batch(&flusher)? {
                 return Ok(());
             }
         }
@@ -69,9 +72,21 @@ impl Behind {
 
     /// One step of physical compaction; true if there is more to do at once. Blocks.
     pub(crate) fn compact_step(&self, keys_max: usize) -> Result<bool, Error> {
-        let _turn = self.engine_turn.lock();
+        let turn = self.engine_turn.lock();
         let compactor = self.handles.read().compactor.clone();
-        compactor.step(keys_max)
+        if !compactor.is_due() {
+            return Ok(false);
+        }
+        fail_point!("compactAfterAcquiredBatchTxLock");
+        fail_point!("compactBeforeCommitBatch");
+        let more = compactor.step(keys_max)?;
+        fail_point!("compactAfterCommitBatch");
+        if !more {
+            fail_point!("compactBeforeSetFinishedCompact");
+            drop(turn);
+            fail_point!("compactAfterSetFinishedCompact");
+        }
+        Ok(more)
     }
 
     /// Puts the store that `restore` makes in place of the current one, on the same engine. Blocks.
@@ -118,6 +133,19 @@ impl Behind {
         self.compact.close();
         self.snapshot.close();
     }
+}
+
+/// One batch; false if there was nothing to write. The mark of how far the log was applied is made
+/// with the batch, inside of the store, so that what etcd does in a hook is no place of its own here.
+fn flush_batch(flusher: &Flusher) -> Result<bool, Error> {
+    fail_point!("commitBeforePreCommitHook");
+    fail_point!("commitAfterPreCommitHook");
+    fail_point!("beforeCommit");
+    let written = flusher.flush_once()?;
+    if written {
+        fail_point!("afterCommit");
+    }
+    Ok(written)
 }
 
 impl Handles {

@@ -39,7 +39,8 @@ pub(crate) fn encode_log_id(log_id: &LogId) -> Bytes {
 
 pub(crate) fn decode_log_id(bytes: &[u8]) -> io::Result<LogId> {
     let (term, index) = bytes.split_at_checked(8).ok_or_else(|| damaged("log id"))?;
-    Ok(LogId { leader_id: CommittedLeaderId::new(number(term)?), index: number(index)? })
+    let (term, index) = (not_last(number(term)?)?, not_last(number(index)?)?);
+    Ok(LogId { leader_id: CommittedLeaderId::new(term), index })
 }
 
 /// A log id as everyone outside this crate sees it. Openraft counts entries and terms from 0, etcd
@@ -71,7 +72,7 @@ pub(crate) fn encode_vote(vote: &Vote) -> Bytes {
 pub(crate) fn decode_vote(bytes: &[u8]) -> io::Result<Vote> {
     let [ids @ .., committed @ (0 | 1)] = bytes else { return Err(damaged("vote")) };
     let (term, node) = ids.split_at_checked(8).ok_or_else(|| damaged("vote"))?;
-    let leader_id = LeaderId::new(number(term)?, number(node)?);
+    let leader_id = LeaderId::new(not_last(number(term)?)?, number(node)?);
     Ok(Vote { leader_id, committed: *committed == 1 })
 }
 
@@ -226,6 +227,11 @@ fn number(bytes: &[u8]) -> io::Result<u64> {
     bytes.try_into().map(u64::from_be_bytes).map_err(|_| damaged("number"))
 }
 
+/// Nobody gets as far as the last term or index, and whoever has one counts on to the next.
+fn not_last(number: u64) -> io::Result<u64> {
+    if number == u64::MAX { Err(damaged("number")) } else { Ok(number) }
+}
+
 fn damaged(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("damaged {what}"))
 }
@@ -308,7 +314,10 @@ mod tests {
         // Proves that bytes no version of berth writes are refused.
         assert!(decode_log_id(&[0; 15]).is_err());
         assert!(decode_log_id(&[0; 17]).is_err());
+        assert!(decode_log_id(&[[0; 8], [0xff; 8]].concat()).is_err());
+        assert!(decode_log_id(&[[0xff; 8], [0; 8]].concat()).is_err());
         assert!(decode_vote(&[2; 17]).is_err());
+        assert!(decode_vote(&[[0xff; 16].as_slice(), &[1]].concat()).is_err());
         assert!(decode_vote(&[]).is_err());
         assert!(decode_payload(Bytes::new()).is_err());
         assert!(decode_payload(Bytes::from_static(&[9])).is_err());

@@ -230,7 +230,9 @@ impl<R: AsyncRuntime> Node<R> {
     /// # Errors
     /// [`Error::Fatal`] if the engine failed.
     pub async fn compact_physically(&self) -> Result<(), Error> {
+        fail::fail_point!("defragBeforeCopy");
         background::compact_now::<R>(&self.inner.behind).await;
+        fail::fail_point!("defragBeforeRename");
         self.check_alive()
     }
 

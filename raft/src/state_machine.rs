@@ -8,7 +8,9 @@ use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use api::berthpb::Origin;
+use api::berthpb::command::Op;
+use api::berthpb::{Command, Origin};
+use fail::fail_point;
 use futures::{Stream, TryStreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine, Snapshot};
 use openraft::{AsyncRuntime, EntryPayload, OptionalSend, RaftSnapshotBuilder};
@@ -132,7 +134,7 @@ impl<R: AsyncRuntime> StateMachine<R> {
                 return Ok((self.nothing(), None));
             }
         };
-        let applied = self.store.apply(position, proposal.command());
+        let applied = self.apply_command(position, proposal.command());
         match &applied.result {
             Err(store::Error::Engine(error)) => {
                 return Err(io::Error::other(self.behind.engine_failed(error)));
@@ -152,8 +154,25 @@ impl<R: AsyncRuntime> StateMachine<R> {
         Ok((applied, proposal.command().origin))
     }
 
+    /// Readers see what the command changed when this returns.
+    fn apply_command(&mut self, position: Position, command: &Command) -> Applied {
+        let compacts = matches!(command.op, Some(Op::Compact(_)));
+        fail_point!("beforeApplyOneEntryNormal");
+        if compacts {
+            fail_point!("compactBeforeCommitScheduledCompact");
+        }
+        fail_point!("beforeWritebackBuf");
+        let applied = self.store.apply(position, command);
+        fail_point!("afterWritebackBuf");
+        if compacts {
+            fail_point!("compactAfterCommitScheduledCompact");
+        }
+        applied
+    }
+
     /// Whoever is not in the new membership is removed for good.
     fn change_members(&mut self, position: Position, to: &StoredMembership) -> io::Result<()> {
+        fail_point!("beforeApplyOneConfChange");
         let before = self.store.reader().membership();
         let mut removed = codec::decode_removed(before.as_deref())?;
         let stored = codec::decode_stored_membership(before.as_deref())?;
@@ -239,9 +258,19 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for StateMachine<R> {
         let (snapshots, behind) = (self.snapshots.clone(), self.behind.clone());
         let (engine, options) = (self.engine.clone(), self.options.clone());
         let restored = R::spawn_blocking(move || {
+            fail_point!("raftBeforeSaveSnap");
             // Durable first: from here on a crash finds it and starts from it.
             let snapshot = snapshots.adopt(&snapshot)?;
-            behind.replace(|| Store::restore(engine, options, &mut snapshot.read_state()))
+            fail_point!("raftAfterSaveSnap");
+            fail_point!("raftBeforeApplySnap");
+            let store = behind.replace(|| {
+                fail_point!("applyBeforeOpenSnapshot");
+                let store = Store::restore(engine, options, &mut snapshot.read_state());
+                fail_point!("applyAfterOpenSnapshot");
+                store
+            });
+            fail_point!("raftAfterApplySnap");
+            store
         });
         self.store = restored.await??;
         self.publisher.reset(self.store.reader());

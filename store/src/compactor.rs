@@ -59,6 +59,12 @@ impl Compactor {
         Ok(walk.current.is_some() || self.due(walk.done).is_some())
     }
 
+    /// Whether [`Compactor::step`] would find something to do now.
+    pub fn is_due(&self) -> bool {
+        let walk = self.shared.walk.lock();
+        walk.current.is_some() || self.due(walk.done).is_some()
+    }
+
     /// The revision to compact at next, if any.
     fn due(&self, done: i64) -> Option<i64> {
         let flushed = self.shared.flushed_compact_revision();

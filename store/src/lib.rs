@@ -6,6 +6,8 @@
 //!
 //! Start reading at [`Store::apply`]; reads are in [`Reader`].
 
+#[cfg(any(test, feature = "fuzz"))]
+pub mod against_model;
 pub mod auth;
 pub mod engine;
 #[cfg(any(test, feature = "fuzz"))]

@@ -191,7 +191,11 @@ impl Shared {
 
     /// One slice. `false`: there was none to serve.
     fn catch_up_once(&self) -> bool {
+        fail::fail_point!("beforeSyncWatchers");
         let ready = std::mem::take(&mut *self.ready.lock());
+        if !ready.is_empty() {
+            fail::fail_point!("beforeMoveVictims");
+        }
         let planned = {
             let mut core = self.core.lock();
             ready.into_iter().for_each(|stream| core.give_turn(stream));

@@ -60,6 +60,7 @@ impl WatchStream {
     /// Queues a response with watch id -1 as soon as all watches of the stream have all events up
     /// to a revision not below the present one.
     pub fn request_progress(&mut self) {
+        fail::fail_point!("beforeProgressIfSync");
         self.shared.with_core(|core| core.request_progress(self.key));
     }
 

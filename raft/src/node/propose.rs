@@ -92,6 +92,8 @@ impl<R: AsyncRuntime> Node<R> {
     /// Writes to this member's own log, if it may.
     pub(super) async fn write(&self, proposal: Proposal, permit: Permit) -> Result<Written, Error> {
         let (answer, outcome) = Answer::new(permit);
+        // Also in the network's requests to the others: a member alone sends to nobody.
+        fail::fail_point!("raftBeforeLeaderSend");
         let sent = self.inner.raft.client_write_ff(proposal, Some(answer)).await;
         sent.map_err(|fatal| Error::of_fatal(&fatal))?;
         match outcome.await {

@@ -10,6 +10,7 @@
 
 mod addresses;
 mod envelope;
+mod fuzz;
 mod heard;
 mod network;
 mod patience;
@@ -20,6 +21,7 @@ mod wire;
 
 pub use addresses::AddressBook;
 pub(crate) use envelope::{Identity, Roster};
+pub use fuzz::decode_arbitrary;
 pub(crate) use heard::Heard;
 pub(crate) use network::{Limits, Network, removed};
 pub(crate) use service::{Duties, Service, refusal};

@@ -300,6 +300,7 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Client<R> {
             .enumerate()
             .map(move |(place, request)| {
                 asked.asked();
+                fail::fail_point!("raftBeforeLeaderSend");
                 wire::append_request(&request, (place == 0).then_some(envelope))
             })
             .boxed();

@@ -162,6 +162,7 @@ impl<R: AsyncRuntime> Service<R> {
         if !matches!(result, Err(StreamAppendError::HigherVote(_))) {
             self.heard.now();
         }
+        fail::fail_point!("raftBeforeFollowerSend");
         wire::append_response(result)
     }
 

@@ -83,13 +83,17 @@ impl SnapshotHeader {
             log_id: self.meta.last_log_id.as_ref().map(codec::encode_log_id).unwrap_or_default(),
             membership: codec::encode_stored_membership(&self.meta.last_membership),
         };
-        let record = record.encode_to_vec();
+        SnapshotHeader::framed(&record.encode_to_vec())
+    }
+
+    /// The record between magic and checksum.
+    pub(crate) fn framed(record: &[u8]) -> Vec<u8> {
         let length = u32::try_from(record.len()).expect("a membership is far below 4 GiB");
         let mut out = Vec::with_capacity(20 + record.len());
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&VERSION.to_be_bytes());
         out.extend_from_slice(&length.to_be_bytes());
-        out.extend_from_slice(&record);
+        out.extend_from_slice(record);
         let crc = crc32fast::hash(&out);
         out.extend_from_slice(&crc.to_be_bytes());
         out

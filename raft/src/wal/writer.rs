@@ -9,6 +9,7 @@ use super::segment::{Disk, Segment, slot};
 use super::state::{Operation, Request, Shared};
 use crate::vfs::Lock;
 use bytes::Bytes;
+use fail::fail_point;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -76,15 +77,21 @@ impl Writer {
     /// file calls block), or spawn it in a simulator. Dropping it before it ends poisons the log.
     pub async fn run(mut self) -> Result<(), Error> {
         while let Some(batch) = self.next_batch().await {
+            fail_point!("raftBeforeSave");
             if let Err(error) = self.write_batch(&batch) {
                 return Err(self.poison(batch, &error));
             }
+            fail_point!("raftAfterSave");
+            let purges = batch.iter().any(|it| matches!(it.request, Request::Purge(..)));
             for operation in batch {
                 if let Some(done) = operation.done {
                     done(Ok(()));
                 }
             }
             self.drop_segments().map_err(|error| self.poison(VecDeque::new(), &error))?;
+            if purges {
+                fail_point!("raftAfterWALRelease");
+            }
         }
         self.seal().map_err(|error| self.poison(VecDeque::new(), &error))?;
         self.ended = true;
@@ -179,11 +186,13 @@ impl Writer {
         if let Some(observer) = &observer {
             observer.sync_started();
         }
+        fail_point!("walBeforeSync");
         if !planted::is(Mistake::AcknowledgeBeforeSync) {
             self.disk
                 .sync_file(&*self.segment.file)
                 .map_err(|error| self.disk.io_error("cannot sync", name, &error))?;
         }
+        fail_point!("walAfterSync");
         if let Some(observer) = &observer {
             observer.sync_finished();
         }

@@ -4,7 +4,7 @@
 ///
 /// # Errors
 /// `None` for anything Go refuses: no unit (except a bare `0`), unknown unit, overflow.
-pub(super) fn parse(text: &str) -> Option<i64> {
+pub(crate) fn parse(text: &str) -> Option<i64> {
     let (negative, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),

@@ -31,6 +31,8 @@ use std::ffi::OsString;
 pub use auth_token::{AuthToken, JwtSettings};
 pub use cluster::{InitialCluster, Member};
 pub use compaction::AutoCompaction;
+#[cfg(any(test, feature = "failpoints"))]
+pub(crate) use duration::parse as go_duration_ns;
 pub use help::{FLAGS_HINT, text as help};
 pub use ids::{added_member_id, cluster_id, member_id};
 pub use settings::{Addresses, Limits, LogSettings, Notice, Settings};

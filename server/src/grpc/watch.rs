@@ -105,7 +105,10 @@ where
             Err(status) => Some(Err(status)),
             Ok(()) => match session.watches.poll_next(context) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(response)) => Some(Ok(session.with_header(response))),
+                Poll::Ready(Some(response)) => {
+                    fail::fail_point!("beforeSendWatchResponse");
+                    Some(Ok(session.with_header(response)))
+                }
                 Poll::Ready(None) => Some(Err(Error::from(raft::Error::Stopped).into())),
             },
         };

@@ -26,7 +26,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use crate::config::{self, Invocation, Notice, Settings, Stop};
-use crate::{log, umask};
+use crate::{failpoints, log, umask};
 
 /// Runs the server until it is told to stop or cannot go on; `arguments` are those after `serve`.
 pub fn run(arguments: Vec<OsString>, invocation: Invocation) -> ExitCode {
@@ -41,6 +41,9 @@ pub fn run(arguments: Vec<OsString>, invocation: Invocation) -> ExitCode {
     // After the log's files: who may read those is for the operator to say.
     umask::tighten();
     announce(&settings);
+    if let Err(line) = failpoints::start(&environment()) {
+        return fail(&line);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start threads: {error}")),

@@ -15,6 +15,7 @@ const RETRY: Duration = Duration::from_millis(500);
 pub(super) async fn publish(node: &ServerNode, settings: &Settings) {
     let published =
         PublishMember { member: Some(member(node, settings)), incarnation: node.incarnation() };
+    fail::fail_point!("beforePublishing");
     while !node.reader().published().contains(&published) {
         match node.propose(proposals::publish(published.clone())).await {
             Ok(applied) if applied.result.is_ok() => return,

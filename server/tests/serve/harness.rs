@@ -104,6 +104,8 @@ impl Place {
 pub(crate) struct Running {
     pub(crate) child: Child,
     log: Receiver<String>,
+    /// What it logged before it said that it serves.
+    pub(crate) before_ready: Vec<String>,
 }
 
 impl Running {
@@ -117,20 +119,21 @@ impl Running {
                 let _ = sender.send(line);
             }
         });
-        let mut running = Self { child, log };
-        running.wait_for_line("ready to serve client requests");
+        let mut running = Self { child, log, before_ready: Vec::new() };
+        running.before_ready = running.wait_for_line("ready to serve client requests");
         running
     }
 
-    fn wait_for_line(&mut self, part: &str) {
-        let mut seen = String::new();
+    /// The lines before it.
+    fn wait_for_line(&mut self, part: &str) -> Vec<String> {
+        let mut seen = Vec::new();
         while let Ok(line) = self.log.recv_timeout(PATIENCE) {
             if line.contains(part) {
-                return;
+                return seen;
             }
-            seen = seen + &line + "\n";
+            seen.push(line);
         }
-        panic!("no line with {part:?} in:\n{seen}");
+        panic!("no line with {part:?} in:\n{}", seen.join("\n"));
     }
 
     pub(crate) fn signal(&mut self, name: &str) -> ExitStatus {

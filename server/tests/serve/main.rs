@@ -274,3 +274,26 @@ fn the_service_manager_is_told() {
     assert_eq!(server.signal("-TERM").code(), Some(0));
     assert!(told().contains("STOPPING=1"));
 }
+
+#[test]
+#[cfg(not(feature = "failpoints"))]
+fn failpoints_are_not_in_an_ordinary_build() {
+    // Shows that who asks for failpoints is told in the log that there are none, that nobody
+    // listens for them, and that none is set: the server starts although each start passes this one.
+    let place = Place::new();
+    let port = free_port();
+    let mut command = place.command();
+    command
+        .env("GOFAIL_HTTP", format!("127.0.0.1:{port}"))
+        .env("GOFAIL_FAILPOINTS", "raftBeforeSave=panic");
+    let mut server = Running::start(&mut command);
+    for name in ["GOFAIL_HTTP", "GOFAIL_FAILPOINTS"] {
+        let warned = server
+            .before_ready
+            .iter()
+            .any(|line| line.contains("\"warn\"") && line.contains(&format!("{name} is ignored")));
+        assert!(warned, "no warning of {name} in {:?}", server.before_ready);
+    }
+    assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
+    assert!(server.signal("-TERM").success());
+}

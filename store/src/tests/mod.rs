@@ -1,6 +1,5 @@
 //! The store as its callers see it.
 
-mod against_model;
 mod concurrent;
 mod mark;
 mod replaced;

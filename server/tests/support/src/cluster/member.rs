@@ -1,5 +1,6 @@
 //! One member of a cluster: a process with its place and its data.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -38,6 +39,8 @@ pub struct Member {
     pub place: Place,
     /// Flags of every start from now on, after those that place and birth need.
     pub flags: Vec<String>,
+    /// Environment of every start from now on.
+    pub env: BTreeMap<String, String>,
     /// Takes effect when the member has no data yet.
     pub birth: Birth,
     program: Program,
@@ -54,6 +57,7 @@ impl Member {
             name: name.to_owned(),
             place,
             flags: flags.to_vec(),
+            env: BTreeMap::new(),
             birth,
             program,
             process: Process::new(directory.path().join("log")),
@@ -194,6 +198,7 @@ impl Member {
             .arg(format!("--initial-cluster-state={}", self.birth.state))
             .arg(format!("--initial-cluster-token={}", self.birth.token))
             .args(&self.flags)
+            .envs(&self.env)
             .current_dir(self.directory.path());
         command
     }

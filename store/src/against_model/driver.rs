@@ -11,8 +11,8 @@ use api::berthpb::command::Op;
 use api::etcdserverpb::{RangeRequest, RangeResponse, TxnRequest};
 use bytes::Bytes;
 
-use super::generate::Step;
 use super::model::Model;
+use super::step::Step;
 
 pub(super) struct Driver {
     engine: Arc<dyn Engine>,

@@ -1,4 +1,4 @@
-//! What happens to a store.
+//! Runs by the dice of proptest.
 
 use api::berthpb::command::Op;
 use api::berthpb::{CheckpointLeases, CheckpointedLease, ExpireLeases, ExpiredLease};
@@ -9,27 +9,7 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Small requests over few keys, leases and revisions, so that they meet.
-#[derive(Clone, Debug)]
-pub(super) enum Step {
-    Apply(Op),
-    Range(RangeRequest),
-    ReadTxn(TxnRequest),
-    History {
-        from: i64,
-        to: i64,
-        bytes_max: usize,
-    },
-    Flush,
-    /// Physical compaction, so many keys.
-    Compact(usize),
-    /// The process dies; what was not flushed is replayed from the log.
-    Crash,
-    /// The engine is replaced by a snapshot, and the log is replayed from there.
-    SnapshotRestore,
-    /// A snapshot is taken now and compared when the next one is, however much happens between.
-    HoldSnapshot,
-}
+use super::step::Step;
 
 pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     vec(step(), 0..120)

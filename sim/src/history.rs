@@ -109,6 +109,16 @@ pub(crate) struct Watch {
     pub sessions: Vec<Session>,
 }
 
+impl Watch {
+    /// How many it was told of.
+    pub(crate) fn events(&self) -> u64 {
+        let heard = self.sessions.iter().flat_map(|session| &session.heard);
+        heard
+            .map(|heard| if let Heard::Events(events) = heard { events.len() as u64 } else { 0 })
+            .sum()
+    }
+}
+
 /// One stream of a watch.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {

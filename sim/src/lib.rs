@@ -9,6 +9,7 @@
 //! processes work in `runtime/`. `sim/README.md` is the legend of what it prints.
 
 mod chance;
+pub mod chaos;
 mod clients;
 mod cluster;
 mod disk;

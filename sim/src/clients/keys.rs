@@ -9,6 +9,7 @@ use openraft_rt::AsyncRuntime;
 use store::Response;
 
 use super::Stop;
+use crate::chance::Chance;
 use crate::cluster::{Asked, Cluster, SimNode};
 use crate::history::{Operation, Outcome, Request};
 use crate::plan::Plan;
@@ -18,7 +19,7 @@ use crate::runtime::{Simulated, world_ns};
 const PATIENCE: Duration = Duration::from_secs(6);
 
 /// The prefix of all keys but those of leases.
-pub(super) const PREFIX: &str = "k";
+pub(crate) const PREFIX: &str = "k";
 
 pub(super) struct Client {
     cluster: Cluster,
@@ -43,23 +44,11 @@ impl Client {
             {
                 self.compact().await;
             }
-            let request = self.choose();
+            self.count += 1;
+            let value = format!("{}-{}", self.number, self.count);
+            let chance = &self.cluster.world.chance;
+            let request = choose(chance, self.plan.keys, self.seen, value);
             self.perform(request).await;
-        }
-    }
-
-    fn choose(&mut self) -> Request {
-        let chance = &self.cluster.world.chance;
-        let key = format!("{PREFIX}{}", chance.number(0..self.plan.keys));
-        self.count += 1;
-        let value = format!("{}-{}", self.number, self.count);
-        match chance.index(100) {
-            0..=34 => Request::Put { key, value, lease: 0 },
-            35..=46 => Request::Delete { key },
-            47..=64 => Request::Swap { key, expected: self.seen, value },
-            65..=84 => Request::Get { key, serializable: false },
-            85..=92 => Request::Get { key, serializable: true },
-            _ => Request::List,
         }
     }
 
@@ -112,6 +101,19 @@ impl Client {
     }
 }
 
+/// One more thing to do. `seen`: the revision of some key; `value`: what nobody else writes.
+pub(crate) fn choose(chance: &Chance, keys: u64, seen: i64, value: String) -> Request {
+    let key = format!("{PREFIX}{}", chance.number(0..keys));
+    match chance.index(100) {
+        0..=34 => Request::Put { key, value, lease: 0 },
+        35..=46 => Request::Delete { key },
+        47..=64 => Request::Swap { key, expected: seen, value },
+        65..=84 => Request::Get { key, serializable: false },
+        85..=92 => Request::Get { key, serializable: true },
+        _ => Request::List,
+    }
+}
+
 /// As the server does it.
 async fn perform(node: &SimNode, request: Request) -> Result<Outcome, raft::Error> {
     match request {
@@ -141,7 +143,7 @@ fn read(node: &SimNode, key: Vec<u8>, range_end: Vec<u8>) -> Outcome {
     }
 }
 
-fn command(request: Request) -> Command {
+pub(crate) fn command(request: Request) -> Command {
     use pb::request_op::Request as Inner;
     let wrap = |request| pb::RequestOp { request: Some(request) };
     let op = match request {
@@ -170,11 +172,11 @@ fn command(request: Request) -> Command {
     Command { op: Some(op), ..Command::default() }
 }
 
-pub(super) fn put(key: String, value: String, lease: i64) -> pb::PutRequest {
+pub(crate) fn put(key: String, value: String, lease: i64) -> pb::PutRequest {
     pb::PutRequest { key: key.into(), value: value.into(), lease, ..pb::PutRequest::default() }
 }
 
-fn outcome(response: Response) -> Outcome {
+pub(crate) fn outcome(response: Response) -> Outcome {
     match response {
         Response::Put(put) => Outcome::Put { revision: revision(&put.header) },
         Response::DeleteRange(deleted) => {
@@ -197,7 +199,7 @@ fn read_by(responses: Vec<pb::ResponseOp>) -> Vec<KeyValue> {
     kvs.flatten().collect()
 }
 
-pub(super) fn revision(header: &Option<pb::ResponseHeader>) -> i64 {
+pub(crate) fn revision(header: &Option<pb::ResponseHeader>) -> i64 {
     header.as_ref().map_or(0, |header| header.revision)
 }
 

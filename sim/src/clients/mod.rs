@@ -4,8 +4,8 @@
 //! knows more than a client of the real thing: judging is for the oracles.
 
 mod holder;
-mod keys;
-mod watcher;
+pub(crate) mod keys;
+pub(crate) mod watcher;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -171,7 +171,7 @@ async fn serve(
 }
 
 /// The end of the range of all keys with the prefix.
-pub(super) fn end_of(prefix: &str) -> Vec<u8> {
+pub(crate) fn end_of(prefix: &str) -> Vec<u8> {
     let mut end = prefix.as_bytes().to_vec();
     if let Some(last) = end.last_mut() {
         *last += 1;

@@ -39,7 +39,7 @@ fn wrong(lease: &Lease, truth: &Truth, end_ns: u64) -> Option<String> {
         return late.then(|| format!("{lease:?} still has its key at the end"));
     };
     let soonest_ns = last_alive_ns + ttl_ns - ttl_ns * DRIFT_PERCENT / 100;
-    let early = change.expiry && change.first_ns < soonest_ns;
+    let early = change.expiry && !lease.revoked && change.first_ns < soonest_ns;
     if early {
         let missing_ms = (soonest_ns - change.first_ns) / 1_000_000;
         return Some(format!("{lease:?} ends at r{revision}, {missing_ms} ms early"));

@@ -41,12 +41,7 @@ impl Lookout {
 
 /// Judges a whole run, once all is over.
 pub(crate) fn judge(world: &World, end_ns: u64) {
-    let found = [
-        linearizable::check(&world.history),
-        watches::check(&world.history),
-        leases::check(&world.history, end_ns),
-    ];
-    for (of, what) in found.into_iter().flatten() {
+    for (of, what) in findings(&world.history, end_ns) {
         world.violation(of, what);
     }
     for what in world.history.truth.lock().disagreements.drain(..) {
@@ -54,8 +49,15 @@ pub(crate) fn judge(world: &World, end_ns: u64) {
     }
 }
 
+/// What is wrong with what clients were told.
+pub(crate) fn findings(history: &crate::history::History, end_ns: u64) -> Vec<Finding> {
+    let found =
+        [linearizable::check(history), watches::check(history), leases::check(history, end_ns)];
+    found.into_iter().flatten().collect()
+}
+
 /// The oracle, and what it saw.
-type Finding = (&'static str, String);
+pub(crate) type Finding = (&'static str, String);
 
 /// A watch that has not heard of everything, in words; `None`: all have.
 pub(crate) fn unserved(history: &crate::history::History) -> Option<String> {

@@ -9,6 +9,7 @@
 //! `BERTH_TEST_SUBJECT=etcd` runs the same scenarios on the real etcd, which proves them.
 
 mod bootstrap;
+mod damage;
 mod etcdctl;
 mod failover;
 mod flaws;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use api::etcdserverpb::{HashKvRequest, PutRequest};
-use testkit::{Cluster, Member, Script, bounded, eventually, subject};
+use testkit::{Cluster, Kind, Member, Script, bounded, eventually, skipped, subject};
 
 use crate::membership::CHANGE_S_MAX;
 
@@ -14,6 +14,9 @@ const KEYS: usize = 100;
 /// member anew from the others: all of them hold the same afterwards.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_with_a_damaged_log_refuses_and_is_replaced() {
+    if subject!().kind == Kind::Etcd {
+        return skipped("a damaged log", "the log that is damaged is berth's");
+    }
     let mut cluster = Cluster::start(subject!(), 3).await;
     let leader = cluster.leader().await;
     write(&cluster, leader, "before").await;

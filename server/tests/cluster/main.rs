@@ -10,6 +10,7 @@
 
 mod bootstrap;
 mod damage;
+mod differing;
 mod etcdctl;
 mod failover;
 mod flaws;

@@ -33,6 +33,10 @@ pub(crate) async fn flush<R: AsyncRuntime>(behind: Arc<Behind>) {
         if !went_well(&behind, flushed) {
             return;
         }
+        // What the log has not synced yet is written the next time.
+        if behind.pending_bytes() > 0 && behind.failure.get().is_none() {
+            behind.flush.raise();
+        }
     }
 }
 

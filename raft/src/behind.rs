@@ -21,11 +21,16 @@ pub(crate) struct Behind {
     engine_turn: Mutex<()>,
     /// It failed, or lost something.
     engine_doubted: AtomicBool,
+    /// How far the log is durable.
+    durable: Durable,
     pub(crate) flush: Signal,
     pub(crate) compact: Signal,
     pub(crate) snapshot: Signal,
     pub(crate) failure: Failure,
 }
+
+/// The index of the last log entry that is durable, counted from 1 as the store counts.
+type Durable = Box<dyn Fn() -> u64 + Send + Sync>;
 
 /// Of the store that is current: an installed snapshot brings another.
 #[derive(Clone)]
@@ -36,11 +41,12 @@ struct Handles {
 }
 
 impl Behind {
-    pub(crate) fn new(store: &Store) -> Behind {
+    pub(crate) fn new(store: &Store, durable: Durable) -> Behind {
         Behind {
             handles: RwLock::new(Handles::of(store)),
             engine_turn: Mutex::new(()),
             engine_doubted: AtomicBool::new(false),
+            durable,
             flush: Signal::default(),
             compact: Signal::default(),
             snapshot: Signal::default(),
@@ -57,14 +63,16 @@ impl Behind {
         self.handles.read().flusher.pending_bytes()
     }
 
-    /// Writes everything that is pending to the engine. Blocks.
+    /// Writes to the engine what is pending, as far as the log is durable: a follower applies what
+    /// others have made durable before its own sync has ended. So an engine that knows more than
+    /// the log proves, at the next start, that the log lost something. Blocks.
     pub(crate) fn flush_all(&self) -> Result<(), Error> {
         loop {
             fail_point!("beforeStartDBTxn");
             let _turn = self.engine_turn.lock();
             fail_point!("afterStartDBTxn");
             let flusher = self.handles.read().flusher.clone();
-            if !flush_batch(&flusher)? {
+            if !flush_batch(&flusher, (self.durable)())? {
                 return Ok(());
             }
         }
@@ -116,11 +124,14 @@ impl Behind {
     }
 
     /// Leaves the engine as the next start should find it: with everything that was applied, or
-    /// empty if it is in doubt, because one that lost a value opens without complaint. Blocks.
+    /// empty if it is in doubt, because one that lost a value opens without complaint. One that
+    /// failed, whoever saw it first, takes nothing any more and is in doubt. Blocks.
     pub(crate) fn leave(&self, engine: &dyn Engine) -> io::Result<()> {
-        if !self.engine_doubted.load(Ordering::Acquire) {
-            self.flush_all().map_err(io::Error::other)?;
-            return engine.flush();
+        if !self.engine_doubted.load(Ordering::Acquire)
+            && self.flush_all().is_ok()
+            && engine.flush().is_ok()
+        {
+            return Ok(());
         }
         let _turn = self.engine_turn.lock();
         self.handles.read().flusher.retire();
@@ -137,11 +148,11 @@ impl Behind {
 
 /// One batch; false if there was nothing to write. The mark of how far the log was applied is made
 /// with the batch, inside of the store, so that what etcd does in a hook is no place of its own here.
-fn flush_batch(flusher: &Flusher) -> Result<bool, Error> {
+fn flush_batch(flusher: &Flusher, index_max: u64) -> Result<bool, Error> {
     fail_point!("commitBeforePreCommitHook");
     fail_point!("commitAfterPreCommitHook");
     fail_point!("beforeCommit");
-    let written = flusher.flush_once()?;
+    let written = flusher.flush_upto(index_max)?;
     if written {
         fail_point!("afterCommit");
     }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::channel::oneshot;
 use futures::lock::Mutex as AsyncMutex;
 use openraft::async_runtime::WatchReceiver;
 use openraft::{AsyncRuntime, Raft, RaftMetrics, ServerState};
@@ -280,6 +281,10 @@ impl<R: AsyncRuntime> Node<R> {
     }
 
     async fn flush_engine(&self) {
+        // The engine takes nothing that the log has not synced. A log that failed says so elsewhere.
+        let (tx, synced) = oneshot::channel();
+        self.inner.wal.append(Vec::new(), Box::new(move |result| drop(tx.send(result))));
+        let _ = synced.await;
         let (behind, engine) = (self.inner.behind.clone(), self.inner.engine.clone());
         let left = R::spawn_blocking(move || behind.leave(&*engine));
         if let Err(error) = left.await.and_then(|left| left) {

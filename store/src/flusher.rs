@@ -26,11 +26,20 @@ impl Flusher {
     /// # Errors
     /// [`Error::Engine`]: the engine must be rebuilt.
     pub fn flush_once(&self) -> Result<bool, Error> {
+        self.flush_upto(u64::MAX)
+    }
+
+    /// The same with no more than the entries up to and with log index `index_max`, so that the
+    /// engine never knows of an entry that the log on disk does not have.
+    ///
+    /// # Errors
+    /// [`Error::Engine`]: the engine must be rebuilt.
+    pub fn flush_upto(&self, index_max: u64) -> Result<bool, Error> {
         let _turn = self.shared.flushed.turn.lock();
         if self.shared.engine.is_retired() {
             return Ok(false);
         }
-        let deltas = self.shared.state.read().pending.oldest(BATCH_BYTES_MAX);
+        let deltas = self.shared.state.read().pending.oldest(BATCH_BYTES_MAX, index_max);
         let Some(last) = deltas.last() else { return Ok(false) };
         let mark = Mark {
             position: last.position.clone(),

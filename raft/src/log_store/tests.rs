@@ -36,7 +36,7 @@ impl StoreBuilder<Config, LogStore, Machine> for Fresh {
         let store = Store::open(engine.clone(), options.clone()).unwrap();
         let (_, publisher) = watch::Hub::new(store.reader(), watch::Options::default());
         let machine = StateMachine::new(Parts {
-            behind: Arc::new(Behind::new(&store)),
+            behind: Arc::new(Behind::new(&store, Box::new(|| u64::MAX))),
             store,
             engine,
             options,

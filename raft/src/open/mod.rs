@@ -138,7 +138,7 @@ pub(crate) fn open(
     if log_is_new && snapshots.newest().is_some() {
         return Err(Error::Refused(format!(
             "{} holds snapshots, but the log in {} is empty: give the log's directory that belongs \
-             to it, or restore this member",
+             to it, or {REPLACE}",
             config.data_dir.display(),
             config.wal_dir.display()
         )));
@@ -156,8 +156,8 @@ pub(crate) fn open(
 /// # Errors
 /// [`Error::Refused`]: the log is damaged, of a newer version, or none of berth's.
 pub fn identity_in(wal_dir: &Path) -> Result<Option<(u64, u64)>, Error> {
-    let found = Wal::metadata(Arc::new(RealFs), wal_dir)
-        .map_err(|error| Error::Refused(format!("the log in {}: {error}", wal_dir.display())))?;
+    let found = Wal::metadata(Arc::new(RealFs), wal_dir);
+    let found = found.map_err(|error| unusable_log(wal_dir, &error))?;
     let Some(found) = found else { return Ok(None) };
     let found = Metadata::decode(&found, wal_dir)?;
     Ok(Some((found.cluster_id, found.member_id)))
@@ -208,9 +208,7 @@ fn open_wal(
         observer: config.log_observer.as_ref().map(|observer| observer.0.clone()),
     };
     let opened = Wal::create_or_open(vfs, &config.wal_dir, own.encode(), options);
-    let opened = opened.map_err(|error| {
-        Error::Refused(format!("the log in {}: {error}", config.wal_dir.display()))
-    })?;
+    let opened = opened.map_err(|error| unusable_log(&config.wal_dir, &error))?;
     let found = Metadata::decode(&opened.1.metadata, &config.wal_dir)?;
     own.check(found, &config.wal_dir)?;
     if opened.1.torn_bytes > 0 {
@@ -219,9 +217,19 @@ fn open_wal(
     Ok(opened)
 }
 
+/// What to do about a log that lost something.
+const REPLACE: &str = "remove this member from its cluster and add it again with an empty data \
+                       directory, or restore a backup";
+
+fn unusable_log(wal_dir: &Path, error: &wal::Error) -> Error {
+    let dir = wal_dir.display();
+    Error::Refused(match error.kind() {
+        wal::ErrorKind::Corrupt => format!("the log in {dir}: {error}: {REPLACE}"),
+        _ => format!("the log in {dir}: {error}"),
+    })
+}
+
 fn damaged_log(config: &Config, error: &io::Error) -> Error {
-    Error::Refused(format!(
-        "the log in {} is damaged ({error}): restore this member",
-        config.wal_dir.display()
-    ))
+    let dir = config.wal_dir.display();
+    Error::Refused(format!("the log in {dir} is damaged ({error}): {REPLACE}"))
 }

@@ -55,7 +55,26 @@ impl Sources<'_> {
                 self.config.wal_dir.display()
             )));
         }
+        self.refuse_lost_log(&mark)?;
         Ok(self.doubt(&mark)?.map_or(Ok((store, engine)), Err))
+    }
+
+    /// The engine takes an entry only after the log's sync. One that knows more than the log proves
+    /// that the log lost its end, which by itself looks like a log that ended there. An installed
+    /// snapshot alone may be ahead: the log follows it a moment later.
+    fn refuse_lost_log(&self, mark: &Position) -> Result<(), Error> {
+        let snapshot = self.snapshots.newest().and_then(|newest| newest.index());
+        let Ok(Some(log_id)) = codec::log_id_at(mark) else { return Ok(()) };
+        let next = self.wal.next_index();
+        if log_id.index < next || snapshot.is_some_and(|snapshot| log_id.index <= snapshot) {
+            return Ok(());
+        }
+        let what = io::Error::other(format!(
+            "it ends before entry {next}, and the state in {} has entry {}",
+            self.config.data_dir.display(),
+            log_id.index
+        ));
+        Err(damaged_log(self.config, &what))
     }
 
     /// Why a state at `mark` cannot be continued by the log, if it cannot.

@@ -6,6 +6,8 @@
 //!
 //! Start at [`SnapshotDir`]; the bytes are in `file.rs`.
 
+#[cfg(test)]
+mod crash_tests;
 mod dir;
 mod file;
 mod incoming;

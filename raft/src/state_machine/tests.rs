@@ -31,7 +31,7 @@ fn machine(on_applied: Option<AppliedObserver>) -> (StateMachine<TokioRuntime>, 
     let store = Store::open(engine.clone(), options.clone()).unwrap();
     let (hub, publisher) = watch::Hub::new(store.reader(), watch::Options::default());
     let machine = StateMachine::new(Parts {
-        behind: Arc::new(Behind::new(&store)),
+        behind: Arc::new(Behind::new(&store, Box::new(|| u64::MAX))),
         store,
         engine,
         options,

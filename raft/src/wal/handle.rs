@@ -143,6 +143,11 @@ impl Wal {
         self.shared.state.lock().next
     }
 
+    /// What [`Wal::next_index`] was when the last write became durable.
+    pub fn durable_next_index(&self) -> u64 {
+        self.shared.state.lock().index.next()
+    }
+
     /// The last entry's index and log id; without entries, the purge mark.
     pub fn last(&self) -> Result<Option<(u64, Bytes)>, Error> {
         let (next, purged) = {

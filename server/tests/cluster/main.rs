@@ -9,6 +9,8 @@
 //! `BERTH_TEST_SUBJECT=etcd` runs the same scenarios on the real etcd, which proves them.
 
 mod bootstrap;
+mod damage;
+mod differing;
 mod etcdctl;
 mod failover;
 mod flaws;

@@ -43,7 +43,7 @@ pub trait Engine: Send + Sync + 'static {
     /// Returns when everything applied before the call would survive a crash of the machine.
     fn flush(&self) -> io::Result<()>;
 
-    /// Removes everything, durably.
+    /// Removes everything, durably; of an engine that failed too, which goes on to fail.
     fn clear(&self) -> io::Result<()>;
 
     /// Bytes that the engine occupies, on disk if it has one.

@@ -140,6 +140,13 @@ impl SledEngine {
         Ok(())
     }
 
+    /// A crash on the way leaves either the whole database or none under `path`.
+    fn discard(&self) -> io::Result<()> {
+        std::fs::rename(&self.path, discarded(&self.path))?;
+        sync_parent(&self.path)?;
+        remove_dir(&discarded(&self.path))
+    }
+
     fn recycle_if_due(&self, written_bytes: &mut u64) -> io::Result<()> {
         if *written_bytes < self.recycle_bytes {
             return Ok(());
@@ -199,12 +206,12 @@ impl Engine for SledEngine {
 
     fn clear(&self) -> io::Result<()> {
         let mut written_bytes = self.written_bytes.lock();
-        self.reopen(&mut written_bytes, || {
-            // A crash between the two leaves either the whole database or none under `path`.
-            std::fs::rename(&self.path, discarded(&self.path))?;
-            sync_parent(&self.path)?;
-            remove_dir(&discarded(&self.path))
-        })
+        if self.fence.is_broken() {
+            // It stays broken; but who opens the directory next must not find what broke it.
+            std::mem::forget(self.handles.write().take());
+            return self.discard();
+        }
+        self.reopen(&mut written_bytes, || self.discard())
     }
 
     fn size_bytes(&self) -> io::Result<u64> {

@@ -75,11 +75,13 @@ impl Pending {
         self.bytes
     }
 
-    /// Deltas from the oldest on: at least one if there is any, then up to about `bytes_max`.
-    pub(crate) fn oldest(&self, bytes_max: usize) -> Vec<Arc<Delta>> {
+    /// Deltas from the oldest on, up to and with log index `index_max`: at least one if there is
+    /// any, then up to about `bytes_max`.
+    pub(crate) fn oldest(&self, bytes_max: usize, index_max: u64) -> Vec<Arc<Delta>> {
         let mut bytes = 0;
         let mut taken = Vec::new();
-        for delta in &self.deltas {
+        let ripe = self.deltas.iter().take_while(|delta| delta.position.index <= index_max);
+        for delta in ripe {
             bytes += delta.bytes();
             if bytes > bytes_max && !taken.is_empty() {
                 break;

@@ -106,7 +106,9 @@ impl<R: AsyncRuntime> Node<R> {
             alone::make_only_member(&mut opened).await?;
         }
         let Opened { wal, vote, identity, store, engine, snapshots, lock, .. } = opened;
-        let behind = Arc::new(Behind::new(&store));
+        let durable = wal.clone();
+        let durable = Box::new(move || durable.durable_next_index());
+        let behind = Arc::new(Behind::new(&store, durable));
         let lessor = Lessor::new(config.lease_ttl_s_min(), config.lease_checkpoint_interval);
         let roster = Roster::default();
         roster.follow(&store.reader()).map_err(|error| Error::Fatal(error.to_string()))?;

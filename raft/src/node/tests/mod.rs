@@ -2,6 +2,7 @@
 
 mod cluster;
 mod corruption;
+mod damage;
 mod home;
 mod installing;
 mod leases;

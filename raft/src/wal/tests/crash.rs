@@ -3,7 +3,15 @@
 use super::harness::{Op, Rig, script, small_options};
 use crate::vfs::{CrashFs, CrashRule};
 
+/// Operations of the script at each of whose steps the power fails. `BERTH_CRASH_OPS` says another
+/// number; the time grows with its square.
+const OPS_DEFAULT: usize = 1000;
+
 fn rules(pending: usize) -> Vec<CrashRule> {
+    if pending == 0 {
+        // All rules leave the same.
+        return vec![CrashRule::DropAll];
+    }
     let mut rules = vec![CrashRule::DropAll, CrashRule::KeepAll];
     for changes in 0..pending {
         for sectors in [0, 1, 2, 4] {
@@ -49,30 +57,48 @@ fn check_usable(after: &CrashFs, mut rig: Rig) {
 fn a_power_failure_at_any_operation_loses_nothing_acknowledged_and_invents_nothing() {
     // Proves: whatever the disk keeps of unsynced changes, recovery finds a state between the last
     // acknowledged and the last submitted one, and goes on from there.
-    let ops = script(11, 400);
+    let ops = script(11, env_number("BERTH_CRASH_OPS", OPS_DEFAULT));
     let (fs, rig) = run_until(u64::MAX, &ops);
-    let submitted = rig.map(|rig| rig.history.len());
+    let submitted = rig.map_or(0, |rig| rig.history.len());
     let operations = fs.operations();
-    assert!(operations > 250 && submitted > Some(400), "the script does too little");
-    let mut tried = 0;
-    for halt_at in 0..=operations {
-        let (fs, rig) = run_until(halt_at, &ops);
-        for rule in rules(fs.pending()) {
-            let after = fs.crash(rule);
-            let recovered = match &rig {
-                Some(rig) => rig.recover(&after, small_options()),
-                None => Rig::open(&after, small_options())
-                    .map(|(rig, _)| rig)
-                    .map_err(|error| error.to_string()),
-            };
-            match recovered {
-                Ok(recovered) => check_usable(&after, recovered),
-                Err(error) => panic!("power cut at operation {halt_at}, {rule:?}: {error}"),
-            }
-            tried += 1;
+    let enough = usize::try_from(operations).unwrap() > ops.len() / 2;
+    assert!(enough && submitted > ops.len(), "the script does too little");
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let tried: usize = std::thread::scope(|scope| {
+        let ops = &ops;
+        let threads: Vec<_> = (0..workers as u64)
+            .map(|first| {
+                let mine = (first..=operations).step_by(workers);
+                scope.spawn(move || mine.map(|halt_at| fail_at(halt_at, ops)).sum::<usize>())
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert!(tried > 4 * ops.len(), "only {tried} failures were tried");
+}
+
+/// Cuts the power before one operation, by every rule. How many those were.
+fn fail_at(halt_at: u64, ops: &[Op]) -> usize {
+    let (fs, rig) = run_until(halt_at, ops);
+    let rules = rules(fs.pending());
+    for &rule in &rules {
+        let after = fs.crash(rule);
+        let recovered = match &rig {
+            Some(rig) => rig.recover(&after, small_options()),
+            None => Rig::open(&after, small_options())
+                .map(|(rig, _)| rig)
+                .map_err(|error| error.to_string()),
+        };
+        match recovered {
+            Ok(recovered) => check_usable(&after, recovered),
+            Err(error) => panic!("power cut at operation {halt_at}, {rule:?}: {error}"),
         }
     }
-    assert!(tried > 2500, "only {tried} failures were tried");
+    rules.len()
+}
+
+fn env_number(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |number| number.parse().expect("a number"))
 }
 
 #[test]

@@ -12,6 +12,11 @@ pub(super) struct Fence {
 }
 
 impl Fence {
+    /// Something failed, and nothing passes any more.
+    pub(super) fn is_broken(&self) -> bool {
+        self.failure.get().is_some()
+    }
+
     /// Runs `work` unless an earlier one failed.
     pub(super) fn call<T>(&self, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         if let Some(failure) = self.failure.get() {

@@ -21,6 +21,7 @@ use tower::Service;
 use tower::util::MapRequest;
 
 use super::listen::{Listener, Roles};
+use super::opening::Opening;
 use super::tls::{Acceptor, ClientTls, PeerTls, common_name};
 use crate::config::{Limits, Settings};
 use crate::grpc::{CommonName, Mended};
@@ -35,6 +36,8 @@ const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 const HEADER_BYTES_MAX: u32 = 64 << 10;
 /// How long a client of HTTP/1 may take to send its headers.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long anybody may take to say the first bytes of either.
+const OPENING_TIME_MAX: Duration = Duration::from_secs(30);
 /// A pause after a failed accept: when files run out, only time helps.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -168,6 +171,7 @@ impl Connections {
         R: Routes,
     {
         let service = TowerToHyperService::new(routes);
+        let stream = Opening::new(stream, OPENING_TIME_MAX);
         let connection = http.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         let ended = tokio::select! {

@@ -17,6 +17,7 @@ mod leaderless;
 mod lifecycle;
 mod listen;
 mod member;
+mod opening;
 mod proposals;
 mod publish;
 pub(crate) mod signals;

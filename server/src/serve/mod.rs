@@ -12,6 +12,7 @@ mod bootstrap;
 mod connections;
 mod data_dir;
 mod end_streams;
+mod files;
 mod greeting;
 mod leaderless;
 mod lifecycle;

@@ -32,7 +32,7 @@ impl Figure {
     }
 
     /// How many times `other` this is; counts are not compared: most are zero.
-    fn ratio(&self, other: &Self) -> Option<f64> {
+    pub(crate) fn ratio(&self, other: &Self) -> Option<f64> {
         let (this, divisor) = (self.amount(), other.amount());
         let comparable = !matches!(self, Self::Count(_)) && this > 0.0 && divisor > 0.0;
         comparable.then(|| this / divisor)

@@ -10,6 +10,7 @@ mod failover;
 mod figures;
 mod load;
 mod move_leader;
+mod overload;
 mod restart;
 mod server;
 mod setting;
@@ -42,6 +43,8 @@ enum Measurement {
     SnapshotTransfer(snapshot_transfer::SnapshotTransfer),
     /// Throughput and latency of puts to three members
     ClusterLoad(cluster_load::ClusterLoad),
+    /// Memory, and what others wait, under more than a server should be asked for
+    Overload(overload::Overload),
 }
 
 impl Measurement {
@@ -53,6 +56,7 @@ impl Measurement {
             Self::CatchUp(catch_up) => catch_up::run(catch_up).await,
             Self::SnapshotTransfer(transfer) => snapshot_transfer::run(transfer).await,
             Self::ClusterLoad(cluster_load) => cluster_load::run(cluster_load).await,
+            Self::Overload(overload) => overload::run(overload).await,
         }
     }
 }

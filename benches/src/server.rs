@@ -116,12 +116,32 @@ impl Server {
         Some(channel)
     }
 
+    /// Where clients reach it.
+    pub(crate) fn client_url(&self) -> &str {
+        &self.client_url
+    }
+
     /// Resident memory now, in bytes.
     pub(crate) fn resident_bytes(&self) -> Result<u64, Box<dyn Error>> {
+        self.memory_bytes("VmRSS:")
+    }
+
+    /// The most that was resident since it started, or since [`Self::forget_peak`].
+    pub(crate) fn peak_bytes(&self) -> Result<u64, Box<dyn Error>> {
+        self.memory_bytes("VmHWM:")
+    }
+
+    /// The peak begins at what is resident now.
+    pub(crate) fn forget_peak(&self) -> Result<(), Box<dyn Error>> {
+        // proc(5): 5 resets VmHWM.
+        Ok(fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5")?)
+    }
+
+    fn memory_bytes(&self, field: &str) -> Result<u64, Box<dyn Error>> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.split_whitespace().next()).ok_or("no VmRSS")?;
-        Ok(kib.parse::<u64>()? * 1024)
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let kib = line.and_then(|line| line.split_whitespace().next());
+        Ok(kib.ok_or_else(|| format!("no {field}"))?.parse::<u64>()? * 1024)
     }
 
     /// Kills the server as a power cut would: nothing is told to it.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use raft::ServerNode;
 
 use super::passwords::Passwords;
+use super::readers::Readers;
 use super::tokens::Tokens;
 
 /// gRPC's own framing and metadata may add this to a request, as etcd allows.
@@ -36,13 +37,15 @@ struct Shared {
     options: Options,
     tokens: Tokens,
     passwords: Passwords,
+    readers: Readers,
 }
 
 impl Context {
     /// `tokens` observe what `node` applies, if they have to ([`Tokens::observer`]).
     pub fn new(node: ServerNode, options: Options, tokens: Tokens) -> Self {
         let passwords = Passwords::new(options.bcrypt_cost);
-        Self { shared: Arc::new(Shared { node, options, tokens, passwords }) }
+        let readers = Readers::new();
+        Self { shared: Arc::new(Shared { node, options, tokens, passwords, readers }) }
     }
 
     pub fn node(&self) -> &ServerNode {
@@ -80,5 +83,9 @@ impl Context {
 
     pub(super) fn passwords(&self) -> &Passwords {
         &self.shared.passwords
+    }
+
+    pub(super) fn readers(&self) -> &Readers {
+        &self.shared.readers
     }
 }

@@ -8,24 +8,28 @@ use std::time::Duration;
 
 use futures::{Stream, stream};
 use tokio::sync::mpsc;
-use tokio::task::spawn_blocking;
 
 use super::errors::Error;
+use super::readers::Readers;
 
 /// How long a client may take for one item.
 pub(super) const STALL_MAX: Duration = Duration::from_secs(60);
 /// Items made before the client takes them; one more is in the making.
 const AHEAD: usize = 1;
 
-/// Gives a stream of what `next` answers until it answers `None`. Each call runs beside the async
-/// workers. A stream that ends early, for whatever reason, ends with an error.
-pub(super) fn feed<T, F>(next: F, stall_max: Duration) -> impl Stream<Item = Result<T, Error>>
+/// Gives a stream of what `next` answers until it answers `None`. Each call takes a turn
+/// among `readers`, so that a long answer does not keep others from theirs. A stream that ends early, for whatever reason, ends with an error.
+pub(super) fn feed<T, F>(
+    readers: Readers,
+    next: F,
+    stall_max: Duration,
+) -> impl Stream<Item = Result<T, Error>> + use<T, F>
 where
     T: Send + 'static,
     F: FnMut() -> Result<Option<T>, store::Error> + Send + 'static,
 {
     let (tx, rx) = mpsc::channel(AHEAD);
-    tokio::spawn(pump(next, tx, stall_max));
+    tokio::spawn(pump(readers, next, tx, stall_max));
     stream::unfold(Some(rx), async |rx| {
         let mut rx: mpsc::Receiver<Result<Option<T>, Error>> = rx?;
         match rx.recv().await {
@@ -37,13 +41,17 @@ where
     })
 }
 
-async fn pump<T, F>(mut next: F, tx: mpsc::Sender<Result<Option<T>, Error>>, stall_max: Duration)
-where
+async fn pump<T, F>(
+    readers: Readers,
+    mut next: F,
+    tx: mpsc::Sender<Result<Option<T>, Error>>,
+    stall_max: Duration,
+) where
     T: Send + 'static,
     F: FnMut() -> Result<Option<T>, store::Error> + Send + 'static,
 {
     loop {
-        let made = spawn_blocking(move || (next(), next)).await;
+        let made = readers.run(move || (next(), next)).await;
         let (item, more) = match made {
             Ok((item, source)) => {
                 next = source;
@@ -52,7 +60,7 @@ where
             }
             Err(error) => {
                 // Nothing to go on with; the closed channel tells the client.
-                tracing::error!(%error, "reading for a client failed");
+                tracing::error!(?error, "reading for a client failed");
                 return;
             }
         };
@@ -82,7 +90,7 @@ mod tests {
     async fn everything_arrives_in_order() {
         // Shows a client that reads, of nothing and of something.
         for last in [0, 5] {
-            let items: Vec<_> = feed(count_to(last), STALL_MAX).collect().await;
+            let items: Vec<_> = feed(Readers::new(), count_to(last), STALL_MAX).collect().await;
             assert_eq!(items, (1..=last).map(Ok).collect::<Vec<_>>());
         }
     }
@@ -95,7 +103,7 @@ mod tests {
             Some(number) => Ok(Some(number)),
             None => Err(store::Error::Compacted),
         };
-        let items: Vec<_> = feed(failing, STALL_MAX).collect().await;
+        let items: Vec<_> = feed(Readers::new(), failing, STALL_MAX).collect().await;
         assert_eq!(items, [Ok(1), Ok(2), Err(store::Error::Compacted.into())]);
     }
 
@@ -109,7 +117,7 @@ mod tests {
             let _held = &inside;
             count()
         };
-        let stream = feed(source, Duration::from_millis(10));
+        let stream = feed(Readers::new(), source, Duration::from_millis(10));
         while Arc::strong_count(&held) > 1 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

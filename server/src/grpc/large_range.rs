@@ -14,7 +14,6 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use prost::Message;
 use store::RangePlan;
-use tokio::task::spawn_blocking;
 use tonic::Status;
 use tonic::metadata::{GRPC_CONTENT_TYPE, MetadataMap};
 
@@ -22,6 +21,7 @@ use super::errors::Error;
 use super::feed::{STALL_MAX, feed};
 use super::frame::{self, HEAD_BYTES};
 use super::kv::Kv;
+use super::readers::Readers;
 
 /// The path it answers.
 pub(super) const PATH: &str = "/etcdserverpb.KV/Range";
@@ -55,30 +55,29 @@ async fn answer(kv: &Kv, request: Request<Body>) -> Result<Response<Body>, Statu
         return Err(Error::AnswerTooLarge { len, len_max: ANSWER_BYTES_MAX }.into());
     }
     let pieces = Pieces { plan, left: len, stage: Stage::Head(head) };
-    if len <= WHOLE_BYTES_MAX { whole(pieces).await } else { Ok(piecewise(pieces)) }
+    let readers = kv.context.readers();
+    if len <= WHOLE_BYTES_MAX {
+        whole(readers, pieces).await
+    } else {
+        Ok(piecewise(readers.clone(), pieces))
+    }
 }
 
-async fn whole(pieces: Pieces) -> Result<Response<Body>, Status> {
-    let message = spawn_if(pieces.may_wait(), move || pieces.collect()).await?;
+async fn whole(readers: &Readers, pieces: Pieces) -> Result<Response<Body>, Status> {
+    // Reading values may wait for the disk; an answer that has none to speak of is made at once.
+    let message = if pieces.may_wait() {
+        readers.run(move || pieces.collect()).await?
+    } else {
+        pieces.collect()
+    };
     let message = message.map_err(Error::from)?;
     Ok(respond(stream::iter([Ok(Frame::data(message))])))
 }
 
-/// Reading values may wait for the disk; an answer that has none to speak of is made at once.
-async fn spawn_if<T: Send + 'static>(
-    spawn: bool,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Error> {
-    if !spawn {
-        return Ok(work());
-    }
-    Ok(spawn_blocking(work).await?)
-}
-
-fn piecewise(mut pieces: Pieces) -> Response<Body> {
+fn piecewise(readers: Readers, mut pieces: Pieces) -> Response<Body> {
     // The head goes out first, so a failure after it can only break the stream off: the client
     // sees a reset, never a short answer.
-    let pieces = feed(move || pieces.next(), STALL_MAX);
+    let pieces = feed(readers, move || pieces.next(), STALL_MAX);
     respond(pieces.map(|piece| match piece {
         Ok(piece) => Ok(Frame::data(piece)),
         Err(error) => Err(std::io::Error::other(Status::from(error).message().to_owned())),

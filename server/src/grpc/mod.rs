@@ -26,6 +26,7 @@ mod passwords;
 mod proposal;
 mod quota;
 mod range_stream;
+mod readers;
 mod reads;
 mod snapshot_stream;
 #[cfg(test)]

@@ -46,7 +46,7 @@ pub(super) fn check(range: &RangeRequest) -> Result<(), Error> {
 pub(super) fn start(context: Context, plan: RangePlan) -> RangeStream {
     let bytes_max = context.request_bytes_max();
     let mut chunks = Chunks { plan, bytes_max, ready: None, first: true, done: false };
-    let answers = feed(move || chunks.next(), STALL_MAX);
+    let answers = feed(context.readers().clone(), move || chunks.next(), STALL_MAX);
     let answers = answers.map(move |chunk| {
         let mut response = chunk?;
         if let Some(header) = &mut response.header {

@@ -4,13 +4,12 @@ use api::berthpb::Principal;
 use api::etcdserverpb::range_request::SortOrder;
 use api::etcdserverpb::request_op::Request;
 use api::etcdserverpb::{RangeRequest, RequestOp, TxnRequest};
-use tokio::task::spawn_blocking;
 
 use super::Context;
 use super::errors::Error;
 
 /// A range with at most this limit is read where it is asked; more may take long, or wait for the
-/// disk often, and goes to a thread of its own.
+/// disk often, and goes to [`super::readers`].
 const KEYS_AT_ONCE_MAX: i64 = 32;
 
 impl Context {
@@ -35,7 +34,7 @@ impl Context {
         if short {
             return Ok(read(&reader)?);
         }
-        Ok(spawn_blocking(move || read(&reader)).await??)
+        Ok(self.readers().run(move || read(&reader)).await??)
     }
 
     /// Auth may have changed while a read went on; then what was read must not go out. As etcd

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -14,13 +15,16 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 use tower::util::MapRequest;
 
+use super::files;
 use super::listen::{Listener, Roles};
+use super::opening::Opening;
 use super::tls::{Acceptor, ClientTls, PeerTls, common_name};
 use crate::config::{Limits, Settings};
 use crate::grpc::{CommonName, Mended};
@@ -35,6 +39,8 @@ const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 const HEADER_BYTES_MAX: u32 = 64 << 10;
 /// How long a client of HTTP/1 may take to send its headers.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long anybody may take to say the first bytes of either.
+const OPENING_TIME_MAX: Duration = Duration::from_secs(30);
 /// A pause after a failed accept: when files run out, only time helps.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -89,12 +95,15 @@ pub(super) struct Connections {
     for_members: Http,
     tls: Tls,
     stopping: CancellationToken,
+    /// For connections of clients, over all addresses.
+    room: Arc<Semaphore>,
 }
 
 impl Connections {
     pub(super) fn new(settings: &Settings, tls: Tls, stopping: CancellationToken) -> Self {
         let for_clients = for_clients(&settings.limits);
-        Self { for_clients, for_members: peer::http(), tls, stopping }
+        let room = Arc::new(Semaphore::new(files::connections_max().min(Semaphore::MAX_PERMITS)));
+        Self { for_clients, for_members: peer::http(), tls, stopping, room }
     }
 
     /// Connections that end at another moment.
@@ -102,17 +111,25 @@ impl Connections {
         Self { stopping, ..self }
     }
 
-    /// Accepts until it is time to stop; returns when every connection has ended.
+    /// Accepts until it is time to stop; returns when every connection has ended. Clients past the
+    /// bound wait to be accepted until others have gone.
     pub(super) async fn serve(self, listener: Listener, routes: Router) {
         let connections = TaskTracker::new();
         let Listener { roles, .. } = listener;
         let handshake = self.tls.of(&listener);
-        while let Some(accepted) = self.stopping.run_until_cancelled(listener.socket.accept()).await
-        {
+        let next = async || {
+            let room = self.room_for(roles).await;
+            (room, listener.socket.accept().await)
+        };
+        while let Some((room, accepted)) = self.stopping.run_until_cancelled(next()).await {
             match accepted {
                 Ok((stream, remote)) => {
                     let (handshake, routes) = (handshake.clone(), routes.clone());
-                    connections.spawn(self.clone().open(stream, remote, roles, handshake, routes));
+                    let open = self.clone().open(stream, remote, roles, handshake, routes);
+                    connections.spawn(async move {
+                        open.await;
+                        drop(room);
+                    });
                 }
                 Err(error) => pause(&error).await,
             }
@@ -120,6 +137,14 @@ impl Connections {
         drop(listener);
         connections.close();
         connections.wait().await;
+    }
+
+    /// Members, and those who look at an address for metrics alone, are few and never wait.
+    async fn room_for(&self, roles: Roles) -> Option<OwnedSemaphorePermit> {
+        if !(roles.grpc || roles.http) {
+            return None;
+        }
+        Arc::clone(&self.room).acquire_owned().await.ok()
     }
 
     /// One connection from its first byte to its end.
@@ -168,6 +193,7 @@ impl Connections {
         R: Routes,
     {
         let service = TowerToHyperService::new(routes);
+        let stream = Opening::new(stream, OPENING_TIME_MAX);
         let connection = http.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         let ended = tokio::select! {

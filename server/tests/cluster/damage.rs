@@ -37,7 +37,8 @@ async fn a_member_with_a_damaged_log_refuses_and_is_replaced() {
 
     replace(&cluster, victim, old).await;
     let member = cluster.member_mut(victim);
-    std::fs::rename(member.data_dir(), member.data_dir().with_extension("damaged")).unwrap();
+    std::fs::rename(member.data_dir(), member.data_dir().with_extension("damaged"))
+        .expect("the data can be moved");
     member.birth.state = "existing";
     member.restart().await;
     assert_ne!(cluster.id(victim).await, old, "an id was used again");
@@ -67,14 +68,14 @@ async fn write(cluster: &Cluster, at: usize, prefix: &str) {
 
 /// Changes one bit in the middle of what was written to the log's last segment.
 fn flip_bit(member: &Member) -> PathBuf {
-    let entries = std::fs::read_dir(member.data_dir().join("wal")).unwrap();
-    let paths = entries.map(|entry| entry.unwrap().path());
+    let entries = std::fs::read_dir(member.data_dir().join("wal")).expect("there is a log");
+    let paths = entries.map(|entry| entry.expect("it can be listed").path());
     let segments = paths.filter(|path| path.extension().is_some_and(|kind| kind == "wal"));
-    let segment = segments.max().expect("there is a log");
-    let mut bytes = std::fs::read(&segment).unwrap();
-    let written = bytes.iter().rposition(|&byte| byte != 0).unwrap();
+    let segment = segments.max().expect("there is a segment");
+    let mut bytes = std::fs::read(&segment).expect("the segment can be read");
+    let written = bytes.iter().rposition(|&byte| byte != 0).expect("it is not empty");
     bytes[written / 2] ^= 1;
-    std::fs::write(&segment, bytes).unwrap();
+    std::fs::write(&segment, bytes).expect("the segment can be written");
     segment
 }
 

@@ -24,8 +24,8 @@ async fn a_member_with_other_data_is_found_at_its_start_and_from_time_to_time() 
     let id = cluster.id(victim).await;
     let mut kv = cluster.clients(victim).kv;
     let put = PutRequest { key: "k".into(), value: "true".into(), ..PutRequest::default() };
-    let written = bounded(kv.put(put)).await.unwrap().into_inner();
-    let revision = written.header.unwrap().revision;
+    let written = bounded(kv.put(put)).await.expect("it is written").into_inner();
+    let revision = written.header.expect("every answer has one").revision;
     assert!(cluster.member_mut(victim).terminate().success());
     change_value(cluster.member(victim), revision);
 
@@ -61,11 +61,12 @@ async fn a_member_with_other_data_is_found_at_its_start_and_from_time_to_time() 
 /// Changes what the engine of a stopped member holds as the value of `revision`, by its own means,
 /// so that all of its checksums are right.
 fn change_value(member: &Member, revision: i64) {
-    let engine = SledEngine::open(member.data_dir().join("db"), CACHE_BYTES).unwrap();
+    let engine = SledEngine::open(member.data_dir().join("db"), CACHE_BYTES)
+        .expect("the engine of a stopped member opens");
     let key = [b"v", &Revision::new(revision, 0).to_bytes()[..]].concat();
-    assert_eq!(engine.get(&key).unwrap().as_deref(), Some(&b"true"[..]));
+    assert_eq!(engine.get(&key).expect("it can be read").as_deref(), Some(&b"true"[..]));
     let mut changed = Batch::default();
     changed.put(key, b"lies".to_vec());
-    engine.apply(changed).unwrap();
-    engine.flush().unwrap();
+    engine.apply(changed).expect("it takes the change");
+    engine.flush().expect("it can be flushed");
 }

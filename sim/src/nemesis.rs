@@ -91,7 +91,10 @@ impl Nemesis {
         let world = &self.cluster.world;
         let Some(id) = world.chance.pick(&self.cluster.running()) else { return };
         world.log.line(format_args!("fault: {} (m{id})", fault.name()));
-        world.count(fault.name());
+        // Of changes of members there is one at a time: those count when they are begun.
+        if !matches!(fault, Fault::NewMember | Fault::LostDisk) {
+            world.count(fault.name());
+        }
         match fault {
             Fault::Kill => self.stop(id, End::Killed).await,
             Fault::PowerCut => {
@@ -216,6 +219,8 @@ impl Nemesis {
         if !whole || known.len() < 3 || (lost.is_none() && known.len() >= 7) {
             return;
         }
+        let fault = if lost.is_some() { Fault::LostDisk } else { Fault::NewMember };
+        self.cluster.world.count(fault.name());
         if let Some(id) = lost {
             self.cluster.forget(id);
             if !self

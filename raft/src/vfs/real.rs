@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// The log holds what clients stored: only the owner reads it, as with etcd's files.
 const PRIVATE_FILE: u32 = 0o600;
@@ -63,13 +64,24 @@ impl Vfs for RealFs {
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
         let file = private_file().create(true).truncate(false).open(path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Box::new(LockedFile { _file: file })),
-            Err(fs::TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
-            Err(fs::TryLockError::Error(error)) => Err(error),
+        let started = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Box::new(LockedFile { _file: file })),
+                Err(fs::TryLockError::Error(error)) => return Err(error),
+                Err(fs::TryLockError::WouldBlock) if started.elapsed() > LOCK_WAIT => {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                Err(fs::TryLockError::WouldBlock) => std::thread::sleep(LOCK_LOOK),
+            }
         }
     }
 }
+
+/// A process that was killed lets go of its files when the last of its threads is back from the
+/// disk: whoever starts it again at once has to wait for that.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+const LOCK_LOOK: Duration = Duration::from_millis(20);
 
 fn private_file() -> fs::OpenOptions {
     let mut options = fs::OpenOptions::new();

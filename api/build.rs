@@ -8,6 +8,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "etcd/rpc.proto",
         "etcd/lease.proto",
         "berth/log.proto",
+        "berth/v2.proto",
         "berth/wire.proto",
         "berth/peer.proto",
     ];

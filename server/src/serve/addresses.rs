@@ -6,8 +6,8 @@ use super::end_streams::EndStreams;
 use super::listen::Roles;
 use super::member::NodeProbe;
 use crate::config::Settings;
-use crate::grpc;
 use crate::http::{self, GrpcLayer, Metrics};
+use crate::{grpc, v2};
 
 pub(super) struct Services {
     grpc: Router,
@@ -21,16 +21,21 @@ impl Services {
         settings: &Settings,
         context: &grpc::Context,
         metrics: &Metrics,
+        notices: &v2::Notices,
         ending: EndStreams,
         messages: Router,
     ) -> Self {
         let probe = NodeProbe::new(context.node().clone());
         let node = context.node().clone();
         let members = move || node.members();
+        let mut http = http::routes(probe.clone(), metrics.clone());
+        if settings.enable_v2 {
+            http = http.merge(v2::routes(context, notices, &ending.stopping));
+        }
         let counted = GrpcLayer::new(metrics, settings.slow_request);
         Self {
             grpc: grpc::routes(context).layer(ending).layer(counted),
-            http: http::routes(probe.clone(), metrics.clone()),
+            http,
             operator: http::operator_routes(probe, metrics.clone()),
             peer: http::peer_routes(context.node().cluster_id(), members).merge(messages),
         }

@@ -55,8 +55,8 @@ impl Code {
             Code::IndexNotNumber => (203, "The given index in POST form is not a number", BAD),
             Code::InvalidField => (209, "Invalid field", BAD),
             Code::InvalidForm => (210, "Invalid POST form", BAD),
-            Code::RefreshWithValue => (212, "Value provided on refresh", BAD),
-            Code::RefreshWithoutTtl => (213, "A TTL must be provided on refresh", BAD),
+            Code::RefreshWithValue => (211, "Value provided on refresh", BAD),
+            Code::RefreshWithoutTtl => (212, "A TTL must be provided on refresh", BAD),
             Code::RaftInternal => (300, "Raft Internal Error", StatusCode::INTERNAL_SERVER_ERROR),
             Code::HistoryCleared => {
                 (401, "The event in requested index is outdated and cleared", BAD)

@@ -79,25 +79,33 @@ impl Form {
 fn media_type(content_type: &str) -> Result<&str, String> {
     let (media_type, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
     let media_type = media_type.trim();
-    let is_token = |part: &str| {
-        !part.is_empty() && part.bytes().all(|b| b.is_ascii_graphic() && !SEPARATORS.contains(&b))
-    };
     let wrong = |what: &str| Err(format!("mime: {what}"));
-    match media_type.split_once('/') {
-        None if media_type.is_empty() => return wrong("no media type"),
-        None if !is_token(media_type) => return wrong("expected slash after first token"),
-        Some((main, _)) if !is_token(main) => return wrong("no media type"),
-        Some((_, "")) => return wrong("expected token after slash"),
-        Some((_, sub)) if !is_token(sub) => {
-            return wrong("unexpected content after media subtype");
+    let (main, rest) = token(media_type);
+    if main.is_empty() {
+        return wrong("no media type");
+    }
+    if !rest.is_empty() {
+        let Some(rest) = rest.strip_prefix('/') else {
+            return wrong("expected slash after first token");
+        };
+        match token(rest) {
+            ("", _) => return wrong("expected token after slash"),
+            (_, "") => {}
+            _ => return wrong("unexpected content after media subtype"),
         }
-        _ => {}
     }
     let mut parameters = parameters.split(';').map(str::trim).filter(|it| !it.is_empty());
     match parameters.find(|parameter| !parameter.contains('=')) {
         Some(_) => wrong("invalid media parameter"),
         None => Ok(media_type),
     }
+}
+
+/// The name that a text begins with, and the rest.
+fn token(text: &str) -> (&str, &str) {
+    let is_part = |byte: &u8| byte.is_ascii_graphic() && !SEPARATORS.contains(byte);
+    let end = text.bytes().position(|byte| !is_part(&byte)).unwrap_or(text.len());
+    text.split_at(end)
 }
 
 /// Percent-decoding; `plus_is_space` in forms.

@@ -24,8 +24,6 @@ struct EventBody<'a> {
     node: Option<NodeBody<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prev_node: Option<NodeBody<'a>>,
-    #[serde(skip_serializing_if = "is_false")]
-    refresh: bool,
 }
 
 #[derive(Serialize)]
@@ -73,10 +71,7 @@ pub(super) fn written(event: &Event, values: bool) -> Response {
 /// The answer to a read at `now_ns`.
 pub(super) fn got(seen: &Seen, now_ns: i64) -> Response {
     let node = Some(node(seen, now_ns));
-    response(
-        StatusCode::OK,
-        &EventBody { action: name(Action::Get), node, prev_node: None, refresh: false },
-    )
+    response(StatusCode::OK, &EventBody { action: name(Action::Get), node, prev_node: None })
 }
 
 fn body(event: &Event, values: bool) -> EventBody<'_> {
@@ -85,7 +80,6 @@ fn body(event: &Event, values: bool) -> EventBody<'_> {
         action: name(event.action),
         node: values.then(|| node(&event.node, event.now_ns)),
         prev_node: prev.map(|prev| node(prev, event.now_ns)),
-        refresh: event.refresh,
     }
 }
 

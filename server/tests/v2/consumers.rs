@@ -3,7 +3,7 @@
 use testkit::{Program, bounded, subject};
 
 use crate::canonical::difference;
-use crate::http::{Ask, whole};
+use crate::http::{Answer, Ask, whole};
 use crate::side::{Side, align};
 use crate::waiting::{get, put};
 
@@ -96,7 +96,7 @@ fn registrator(_: u64) -> Vec<Call> {
 
 async fn play(etcd: &mut Side, berth: &mut Side, calls: &[Call]) -> Vec<String> {
     let mut differences = Vec::new();
-    let mut compare = |ask: &Ask, expected, actual| {
+    let mut compare = |ask: &Ask, expected: &Answer, actual: &Answer| {
         // The addresses of members are their own.
         if !ask.target.starts_with("/v2/machines") {
             differences.extend(difference(expected, actual).map(|it| format!("{ask:?}\n{it}")));

@@ -68,7 +68,8 @@ async fn a_restart_and_a_kill_keep_everything() {
 async fn all_members_have_the_same() {
     let places = (0..3).map(|_| Place::loopback()).collect();
     let mut cluster = Cluster::start_with(subject!(), places, FLAGS).await;
-    let away = cluster.others(cluster.leader().await)[0];
+    let leader = cluster.leader().await;
+    let away = cluster.others(leader)[0];
     cluster.member_mut(away).kill();
     let other = cluster.others(away)[0];
     let mut connection = Connection::open(port_of(&cluster.member(other).endpoint())).await;

@@ -26,7 +26,8 @@ async fn run(endpoints: &[String]) {
 async fn python_etcd_works_with_one() {
     let etcd = Server::start(Program::etcd(), FLAGS).await;
     let berth = Server::start(subject!(), FLAGS).await;
-    tokio::join!(run(&[etcd.endpoint()]), run(&[berth.endpoint()]));
+    let (etcds, berths) = ([etcd.endpoint()], [berth.endpoint()]);
+    tokio::join!(run(&etcds), run(&berths));
 }
 
 /// Proves the same of three members, which it chooses from.

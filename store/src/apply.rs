@@ -271,9 +271,9 @@ impl<'a> Apply<'a> {
         let state = write.state_mut();
         let removes = matches!(request.action(), Action::Delete | Action::CompareAndDelete);
         if removes {
-            refuse_all(state)?
+            refuse_all(state)?;
         } else {
-            refuse_growth(state)?
+            refuse_growth(state)?;
         }
         if state.auth.enabled() {
             return Err(Error::UserEmpty);

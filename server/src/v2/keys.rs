@@ -4,7 +4,7 @@ use api::berthpb::command::Op;
 use api::berthpb::{V2Write, v2_write};
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
-use axum::http::{HeaderMap, Method, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 use axum::response::Response;
 use store::v2::Path;
 use tonic::metadata::MetadataMap;
@@ -66,7 +66,7 @@ async fn form(
         }
         false => None,
     };
-    let content_type = headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
+    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     let content_type = content_type.map(String::from_utf8_lossy).filter(|it| !it.is_empty());
     Form::parse(uri.query(), content_type.as_deref(), body.as_deref())
         .map_err(|wrong| Code::InvalidForm.because(wrong))

@@ -45,7 +45,27 @@ struct Message<'a> {
     message: &'a str,
 }
 
-/// An error in the shape that these paths have.
+/// Why a request is refused.
+struct Wrong {
+    status: StatusCode,
+    message: String,
+}
+
+impl Wrong {
+    fn new(status: StatusCode, message: impl Into<String>) -> Wrong {
+        Wrong { status, message: message.into() }
+    }
+
+    fn into_response(self) -> Response {
+        match self.status {
+            // Go's own words, as etcd has them here.
+            StatusCode::METHOD_NOT_ALLOWED => crate::http::error(self.status, &self.message),
+            status => error(status, &self.message),
+        }
+    }
+}
+
+/// An error in the shape that these paths and the statistics have.
 pub(super) fn error(status: StatusCode, message: &str) -> Response {
     json::response_unended(status, &Message { message })
 }
@@ -55,16 +75,18 @@ pub(super) async fn serve(v2: &V2, rest: &[u8], request: Request) -> Response {
     if !METHODS.contains(request.method()) {
         return super::method_not_allowed(METHODS);
     }
-    let outcome = match v2.check_open() {
-        Ok(()) => answer(v2, &String::from_utf8_lossy(rest), request).await,
-        Err(refused) => Err(refused.into_response()),
+    let mut response = match v2.check_open() {
+        Ok(()) => {
+            let outcome = answer(v2, &String::from_utf8_lossy(rest), request).await;
+            outcome.unwrap_or_else(Wrong::into_response)
+        }
+        Err(refused) => refused.into_response(),
     };
-    let mut response = outcome.unwrap_or_else(|response| response);
     v2.tell_cluster(response.headers_mut());
     response
 }
 
-async fn answer(v2: &V2, rest: &str, request: Request) -> Result<Response, Response> {
+async fn answer(v2: &V2, rest: &str, request: Request) -> Result<Response, Wrong> {
     let (parts, body) = request.into_parts();
     match parts.method {
         Method::GET => get(v2, rest),
@@ -90,7 +112,7 @@ async fn answer(v2: &V2, rest: &str, request: Request) -> Result<Response, Respo
     }
 }
 
-fn get(v2: &V2, rest: &str) -> Result<Response, Response> {
+fn get(v2: &V2, rest: &str) -> Result<Response, Wrong> {
     let mut members = v2.context.node().members();
     match rest {
         "" => {
@@ -101,11 +123,11 @@ fn get(v2: &V2, rest: &str) -> Result<Response, Response> {
         "leader" => {
             let leader = v2.context.node().leader();
             let leader = members.into_iter().find(|member| Some(member.id) == leader);
-            let leader =
-                leader.ok_or_else(|| error(StatusCode::SERVICE_UNAVAILABLE, "During election"))?;
+            let leader = leader
+                .ok_or_else(|| Wrong::new(StatusCode::SERVICE_UNAVAILABLE, "During election"))?;
             Ok(json::response(StatusCode::OK, &MemberBody::of(leader)))
         }
-        _ => Err(error(StatusCode::NOT_FOUND, "Not found")),
+        _ => Err(Wrong::new(StatusCode::NOT_FOUND, "Not found")),
     }
 }
 
@@ -134,8 +156,8 @@ impl MemberBody {
     }
 }
 
-async fn wanted(headers: &HeaderMap, body: Body) -> Result<Vec<String>, Response> {
-    let content_type = headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
+async fn wanted(headers: &HeaderMap, body: Body) -> Result<Vec<String>, Wrong> {
+    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     let content_type = content_type.map(String::from_utf8_lossy).unwrap_or_default();
     // As etcd: without parameters it has to be written in lower case.
     let media_type = match content_type.split_once(';') {
@@ -144,25 +166,26 @@ async fn wanted(headers: &HeaderMap, body: Body) -> Result<Vec<String>, Response
     };
     if media_type != "application/json" {
         let text = format!("Bad Content-Type {media_type}, accept application/json");
-        return Err(error(StatusCode::UNSUPPORTED_MEDIA_TYPE, &text));
+        return Err(Wrong::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
     }
     let body = to_bytes(body, BODY_BYTES_MAX).await;
-    let body = body.map_err(|wrong| error(StatusCode::PAYLOAD_TOO_LARGE, &wrong.to_string()))?;
-    let bad = |text: &str| error(StatusCode::BAD_REQUEST, text);
-    let wanted: Wanted = serde_json::from_slice(&body).map_err(|wrong| bad(&wrong.to_string()))?;
-    grpc::peer_urls(&wanted.peer_urls).map_err(|wrong| bad(&errors::text(wrong)))
+    let body =
+        body.map_err(|wrong| Wrong::new(StatusCode::PAYLOAD_TOO_LARGE, wrong.to_string()))?;
+    let bad = |text: String| Wrong::new(StatusCode::BAD_REQUEST, text);
+    let wanted: Wanted = serde_json::from_slice(&body).map_err(|wrong| bad(wrong.to_string()))?;
+    grpc::peer_urls(&wanted.peer_urls).map_err(|wrong| bad(errors::text(wrong)))
 }
 
-fn member_id(rest: &str) -> Result<u64, Response> {
+fn member_id(rest: &str) -> Result<u64, Wrong> {
     if rest.is_empty() {
-        return Err(crate::http::error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"));
+        return Err(Wrong::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"));
     }
     let is_hex = rest.bytes().all(|byte| byte.is_ascii_hexdigit());
     let id = if is_hex { u64::from_str_radix(rest, 16).ok() } else { None };
     id.ok_or_else(|| no_such_member(rest))
 }
 
-async fn change(v2: &V2, change: Change) -> Result<Vec<Member>, Response> {
+async fn change(v2: &V2, change: Change) -> Result<Vec<Member>, Wrong> {
     let id = match &change {
         Change::Remove(remove) => remove.id,
         Change::Update(update) => update.id,
@@ -174,12 +197,12 @@ async fn change(v2: &V2, change: Change) -> Result<Vec<Member>, Response> {
             MembersError::IdExists | MembersError::PeerUrlsExist => StatusCode::CONFLICT,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        error(status, &errors::text(refused))
+        Wrong::new(status, errors::text(refused))
     })
 }
 
-fn no_such_member(id: &str) -> Response {
-    error(StatusCode::NOT_FOUND, &format!("No such member: {id}"))
+fn no_such_member(id: &str) -> Wrong {
+    Wrong::new(StatusCode::NOT_FOUND, format!("No such member: {id}"))
 }
 
 fn no_content() -> Response {

@@ -60,7 +60,7 @@ pub fn routes(context: &Context, notices: &Notices, stopping: &CancellationToken
 async fn serve(State(v2): State<V2>, request: Request) -> Response {
     let path = match paths::clean(request.method(), request.uri()) {
         Ok(path) => path,
-        Err(answer) => return answer,
+        Err(answer) => return *answer,
     };
     let below = |prefix: &str| {
         let rest = path.strip_prefix(prefix.as_bytes())?;

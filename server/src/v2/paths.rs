@@ -14,15 +14,15 @@ const PLAIN: &[u8] = b"-_.~$&+,/:;=@";
 ///
 /// # Errors
 /// The answer: that it cannot be decoded, or where the same thing is found under its clean path.
-pub(super) fn clean(method: &Method, uri: &Uri) -> Result<Vec<u8>, Response> {
+pub(super) fn clean(method: &Method, uri: &Uri) -> Result<Vec<u8>, Box<Response>> {
     let Ok(path) = decode(uri.path().as_bytes(), false) else {
-        return Err(crate::http::error(StatusCode::BAD_REQUEST, "400 Bad Request"));
+        return Err(Box::new(crate::http::error(StatusCode::BAD_REQUEST, "400 Bad Request")));
     };
     let mut clean = Path::clean(&path).as_bytes().to_vec();
     if path.last() == Some(&b'/') && clean != b"/" {
         clean.push(b'/');
     }
-    if clean == path { Ok(path) } else { Err(moved(method, &clean, uri.query())) }
+    if clean == path { Ok(path) } else { Err(Box::new(moved(method, &clean, uri.query()))) }
 }
 
 fn moved(method: &Method, path: &[u8], query: Option<&str>) -> Response {

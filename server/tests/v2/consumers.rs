@@ -7,6 +7,9 @@ use crate::http::{Answer, Ask, whole};
 use crate::side::{Side, align};
 use crate::waiting::{get, put};
 
+/// The calls of a program, given the index of the tree.
+type Calls = fn(u64) -> Vec<Call>;
+
 /// A request, and whether it is one that waits for the next.
 struct Call {
     ask: Ask,
@@ -17,8 +20,8 @@ fn call(ask: Ask) -> Call {
     Call { ask, waits: false }
 }
 
-fn waits(target: String) -> Call {
-    Call { ask: get(&target), waits: true }
+fn waits(target: &str) -> Call {
+    Call { ask: get(target), waits: true }
 }
 
 fn delete(target: &str) -> Call {
@@ -33,7 +36,7 @@ fn skydns(at: u64) -> Vec<Call> {
         call(put("/skydns/local/cluster/web/a", service)),
         call(put("/skydns/local/cluster/web/b", service)),
         call(get("/skydns/local/cluster/web?recursive=true&sorted=true")),
-        waits(format!("/skydns?recursive=true&wait=true&waitIndex={}", at + 3)),
+        waits(&format!("/skydns?recursive=true&wait=true&waitIndex={}", at + 3)),
         delete("/skydns/local/cluster/web/a"),
     ]
 }
@@ -43,7 +46,7 @@ fn confd(at: u64) -> Vec<Call> {
     vec![
         call(put("/app/upstream/one", "value=10.0.0.1%3A80")),
         call(get("/app?quorum=true&recursive=true&sorted=true")),
-        waits(format!("/app?recursive=true&wait=true&waitIndex={}", at + 2)),
+        waits(&format!("/app?recursive=true&wait=true&waitIndex={}", at + 2)),
         call(put("/app/upstream/two", "value=10.0.0.2%3A80")),
         call(get("/app?quorum=false&recursive=true&sorted=true")),
     ]
@@ -77,7 +80,10 @@ fn flannel(at: u64) -> Vec<Call> {
         call(put(subnet, "prevExist=false&value=%7B%7D&ttl=86400")),
         call(put(subnet, "prevExist=false&value=%7B%7D&ttl=86400")),
         call(get("/coreos.com/network/subnets?recursive=true&quorum=true")),
-        waits(format!("/coreos.com/network/subnets?recursive=true&wait=true&waitIndex={}", at + 3)),
+        waits(&format!(
+            "/coreos.com/network/subnets?recursive=true&wait=true&waitIndex={}",
+            at + 3
+        )),
         call(put(subnet, "prevExist=true&value=%7B%7D&ttl=86400")),
     ]
 }
@@ -128,7 +134,7 @@ async fn consumers_of_the_v2_api_see_the_same() {
     let mut etcd = Side::start(Program::etcd(), 1).await;
     let mut berth = Side::start(subject!(), 1).await;
     align(&mut etcd, &mut berth).await;
-    let consumers: [(&str, fn(u64) -> Vec<Call>); 5] = [
+    let consumers: [(&str, Calls); 5] = [
         ("SkyDNS", skydns),
         ("confd", confd),
         ("fleet", fleet),

@@ -4,6 +4,8 @@
 //! `BERTH_DIFF_SEED`, `BERTH_V2_OPS` and `BERTH_V2_CLUSTER_OPS` choose the random runs.
 //! `BERTH_TEST_SUBJECT=etcd` compares etcd with itself, which proves the harness.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it is surprised")]
+
 mod canonical;
 mod consumers;
 mod differential;

@@ -12,7 +12,10 @@ pub(crate) const FLAGS: &[&str] = &["--enable-v2"];
 /// The processes of a side; some tests look at them.
 pub(crate) enum Host {
     One(Box<Server>),
-    Many(Cluster),
+    /// Held so that it runs.
+    Many {
+        _cluster: Cluster,
+    },
 }
 
 pub(crate) struct Side {
@@ -30,7 +33,7 @@ impl Side {
             let places = (0..members).map(|_| Place::loopback()).collect();
             let cluster = Cluster::start_with(program, places, FLAGS).await;
             let ports = cluster.endpoints().iter().map(|it| port_of(it)).collect();
-            (Host::Many(cluster), ports)
+            (Host::Many { _cluster: cluster }, ports)
         };
         let mut connections = Vec::new();
         for port in ports {

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::event::Event;
 use super::path::{Path, is_below, is_hidden};
 use super::refusal::{Reason, Refusal};
@@ -103,6 +105,6 @@ fn bytes_of(event: &Event) -> usize {
     let bytes = seen
         .into_iter()
         .flatten()
-        .map(|seen| seen.path.len() + seen.value.as_ref().map_or(0, |value| value.len()));
+        .map(|seen| seen.path.len() + seen.value.as_ref().map_or(0, Bytes::len));
     bytes.sum::<usize>() + EVENT_OVERHEAD_BYTES
 }

@@ -29,13 +29,11 @@ impl Tree {
             return Err(self.refuse(Reason::PathTooLong, Bytes::new()));
         }
         match write.action() {
-            Asked::Set => self.set(write, path),
-            Asked::Create => {
-                self.make(write, path, Action::Create, own(&write.value), write.dir, None)
-            }
+            Asked::Set => self.set(write, &path),
+            Asked::Create => self.make(write, &path, Action::Create, None),
             Asked::CreateInOrder => {
                 let path = path.in_order(self.index + 1);
-                self.make(write, path, Action::Create, own(&write.value), write.dir, None)
+                self.make(write, &path, Action::Create, None)
             }
             Asked::Update => self.update(write, &path),
             Asked::CompareAndSwap => self.compare_and_swap(write, &path),
@@ -45,50 +43,44 @@ impl Tree {
         }
     }
 
-    fn set(&mut self, write: &V2Write, path: Path) -> Outcome {
-        let before = match self.find(&path) {
-            Ok(node) => Some(node),
+    fn set(&mut self, write: &V2Write, path: &Path) -> Outcome {
+        let prev = match self.find(path) {
+            Ok(node) => Some(node.seen(path)),
             Err(refusal) if refusal.reason == Reason::KeyNotFound && !write.refresh => None,
             Err(refusal) => return Err(refusal),
         };
-        let value = match before {
-            Some(node) if write.refresh => node.value(),
-            _ => own(&write.value),
-        };
-        let prev = before.map(|node| node.seen(&path));
         if prev.as_ref().is_some_and(|prev| prev.dir) && !path.is_root() {
             return Err(self.refuse(Reason::NotFile, path.shown()));
         }
-        self.make(write, path, Action::Set, value, write.dir, prev)
+        self.make(write, path, Action::Set, prev)
     }
 
     /// Makes a node, and the directories above it; in place of `prev`, if there was one.
     fn make(
         &mut self,
         write: &V2Write,
-        path: Path,
+        path: &Path,
         action: Action,
-        value: Bytes,
-        dir: bool,
         prev: Option<Seen>,
     ) -> Outcome {
-        self.refuse_root(&path)?;
-        match self.find(&path) {
-            Ok(_) if prev.is_some() => drop(self.remove(&path)),
+        self.refuse_root(path)?;
+        match self.find(path) {
+            Ok(_) if prev.is_some() => drop(self.remove(path)),
             Ok(_) => return Err(self.refuse(Reason::NodeExists, path.shown())),
             Err(refusal) if refusal.reason == Reason::KeyNotFound => {}
             Err(refusal) => return Err(refusal),
         }
         let index = self.index + 1;
-        self.make_dirs_above(&path, index);
+        self.make_dirs_above(path, index);
         let deadline_ns = write.deadline_ns.filter(|deadline| *deadline >= DEADLINE_NS_MIN);
         let mut node = Node::dir(index, deadline_ns);
-        if !dir {
-            node.content = Content::File(value);
-        }
-        let seen = node.seen(&path);
-        self.insert(&path, node);
         let refresh = write.refresh && action == Action::Set;
+        if !write.dir {
+            let kept = prev.as_ref().filter(|_| refresh).and_then(|prev| prev.value.clone());
+            node.content = Content::File(kept.unwrap_or_else(|| own(&write.value)));
+        }
+        let seen = node.seen(path);
+        self.insert(path, node);
         Ok(self.end(Event { action, node: seen, prev, refresh, now_ns: write.now_ns }))
     }
 

@@ -41,7 +41,10 @@ fn position(index: usize) -> Position {
 
 impl Driver {
     pub(super) fn new() -> Driver {
-        let engine: Arc<dyn Engine> = Arc::new(MemEngine::default());
+        Driver::on(Arc::new(MemEngine::default()))
+    }
+
+    pub(super) fn on(engine: Arc<dyn Engine>) -> Driver {
         let store = Store::open(engine.clone(), Options::default()).unwrap();
         Driver { engine, store, model: Model::default(), puts: 0, log: Vec::new() }
     }

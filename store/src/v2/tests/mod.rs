@@ -11,6 +11,9 @@ use api::berthpb::{Command, V2Write};
 use proptest::prelude::*;
 
 use self::driver::{Driver, Step};
+use crate::engine::SledEngine;
+
+const CACHE_BYTES: usize = 1 << 20;
 
 fn command(op: Op) -> Command {
     Command { op: Some(op), ..Command::default() }
@@ -69,6 +72,29 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..60)
 }
 
+fn run(mut driver: Driver, steps: &[Step]) {
+    for step in steps {
+        driver.step(step);
+    }
+    driver.compare();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 10,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn on_sled_as_well(steps in steps()) {
+        // The same on the engine that servers use.
+        let dir = tempfile::tempdir().unwrap();
+        let engine = SledEngine::open(dir.path().join("engine"), CACHE_BYTES).unwrap();
+        run(Driver::on(std::sync::Arc::new(engine)), &steps);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 200,
@@ -80,10 +106,6 @@ proptest! {
     fn the_tree_does_what_the_model_does(steps in steps()) {
         // Whatever happens to engine and process, answers, tree, history and deadlines are the
         // model's, and the keys of the v3 API know nothing of it.
-        let mut driver = Driver::new();
-        for step in &steps {
-            driver.step(step);
-        }
-        driver.compare();
+        run(Driver::new(), &steps);
     }
 }

@@ -25,7 +25,7 @@ impl Context {
     }
 
     /// Runs `read` on the present state; `short` says that it cannot hold up others.
-    pub(super) async fn read<T: Send + 'static>(
+    pub(crate) async fn read<T: Send + 'static>(
         &self,
         short: bool,
         read: impl FnOnce(&store::Reader) -> Result<T, store::Error> + Send + 'static,

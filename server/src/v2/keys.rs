@@ -6,6 +6,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 use axum::response::Response;
+use store::Reader;
 use store::v2::Path;
 use tonic::metadata::MetadataMap;
 
@@ -42,7 +43,7 @@ async fn answer(v2: &V2, path: &[u8], request: Request) -> Result<Response, Refu
     let form = form(v2, &parts.method, &parts.uri, &parts.headers, body).await?;
     let now_ns = now_ns();
     match Asked::read(&parts.method, path, &form, now_ns)? {
-        Asked::Get { recursive, quorum } => get(v2, &Path::clean(path), recursive, quorum).await,
+        Asked::Get { recursive, quorum } => get(v2, Path::clean(path), recursive, quorum).await,
         Asked::Wait { recursive, stream, since } => {
             watch::answer(v2, &Path::clean(path), recursive, stream, since)
         }
@@ -72,16 +73,21 @@ async fn form(
         .map_err(|wrong| Code::InvalidForm.because(wrong))
 }
 
-async fn get(v2: &V2, path: &Path, recursive: bool, quorum: bool) -> Result<Response, Refused> {
+async fn get(v2: &V2, path: Path, recursive: bool, quorum: bool) -> Result<Response, Refused> {
     v2.context.barrier(!quorum).await?;
     // It may have to wait, and auth may be on by now.
     v2.check_open()?;
-    let reader = v2.reader();
-    let view = reader.v2();
-    let seen = view.get(path, recursive);
-    reader.count_v2_get(seen.is_ok());
-    let mut response = json::got(&seen?, now_ns());
-    v2.tell_position(response.headers_mut(), view.index());
+    // A directory may hold much.
+    let is_short = !v2.reader().v2().is_dir(&path);
+    let read = move |reader: &Reader| {
+        let view = reader.v2();
+        let seen = view.get(&path, recursive);
+        reader.count_v2_get(seen.is_ok());
+        Ok((seen.map(|seen| json::got(&seen, now_ns())), view.index()))
+    };
+    let (answer, index) = v2.context.read(is_short, read).await?;
+    let mut response = answer?;
+    v2.tell_position(response.headers_mut(), index);
     Ok(response)
 }
 

@@ -6,13 +6,15 @@ use api::etcdserverpb::{
     RangeRequest,
 };
 use testkit::{Program, Server, bounded, eventually, subject};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::canonical::difference;
 use crate::http::{Ask, Connection, whole};
 use crate::side::{FLAGS, Side, align};
 use crate::waiting::{get, put};
 
-/// What etcd takes in a form.
+/// More than a request may have, and less than is not even read.
 const FORM_BYTES: usize = 1_600_000;
 
 /// Proves that the API is off unless it is asked for, with etcd's answer.
@@ -27,6 +29,20 @@ async fn the_api_is_on_when_it_is_asked_for() {
     let off = Server::start(subject!(), &["--enable-v2=false"]).await;
     let mut connection = Connection::open(off.client_port).await;
     assert_eq!(connection.ask(&get("/")).await.status, 404);
+}
+
+/// Proves that scripts which look for a header find it as etcd writes it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn headers_are_written_as_etcds() {
+    let server = Server::start(subject!(), FLAGS).await;
+    let mut stream = TcpStream::connect(("127.0.0.1", server.client_port)).await.unwrap();
+    let request = "GET /v2/keys/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    bounded(stream.read_to_string(&mut answer)).await.unwrap();
+    for header in ["X-Etcd-Index: 0", "X-Raft-Term: ", "X-Etcd-Cluster-Id: ", "Content-Type: "] {
+        assert!(answer.contains(&format!("\r\n{header}")), "{header} in {answer}");
+    }
 }
 
 /// Proves that with auth on nobody is told or may change anything, not even who waited before; and

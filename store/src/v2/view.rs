@@ -23,6 +23,11 @@ impl View {
         self.index
     }
 
+    /// Whether there is a directory at `path`.
+    pub fn is_dir(&self, path: &Path) -> bool {
+        find(&self.root, path, self.index).is_ok_and(Node::is_dir)
+    }
+
     /// A file, or a directory with what is in it; with everything below it, if `recursive`.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::attached::Attached;
 use crate::compactor::Walk;
 use crate::engine::Engine;
+use crate::read_ahead::ReadAhead;
 use crate::state::{Pending, State};
 use crate::values::Values;
 use crate::work::Counters;
@@ -26,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) flushed: Flushed,
     pub(crate) walk: Mutex<Walk>,
     pub(crate) work: Counters,
+    pub(crate) read_ahead: ReadAhead,
     pins: Mutex<BTreeMap<i64, usize>>,
 }
 
@@ -53,6 +55,7 @@ impl Shared {
             walk: Mutex::default(),
             state: RwLock::new(state),
             work: Counters::default(),
+            read_ahead: ReadAhead::default(),
             pins: Mutex::default(),
         })
     }

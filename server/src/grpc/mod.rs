@@ -26,12 +26,12 @@ mod passwords;
 mod proposal;
 mod quota;
 mod range_stream;
-mod readers;
 mod reads;
 mod snapshot_stream;
 #[cfg(test)]
 mod testing;
 mod tokens;
+mod turns;
 pub mod watch;
 mod watch_gate;
 

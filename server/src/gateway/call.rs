@@ -127,6 +127,9 @@ async fn reserve(room: &Arc<Semaphore>, len: usize) -> Option<OwnedSemaphorePerm
 
 async fn within<F: Future>(deadline: Option<Instant>, work: F) -> Result<F::Output, Status> {
     let Some(deadline) = deadline else { return Ok(work.await) };
-    let late = |_| Status::deadline_exceeded("context deadline exceeded");
-    timeout_at(deadline, work).await.map_err(late)
+    let late = || Status::deadline_exceeded("context deadline exceeded");
+    if deadline <= Instant::now() {
+        return Err(late());
+    }
+    timeout_at(deadline, work).await.map_err(|_| late())
 }

@@ -22,8 +22,6 @@ mod json;
 mod metadata;
 mod path;
 mod table;
-#[cfg(test)]
-mod tests;
 mod values;
 mod websocket;
 

@@ -14,8 +14,6 @@ mod election;
 mod lock;
 mod observe;
 mod queue;
-#[cfg(test)]
-mod tests;
 
 pub(super) use election::Election;
 pub(super) use lock::Lock;

@@ -47,7 +47,8 @@ const LAST: [&str; 2] = ["Maintenance/Alarm", "Auth/AuthDisable"];
 type Caller = (&'static str, Vec<(&'static str, String)>);
 
 fn all_methods() -> Vec<Method> {
-    let mut all = methods("etcd", "etcdserverpb");
+    let packages = ["etcdserverpb", "v3lockpb", "v3electionpb"];
+    let mut all: Vec<_> = packages.iter().flat_map(|package| methods("etcd", package)).collect();
     let health = HEALTH.map(|(path, goes_on)| Method { path: path.to_owned(), goes_on });
     all.extend(health);
     all.sort_by_key(|method| LAST.iter().position(|last| method.path.ends_with(last)));

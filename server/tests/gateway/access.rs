@@ -41,7 +41,7 @@ async fn the_authorization_header_is_the_caller() {
 /// origins are told nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_the_origins_of_cors_are_allowed() {
-    let flags = ["--cors=http://a.example,http://b.example"];
+    let flags = ["--cors=http://a.example:80,http://b.example:80"];
     let server = Server::start(subject!(), &flags).await;
     let mut http = Http::connect(server.client_port).await;
     let mut allowed = async |path: &str, verb: &str, origin: &str| {
@@ -50,8 +50,8 @@ async fn only_the_origins_of_cors_are_allowed() {
     };
     for path in ["/v3/kv/range", "/version", "/nothing"] {
         for verb in ["POST", "OPTIONS"] {
-            let told = allowed(path, verb, "http://b.example").await;
-            assert_eq!(told.as_deref(), Some("http://b.example"), "{verb} {path}");
+            let told = allowed(path, verb, "http://b.example:80").await;
+            assert_eq!(told.as_deref(), Some("http://b.example:80"), "{verb} {path}");
             assert_eq!(allowed(path, verb, "http://c.example").await, None, "{verb} {path}");
         }
     }

@@ -6,7 +6,7 @@ import time
 import etcd3gw
 from etcd3gw.lock import Lock
 
-client = etcd3gw.client(
+client = etcd3gw.Etcd3Client(
     host="127.0.0.1", port=int(sys.argv[1]), api_path=sys.argv[2], timeout=30
 )
 

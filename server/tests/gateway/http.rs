@@ -91,7 +91,12 @@ impl Lines {
                 let line: Vec<u8> = self.text.drain(..=end).collect();
                 return Some(serde_json::from_slice(&line).unwrap());
             }
-            let frame = bounded(self.body.frame()).await?.unwrap();
+            let Some(frame) = bounded(self.body.frame()).await else {
+                // etcd ends no line after an error.
+                let rest = std::mem::take(&mut self.text);
+                return (!rest.is_empty()).then(|| serde_json::from_slice(&rest).unwrap());
+            };
+            let frame = frame.unwrap();
             self.text.extend_from_slice(&frame.into_data().unwrap_or_default());
         }
     }

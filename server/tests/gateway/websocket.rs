@@ -2,7 +2,7 @@
 
 use futures::{SinkExt, StreamExt};
 use serde_json::Value;
-use testkit::{Server, bounded, subject};
+use testkit::{Kind, Server, bounded, subject};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -87,6 +87,10 @@ async fn a_token_comes_as_browsers_can_send_it() {
     };
     let refused = call(&[]).await;
     assert_eq!(refused["message"], "etcdserver: user name is empty", "{refused}");
+    if server.program.kind == Kind::Etcd {
+        // etcd 3.4 takes "Bearer" for a part of the token.
+        return;
+    }
     let bearer = call(&[("sec-websocket-protocol", format!("Bearer, {token}"))]).await;
     assert!(bearer["header"].is_object(), "{bearer}");
     let cookie = call(&[("cookie", format!("a=b; token={token}"))]).await;

@@ -2,7 +2,7 @@
 
 use api::etcdserverpb::LeaseRevokeRequest;
 use api::v3lockpb::{LockRequest, UnlockRequest};
-use testkit::{Server, bounded, subject};
+use testkit::{Kind, Server, bounded, subject};
 use tonic::Code;
 
 use crate::{LONG_S, grant, lock, queue, queue_of};
@@ -111,7 +111,12 @@ async fn a_waiter_whose_lease_ended_gets_nothing() {
     bounded(clients.lease.clone().lease_revoke(LeaseRevokeRequest { id: 2 })).await.unwrap();
     queue_of(&clients, "name", 1).await;
     bounded(clients.lock.clone().unlock(UnlockRequest { key: held.key })).await.unwrap();
-    let told = bounded(waiting).await.unwrap().unwrap_err();
+    let told = bounded(waiting).await.unwrap();
+    if server.program.kind == Kind::Etcd && told.is_ok() {
+        // etcd 3.4 does not look (11456).
+        return;
+    }
+    let told = told.unwrap_err();
     assert_eq!((told.code(), told.message()), (Code::Unknown, "mutex: session is expired"));
     assert_eq!(queue(&clients, "name").await, []);
 }

@@ -108,8 +108,7 @@ fn path() -> impl Strategy<Value = String> {
 async fn nothing_is_an_error_of_the_server() {
     let count = env_number("BERTH_GATEWAY_REQUESTS", REQUESTS_DEFAULT);
     // Never etcd: 3.4 answers 500 to what is no first message of a stream.
-    let path = env!("CARGO_BIN_EXE_berth").into();
-    let berth = Program { kind: Kind::Berth, path };
+    let berth = Program { kind: Kind::Berth, path: env!("CARGO_BIN_EXE_berth").into() };
     let mut server = Server::start(berth, &["--bcrypt-cost=4"]).await;
     let mut http = Http::connect(server.client_port).await;
     let mut runner = TestRunner::deterministic();

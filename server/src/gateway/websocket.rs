@@ -11,10 +11,12 @@ use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
 use futures::stream::{SplitSink, SplitStream};
-use futures::{SinkExt, StreamExt, stream};
+use futures::{SinkExt, StreamExt};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method as Verb, header};
 use http_body_util::BodyExt;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
 use super::Gateway;
 use super::body::Messages;
@@ -25,6 +27,9 @@ use super::path::Target;
 const BEARER: &str = "Bearer";
 /// The cookie that may carry it instead.
 const TOKEN_COOKIE: &str = "token";
+
+/// Texts that are read before the call takes them.
+const AHEAD: usize = 4;
 
 pub(super) fn is_asked_for(request: &Request) -> bool {
     let says = |name, word: &str| {
@@ -47,32 +52,39 @@ pub(super) async fn serve(gateway: Gateway, request: Request) -> Response {
         .on_upgrade(move |socket| talk(gateway, parts, socket))
 }
 
+/// Ends with the answer, or with the client: an answer that never ends is dropped then.
 async fn talk(gateway: Gateway, parts: Parts, socket: WebSocket) {
     let (outgoing, incoming) = socket.split();
-    let target = Target::of(&parts.uri);
-    let metadata = Metadata::of(&with_token(&parts.headers));
-    let messages = Messages::of_pieces(texts(incoming).boxed(), gateway.json_bytes_max);
-    let response = gateway.serve(&Verb::POST, &target, metadata, messages).await;
-    // Who has gone is not told anything.
-    if let Some(mut outgoing) = send_lines(outgoing, response.into_body()).await {
-        let _ = outgoing.close().await;
+    let (taker, texts) = mpsc::channel(AHEAD);
+    let answering = async {
+        let target = Target::of(&parts.uri);
+        let metadata = Metadata::of(&with_token(&parts.headers));
+        let texts = ReceiverStream::new(texts).map(Ok).boxed();
+        let messages = Messages::of_pieces(texts, gateway.json_bytes_max);
+        let response = gateway.serve(&Verb::POST, &target, metadata, messages).await;
+        // Who has gone is not told anything.
+        if let Some(mut outgoing) = send_lines(outgoing, response.into_body()).await {
+            let _ = outgoing.close().await;
+        }
+    };
+    tokio::select! {
+        () = answering => {}
+        () = read(incoming, taker) => {}
     }
 }
 
-fn texts(
-    incoming: SplitStream<WebSocket>,
-) -> impl futures::Stream<Item = Result<Bytes, axum::Error>> {
-    stream::unfold(incoming, |mut incoming| async {
-        loop {
-            match incoming.next().await? {
-                Ok(Message::Text(text)) => return Some((Ok(text.into()), incoming)),
-                Ok(Message::Binary(bytes)) => return Some((Ok(bytes), incoming)),
-                Ok(Message::Close(_)) => return None,
-                Ok(Message::Ping(_) | Message::Pong(_)) => {}
-                Err(error) => return Some((Err(error), incoming)),
-            }
-        }
-    })
+/// Reads until the client has gone, whether or not the call takes any more.
+async fn read(mut incoming: SplitStream<WebSocket>, taker: mpsc::Sender<Bytes>) {
+    while let Some(Ok(message)) = incoming.next().await {
+        let text = match message {
+            Message::Text(text) => text.into(),
+            Message::Binary(bytes) => bytes,
+            Message::Close(_) => return,
+            Message::Ping(_) | Message::Pong(_) => continue,
+        };
+        // A call that has all it needs drops the rest.
+        let _ = taker.send(text).await;
+    }
 }
 
 /// `None` when nobody takes them any more.

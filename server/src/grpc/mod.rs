@@ -29,6 +29,7 @@ mod quota;
 mod range_stream;
 mod readers;
 mod reads;
+mod reflection;
 mod snapshot_stream;
 #[cfg(test)]
 mod testing;
@@ -66,6 +67,7 @@ pub fn routes(context: &Context) -> Router {
     let auth = auth::Auth { context: context.clone() };
     let lock = concurrency::Lock { context: context.clone() };
     let election = concurrency::Election { context: context.clone() };
+    let (reflection, reflection_alpha) = reflection::services();
     let hub = context.node().hub().clone();
     let watch = watch::WatchService::new(hub, Arc::new(context.clone()));
     let range = {
@@ -82,6 +84,8 @@ pub fn routes(context: &Context) -> Router {
         .add_service(LockServer::new(lock).max_decoding_message_size(len_max))
         .add_service(ElectionServer::new(election).max_decoding_message_size(len_max))
         .add_service(health::service())
+        .add_service(reflection)
+        .add_service(reflection_alpha)
         .into_axum_router()
         .reset_fallback()
         .route(large_range::PATH, any(range))

@@ -22,11 +22,13 @@ use super::leaderless::Leaderless;
 use crate::grpc;
 
 /// Streams without an end of their own.
-const ENDLESS: [&str; 4] = [
+const ENDLESS: [&str; 6] = [
     "/etcdserverpb.Watch/Watch",
     "/etcdserverpb.Lease/LeaseKeepAlive",
     "/v3electionpb.Election/Observe",
     "/grpc.health.v1.Health/Watch",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
 
 /// Calls that answer once, and may wait for it as long as a stream.

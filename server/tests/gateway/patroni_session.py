@@ -115,6 +115,14 @@ class Node:
         return done.stdout.strip()
 
 
+    def takes(self, number):
+        """It leads before PostgreSQL has become one that writes."""
+        try:
+            self.query("insert into t values (%d)" % number)
+            return True
+        except RuntimeError:
+            return False
+
     def rows(self):
         try:
             return int(self.query("select count(*) from t"))
@@ -142,7 +150,7 @@ def elections(one, two):
     one.kill()
     say("the leader is killed")
     until("the second has taken over", lambda: two.is_a("leader"))
-    two.query("insert into t values (2)")
+    until("and takes a write", lambda: two.takes(2))
     one.start()
     until("the first comes back and follows", lambda: one.is_a("replica"))
     until("it has both rows", lambda: one.rows() == 2)

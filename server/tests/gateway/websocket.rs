@@ -2,13 +2,13 @@
 
 use futures::{SinkExt, StreamExt};
 use serde_json::Value;
-use testkit::{Kind, Server, bounded, subject};
+use testkit::{Kind, Server, bounded, eventually, subject};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use super::http::Http;
+use super::http::{Http, Lines};
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -56,6 +56,40 @@ async fn watches_come_and_go_on_one_socket() {
     http.call("/v3/kv/put", r#"{"key":"Yg==","value":"Mw=="}"#).await;
     let event = hear(&mut socket).await.unwrap();
     assert_eq!(event["result"]["events"][0]["kv"]["value"], "Mw==", "the first is cancelled");
+}
+
+/// How many watches the server has, by its own count.
+async fn watches(http: &mut Http) -> Result<(), String> {
+    let metrics = http.send("GET", "/metrics", &[], "").await;
+    let metrics = String::from_utf8(metrics.body.to_vec()).unwrap();
+    let name = "etcd_debugging_mvcc_watcher_total ";
+    match metrics.lines().find_map(|line| line.strip_prefix(name)) {
+        Some("0") => Ok(()),
+        other => Err(format!("{other:?}")),
+    }
+}
+
+/// Proves that nothing is left of a watch whose client went away without a word, be it a WebSocket
+/// or plain HTTP, although nothing happens that it could be told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_ends_with_its_client() {
+    let server = Server::start(subject!(), &[]).await;
+    let mut http = Http::connect(server.client_port).await;
+    let create = r#"{"create_request":{"key":"YQ=="}}"#;
+    let mut socket = open(&server, "/v3/watch", &[]).await;
+    say(&mut socket, create).await;
+    hear(&mut socket).await.unwrap();
+    assert!(watches(&mut http).await.is_err());
+    drop(socket);
+    eventually("the watch of the WebSocket ends", 60, async || watches(&mut http).await).await;
+
+    let mut other = Http::connect(server.client_port).await;
+    let response = other.open("POST", "/v3/watch", &[], create).await.unwrap();
+    let mut lines = Lines::of(response.into_body());
+    lines.next().await.unwrap();
+    assert!(watches(&mut http).await.is_err());
+    drop((lines, other));
+    eventually("the watch by HTTP ends", 60, async || watches(&mut http).await).await;
 }
 
 /// Proves that a lease is kept alive on one socket, and that a call with one answer ends it.

@@ -83,8 +83,12 @@ impl Place {
         }
     }
 
-    /// Takes the key back, unless it is another one by then.
+    /// Takes the key back, unless it is another one by then; or stands first for an earlier call of
+    /// the same lease, which holds what it waited for.
     pub(super) async fn leave(&self, client: &Client) {
+        if self.first && self.found.is_some() {
+            return;
+        }
         for _ in 0..LEAVE_ATTEMPTS {
             let left = client.txn(if_created_at(&self.key, self.revision, remove(&self.key))).await;
             match left {

@@ -19,7 +19,7 @@ pub(crate) fn question(method: &str) -> Option<Vec<u8>> {
         "Maintenance" => maintenance(method),
         "Auth" => auth(method),
         "Lock" | "Election" => concurrency(method),
-        "Health" => Some(Vec::new()),
+        "Health" | "ServerReflection" => Some(Vec::new()),
         _ => None,
     }
 }

@@ -63,7 +63,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// refused with the whole.
 fn body() -> String {
     format!(
-        r#"{{"key":"AA==","range_end":"AA==","name":"{USER}","role":"{ROLE}","create_request":{{"key":"AA==","range_end":"AA==","start_revision":1}}}}"#
+        r#"{{"key":"AA==","range_end":"AA==","name":"{USER}","role":"{ROLE}","create_request":{{"key":"AA==","range_end":"AA==","start_revision":1}},"success":[{{"request_range":{{"key":"AA==","range_end":"AA=="}}}}]}}"#
     )
 }
 

@@ -102,7 +102,9 @@ async fn ask_all(planted: &Planted, caller: &Caller) -> BTreeMap<String, (Ending
 }
 
 fn is_refusal((code, words): &Ending) -> bool {
-    let reasons = ["user name is empty", "invalid auth token", "authentication failed"];
+    // The last is how etcd 3.4 refuses to observe.
+    let reasons =
+        ["user name is empty", "invalid auth token", "authentication failed", "closed early"];
     *code != Code::Ok && reasons.iter().any(|reason| words.contains(reason))
 }
 

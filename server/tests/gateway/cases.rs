@@ -200,10 +200,4 @@ pub(crate) const CASES: &[Case] = &[
     with(&[("grpc-timeout", "x")], post("/v3/kv/range", r#"{"key":"Zm9v"}"#)),
     with(&[("grpc-timeout", "1n")], post("/v3/kv/range", r#"{"key":"Zm9v"}"#)),
     with(&[("grpc-timeout", "1H")], post("/v3/kv/range", r#"{"key":"Zm9v"}"#)),
-    // Calls that wait, and for how long they may. The last one takes its key back at its own time.
-    with(&[("grpc-timeout", "300m")], stream("/v3/watch", r#"{"create_request":{"key":"Zm9v"}}"#, 2)),
-    post("/v3/lease/grant", r#"{"ID":"81","TTL":"600"}"#),
-    post("/v3/lease/grant", r#"{"ID":"82","TTL":"600"}"#),
-    post("/v3/lock/lock", r#"{"name":"aGVsZA==","lease":"81"}"#),
-    with(&[("grpc-timeout", "300m")], post("/v3/lock/lock", r#"{"name":"aGVsZA==","lease":"82"}"#)),
 ];

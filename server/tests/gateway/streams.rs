@@ -1,7 +1,7 @@
 //! Answers that come over time.
 
 use serde_json::{Value, json};
-use testkit::{Server, subject};
+use testkit::{Kind, Server, subject};
 
 use super::http::{Http, Lines};
 
@@ -25,6 +25,31 @@ async fn a_watch_sees_what_happens() {
         assert_eq!(event.get("prev_kv").is_some(), round > 1);
     }
     other.call("/v3/kv/deleterange", r#"{"key":"dw=="}"#).await;
+}
+
+/// Proves that `Grpc-Timeout` ends what waits: a watch by its last line, and a lock that another
+/// holds by the answer. (etcd's two ends time out at once, and the code is that of the faster.)
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_timeout_ends_what_waits() {
+    let server = Server::start(subject!(), &[]).await;
+    let is_berth = server.program.kind == Kind::Berth;
+    let mut http = Http::connect(server.client_port).await;
+    http.call("/v3/lock/lock", r#"{"name":"aGVsZA=="}"#).await;
+    let timeout = [("grpc-timeout", "300m")];
+    let answer = http.send("POST", "/v3/lock/lock", &timeout, r#"{"name":"aGVsZA=="}"#).await;
+    let told: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(told["message"], "context deadline exceeded");
+    assert!(!is_berth || (answer.status == 504 && told["code"] == 4), "{answer:?}");
+
+    let create = r#"{"create_request":{"key":"dw=="}}"#;
+    let response = http.open("POST", "/v3/watch", &timeout, create).await.unwrap();
+    let mut lines = Lines::of(response.into_body());
+    let mut last = Value::Null;
+    while let Some(line) = lines.next().await {
+        last = line;
+    }
+    assert_eq!(last["error"]["message"], "context deadline exceeded");
+    assert!(!is_berth || last["error"]["grpc_code"] == 4, "{last}");
 }
 
 /// Proves that a snapshot comes whole: the pieces count down to nothing.

@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
+use prost_reflect::{DescriptorPool, DynamicMessage};
 use testkit::{Program, free_port};
 use tonic::Code;
 
@@ -63,27 +64,49 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// refused with the whole.
 fn body() -> String {
     format!(
-        r#"{{"key":"AA==","range_end":"AA==","name":"{USER}","role":"{ROLE}","create_request":{{"key":"AA==","range_end":"AA==","start_revision":1}},"success":[{{"request_range":{{"key":"AA==","range_end":"AA=="}}}}]}}"#
+        r#"{{"key":"AA==","range_end":"AA==","name":"{USER}","role":"{ROLE}","create_request":{{"key":"AA==","range_end":"AA==","start_revision":1}}}}"#
     )
 }
 
-/// The paths of the JSON gateway, as the `.proto` files have them.
-fn gateway_paths() -> Vec<String> {
+/// The paths of the JSON gateway, each with what is asked of its method, as JSON.
+fn gateway_questions() -> Vec<(String, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../api/proto/etcd");
-    let mut paths = Vec::new();
+    let mut questions = Vec::new();
     for file in proto_files(&folder) {
         let text = std::fs::read_to_string(file).unwrap();
-        let quoted = text.split("post: \"").skip(1).map(|rest| rest.split('"').next().unwrap());
-        paths.extend(quoted.map(str::to_owned));
+        for service in text.split("\nservice ").skip(1) {
+            for rpc in service.split("  rpc ").skip(1) {
+                let method = format!("{}/{}", upto(service, ' '), upto(rpc, '('));
+                let paths = rpc.split("post: \"").skip(1).map(|rest| upto(rest, '"').to_owned());
+                questions.extend(paths.map(|path| (path, question_as_json(&method))));
+            }
+        }
     }
-    paths
+    questions
+}
+
+fn upto(text: &str, end: char) -> &str {
+    text.split(end).next().unwrap()
+}
+
+fn question_as_json(method: &str) -> String {
+    let pool = DescriptorPool::decode(api::DESCRIPTORS).unwrap();
+    let (service, name) = method.split_once('/').unwrap();
+    let service = pool.services().find(|known| known.name() == service).unwrap();
+    let known = service.methods().find(|known| known.name() == name).unwrap();
+    let asked = question(method).unwrap();
+    let message = DynamicMessage::decode(known.input(), asked.as_slice()).unwrap();
+    serde_json::to_string(&message).unwrap()
 }
 
 /// The whole answer, up to the end of the connection or what a stream has said at once.
 fn ask(port: u16, method: &str, path: &str, token: Option<&str>) -> Vec<u8> {
+    say(port, method, path, token, &body())
+}
+
+fn say(port: u16, method: &str, path: &str, token: Option<&str>, body: &str) -> Vec<u8> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let body = body();
     let token = token.map(|token| format!("Authorization: {token}\r\n")).unwrap_or_default();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{token}Content-Type: \
@@ -147,12 +170,12 @@ async fn the_gateway_tells_a_stranger_nothing() {
     // an answer, nothing is changed, and at other addresses there is no gateway.
     let (planted, metrics) = planted(berth()).await;
     let before = planted.contents().await;
-    let paths = gateway_paths();
-    assert!(paths.len() > 50, "{paths:?}");
-    for path in &paths {
+    let questions = gateway_questions();
+    assert!(questions.len() > 50, "{questions:?}");
+    for (path, body) in &questions {
         for token in [None, Some("nonsense")] {
-            let answer = ask(planted.server.client_port, "POST", path, token);
-            let what = format!("{path}: {}", String::from_utf8_lossy(&answer));
+            let answer = say(planted.server.client_port, "POST", path, token, body);
+            let what = format!("{path} {body}: {}", String::from_utf8_lossy(&answer));
             assert_eq!(planted.found_in(&answer), None, "{what}");
             // A watch is refused by a message, and a keep-alive by one behind the head.
             let reasons = ["user name is empty", "invalid auth token", "authentication failed"];

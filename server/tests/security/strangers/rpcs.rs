@@ -32,9 +32,11 @@ const OPEN: [&str; 4] =
     ["Auth/AuthStatus", "Health/Check", "Health/Watch", "ServerReflection/ServerReflectionInfo"];
 
 /// What etcd 3.4 answers to strangers and berth refuses them, most of it as etcd 3.7 does.
-const OPEN_IN_OLD_ETCD: [&str; 10] = [
+const OPEN_IN_OLD_ETCD: [&str; 11] = [
     "Auth/AuthDisable",
     "Cluster/MemberList",
+    // It ends without a word.
+    "Election/Observe",
     "KV/Compact",
     "Lease/LeaseGrant",
     "Lease/LeaseKeepAlive",
@@ -102,9 +104,7 @@ async fn ask_all(planted: &Planted, caller: &Caller) -> BTreeMap<String, (Ending
 }
 
 fn is_refusal((code, words): &Ending) -> bool {
-    // The last is how etcd 3.4 refuses to observe.
-    let reasons =
-        ["user name is empty", "invalid auth token", "authentication failed", "closed early"];
+    let reasons = ["user name is empty", "invalid auth token", "authentication failed"];
     *code != Code::Ok && reasons.iter().any(|reason| words.contains(reason))
 }
 

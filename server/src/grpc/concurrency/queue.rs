@@ -144,3 +144,17 @@ fn hexadecimal(lease: i64) -> String {
     let sign = if lease < 0 { "-" } else { "" };
     format!("{sign}{:x}", lease.unsigned_abs())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_gos() {
+        // Shows the hexadecimal digits of a lease, and those of what is none, as Go prints them.
+        assert_eq!(hexadecimal(0x4ee7_a1fd_cfda_2608), "4ee7a1fdcfda2608");
+        assert_eq!(hexadecimal(-1), "-1");
+        assert_eq!(hexadecimal(i64::MIN), "-8000000000000000");
+        assert_eq!(prefix(b"name"), "name/");
+    }
+}

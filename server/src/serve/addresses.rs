@@ -6,6 +6,7 @@ use super::end_streams::EndStreams;
 use super::listen::Roles;
 use super::member::NodeProbe;
 use crate::config::Settings;
+use crate::gateway::{self, Cors};
 use crate::grpc;
 use crate::http::{self, GrpcLayer, Metrics};
 
@@ -14,6 +15,7 @@ pub(super) struct Services {
     http: Router,
     operator: Router,
     peer: Router,
+    cors: Cors,
 }
 
 impl Services {
@@ -28,11 +30,17 @@ impl Services {
         let node = context.node().clone();
         let members = move || node.members();
         let counted = GrpcLayer::new(metrics, settings.slow_request);
+        let grpc = grpc::routes(context).layer(ending).layer(counted);
+        let mut http = http::routes(probe.clone(), metrics.clone());
+        if settings.gateway {
+            http = http.merge(gateway::routes(context, grpc.clone()));
+        }
         Self {
-            grpc: grpc::routes(context).layer(ending).layer(counted),
-            http: http::routes(probe.clone(), metrics.clone()),
+            grpc,
+            http,
             operator: http::operator_routes(probe, metrics.clone()),
             peer: http::peer_routes(context.node().cluster_id(), members).merge(messages),
+            cors: Cors::new(&settings.cors),
         }
     }
 
@@ -53,6 +61,7 @@ impl Services {
         if roles.peer && !roles.http {
             routes = routes.merge(http::version_route());
         }
-        routes.fallback(http::unknown_path)
+        let routes = routes.fallback(http::unknown_path);
+        if roles.http { self.cors.around(routes) } else { routes }
     }
 }

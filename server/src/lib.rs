@@ -10,6 +10,7 @@ pub mod bolt;
 pub mod config;
 pub mod ctl;
 pub mod failpoints;
+pub mod gateway;
 pub mod grpc;
 pub mod http;
 pub mod log;

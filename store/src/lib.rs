@@ -34,6 +34,7 @@ mod options;
 mod outcome;
 mod persist;
 mod range_plan;
+mod read_ahead;
 mod reader;
 mod response;
 mod revision;

@@ -10,6 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::attached::Attached;
 use crate::compactor::Walk;
 use crate::engine::Engine;
+use crate::read_ahead::ReadAhead;
 use crate::state::{Pending, State};
 use crate::values::Values;
 use crate::work::Counters;
@@ -27,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) walk: Mutex<Walk>,
     pub(crate) work: Counters,
     pub(crate) v2_counters: v2::Counters,
+    pub(crate) read_ahead: ReadAhead,
     pins: Mutex<BTreeMap<i64, usize>>,
 }
 
@@ -55,6 +57,7 @@ impl Shared {
             state: RwLock::new(state),
             work: Counters::default(),
             v2_counters: v2::Counters::default(),
+            read_ahead: ReadAhead::default(),
             pins: Mutex::default(),
         })
     }

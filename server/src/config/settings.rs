@@ -51,6 +51,10 @@ pub struct Settings {
     pub log: LogSettings,
     pub extensive_metrics: bool,
     pub slow_request: Duration,
+    /// Serve the JSON gateway.
+    pub gateway: bool,
+    /// Origins whose pages may read answers to HTTP; `*` is any.
+    pub cors: Vec<String>,
     /// What the operator should read at start.
     pub notices: Vec<Notice>,
 }
@@ -165,6 +169,8 @@ impl Settings {
             log: reader.log()?,
             extensive_metrics: values.get("metrics") == "extensive",
             slow_request: reader.duration("warning-unary-request-duration"),
+            gateway: reader.flag("enable-grpc-gateway"),
+            cors: values.get("cors").split(',').map(|word| word.trim().to_owned()).collect(),
             name,
             addresses,
             notices,

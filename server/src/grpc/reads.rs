@@ -9,7 +9,7 @@ use super::Context;
 use super::errors::Error;
 
 /// A range with at most this limit is read where it is asked; more may take long, or wait for the
-/// disk often, and goes to [`super::readers`].
+/// disk often, and takes a turn ([`super::turns`]).
 const KEYS_AT_ONCE_MAX: i64 = 32;
 
 impl Context {

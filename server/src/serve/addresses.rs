@@ -6,6 +6,7 @@ use super::end_streams::EndStreams;
 use super::listen::Roles;
 use super::member::NodeProbe;
 use crate::config::Settings;
+use crate::gateway::{self, Cors};
 use crate::http::{self, GrpcLayer, Metrics};
 use crate::{grpc, v2};
 
@@ -14,6 +15,7 @@ pub(super) struct Services {
     http: Router,
     operator: Router,
     peer: Router,
+    cors: Cors,
 }
 
 impl Services {
@@ -33,11 +35,16 @@ impl Services {
             http = http.merge(v2::routes(context, notices, &ending.stopping));
         }
         let counted = GrpcLayer::new(metrics, settings.slow_request);
+        let grpc = grpc::routes(context).layer(ending).layer(counted);
+        if settings.gateway {
+            http = http.merge(gateway::routes(context, grpc.clone()));
+        }
         Self {
-            grpc: grpc::routes(context).layer(ending).layer(counted),
+            grpc,
             http,
             operator: http::operator_routes(probe, metrics.clone()),
             peer: http::peer_routes(context.node().cluster_id(), members).merge(messages),
+            cors: Cors::new(&settings.cors),
         }
     }
 
@@ -58,6 +65,7 @@ impl Services {
         if roles.peer && !roles.http {
             routes = routes.merge(http::version_route());
         }
-        routes.fallback(http::unknown_path)
+        let routes = routes.fallback(http::unknown_path);
+        if roles.http { self.cors.around(routes) } else { routes }
     }
 }

@@ -11,6 +11,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "etcd/lock.proto",
         "etcd/election.proto",
         "berth/log.proto",
+        "berth/v2.proto",
         "berth/wire.proto",
         "berth/peer.proto",
     ];

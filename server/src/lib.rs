@@ -19,6 +19,7 @@ pub mod peer;
 pub mod serve;
 pub mod snapshot;
 mod umask;
+pub mod v2;
 
 /// The etcd version whose contract is served; clients choose what they ask by it.
 pub const ETCD_VERSION: &str = "3.7.1";

@@ -14,6 +14,7 @@ pub mod engine;
 pub mod fuzz;
 pub mod planted;
 pub mod snapshot;
+pub mod v2;
 
 mod apply;
 mod attached;

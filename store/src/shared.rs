@@ -14,7 +14,7 @@ use crate::read_ahead::ReadAhead;
 use crate::state::{Pending, State};
 use crate::values::Values;
 use crate::work::Counters;
-use crate::{Entry, Error, Options};
+use crate::{Entry, Error, Options, v2};
 
 /// Most keys that a reader walks over under one lock: what a writer may have to wait for.
 pub(crate) const SLICE_KEYS_MAX: usize = 512;
@@ -28,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) walk: Mutex<Walk>,
     pub(crate) work: Counters,
     pub(crate) read_ahead: ReadAhead,
+    pub(crate) v2_counters: v2::Counters,
     pins: Mutex<BTreeMap<i64, usize>>,
 }
 
@@ -56,6 +57,7 @@ impl Shared {
             state: RwLock::new(state),
             work: Counters::default(),
             read_ahead: ReadAhead::default(),
+            v2_counters: v2::Counters::default(),
             pins: Mutex::default(),
         })
     }

@@ -53,8 +53,10 @@ use axum::routing::any;
 
 pub use authority::Mended;
 pub use caller::CommonName;
+pub(crate) use cluster::{new_member_id, peer_urls};
 pub use context::{Context, Options};
 pub use gate::requires_leader;
+pub(crate) use proposal::mismatch;
 pub use tokens::Tokens;
 
 /// The services, by path. What is for none of them is the caller's to answer.

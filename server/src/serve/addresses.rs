@@ -7,8 +7,8 @@ use super::listen::Roles;
 use super::member::NodeProbe;
 use crate::config::Settings;
 use crate::gateway::{self, Cors};
-use crate::grpc;
 use crate::http::{self, GrpcLayer, Metrics};
+use crate::{grpc, v2};
 
 pub(super) struct Services {
     grpc: Router,
@@ -23,15 +23,19 @@ impl Services {
         settings: &Settings,
         context: &grpc::Context,
         metrics: &Metrics,
+        notices: &v2::Notices,
         ending: EndStreams,
         messages: Router,
     ) -> Self {
         let probe = NodeProbe::new(context.node().clone());
         let node = context.node().clone();
         let members = move || node.members();
+        let mut http = http::routes(probe.clone(), metrics.clone());
+        if settings.enable_v2 {
+            http = http.merge(v2::routes(context, notices, &ending.stopping));
+        }
         let counted = GrpcLayer::new(metrics, settings.slow_request);
         let grpc = grpc::routes(context).layer(ending).layer(counted);
-        let mut http = http::routes(probe.clone(), metrics.clone());
         if settings.gateway {
             http = http.merge(gateway::routes(context, grpc.clone()));
         }

@@ -247,7 +247,12 @@ fn named(routes: Router, name: CommonName) -> impl Routes {
 
 fn for_clients(limits: &Limits) -> Http {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME_MAX);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME_MAX)
+        // As Go writes them: scripts look for `X-Etcd-Index`.
+        .title_case_headers(true);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -16,10 +16,11 @@ use super::raw::{ask as ask_rpc, channel, methods, proto_files};
 use crate::server::berth;
 
 /// Where the paths are put together.
-const ROUTES: &str = include_str!("../../../src/http/mod.rs");
+const ROUTES: &str =
+    concat!(include_str!("../../../src/http/mod.rs"), include_str!("../../../src/v2/mod.rs"));
 
 /// What is routed; `{check}` is one of the names of a check.
-const PATHS: [&str; 8] = [
+const PATHS: [&str; 9] = [
     "/health",
     "/livez",
     "/livez/{check}",
@@ -28,10 +29,23 @@ const PATHS: [&str; 8] = [
     "/metrics",
     "/members",
     "/version",
+    "/v2/{*path}",
+];
+
+/// What `/v2/{*path}` stands for. With auth on nobody is told anything by any of them.
+const V2: [&str; 8] = [
+    "/v2/keys",
+    "/v2/keys/planted?recursive=true&quorum=true",
+    "/v2/keys/planted?wait=true&waitIndex=1",
+    "/v2/machines",
+    "/v2/members",
+    "/v2/members/leader",
+    "/v2/stats/self",
+    "/v2/stats/store",
 ];
 
 /// What etcd has at its addresses, in one version or another, and berth has not.
-const ETCDS: [&str; 17] = [
+const ETCDS: [&str; 14] = [
     "/",
     "/config/local/log",
     "/debug/pprof/heap",
@@ -46,9 +60,6 @@ const ETCDS: [&str; 17] = [
     "/raft/snapshot",
     "/raft/stream/message/1",
     "/v2/auth/users",
-    "/v2/keys/planted?recursive=true",
-    "/v2/members",
-    "/v2/stats/self",
 ];
 
 /// What the gateway tells anybody.
@@ -130,7 +141,7 @@ fn status(answer: &[u8]) -> u16 {
 async fn planted(program: Program) -> (Planted, u16) {
     let metrics = free_port();
     let flag = format!("--listen-metrics-urls=http://127.0.0.1:{metrics}");
-    (Planted::with_flags(program, &[&flag]).await, metrics)
+    (Planted::with_flags(program, &[&flag, "--enable-v2"]).await, metrics)
 }
 
 #[test]
@@ -146,7 +157,8 @@ async fn no_path_tells_a_stranger_anything() {
     // anything that was planted or changes anything; and that what only etcd has is not there.
     let (planted, metrics) = planted(berth()).await;
     let before = planted.contents().await;
-    let own = PATHS.map(|path| path.replace("{check}", "serializable_read"));
+    let own = PATHS.iter().filter(|path| !path.starts_with("/v2")).chain(&V2);
+    let own: Vec<_> = own.map(|path| path.replace("{check}", "serializable_read")).collect();
     for port in [planted.server.client_port, metrics, planted.server.peer_port] {
         for verb in ["GET", "POST", "PUT", "DELETE"] {
             for (path, is_own) in
@@ -157,6 +169,9 @@ async fn no_path_tells_a_stranger_anything() {
                     let what = format!("{verb} {path}: {}", String::from_utf8_lossy(&answer));
                     assert_eq!(planted.found_in(&answer), None, "{what}");
                     assert!(is_own || status(&answer) == 404, "{what}");
+                    // Nobody is let in by a verb either; paths for members have none of it.
+                    let is_closed = matches!(status(&answer), 401 | 404 | 405);
+                    assert!(!path.starts_with("/v2/") || is_closed, "{what}");
                 }
             }
         }

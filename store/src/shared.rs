@@ -27,8 +27,8 @@ pub(crate) struct Shared {
     pub(crate) flushed: Flushed,
     pub(crate) walk: Mutex<Walk>,
     pub(crate) work: Counters,
-    pub(crate) v2_counters: v2::Counters,
     pub(crate) read_ahead: ReadAhead,
+    pub(crate) v2_counters: v2::Counters,
     pins: Mutex<BTreeMap<i64, usize>>,
 }
 
@@ -56,8 +56,8 @@ impl Shared {
             walk: Mutex::default(),
             state: RwLock::new(state),
             work: Counters::default(),
-            v2_counters: v2::Counters::default(),
             read_ahead: ReadAhead::default(),
+            v2_counters: v2::Counters::default(),
             pins: Mutex::default(),
         })
     }

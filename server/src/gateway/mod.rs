@@ -38,7 +38,7 @@ use tonic::Status;
 pub use cors::Cors;
 
 use crate::grpc::{CommonName, Context};
-use crate::http::plain_error;
+use crate::http::error as plain_error;
 use body::Messages;
 use call::Caller;
 use metadata::Metadata;

@@ -59,7 +59,7 @@ impl Wrong {
     fn into_response(self) -> Response {
         match self.status {
             // Go's own words, as etcd has them here.
-            StatusCode::METHOD_NOT_ALLOWED => crate::http::plain_error(self.status, &self.message),
+            StatusCode::METHOD_NOT_ALLOWED => crate::http::error(self.status, &self.message),
             status => error(status, &self.message),
         }
     }

@@ -110,7 +110,7 @@ impl V2 {
 
 /// For any method but `allowed`.
 fn method_not_allowed(allowed: &[Method]) -> Response {
-    let mut response = http::plain_error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+    let mut response = http::error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
     let names: Vec<_> = allowed.iter().map(Method::as_str).collect();
     let names = HeaderValue::from_str(&names.join(",")).expect("methods are a header's value");
     response.headers_mut().insert(header::ALLOW, names);

@@ -16,7 +16,7 @@ const PLAIN: &[u8] = b"-_.~$&+,/:;=@";
 /// The answer: that it cannot be decoded, or where the same thing is found under its clean path.
 pub(super) fn clean(method: &Method, uri: &Uri) -> Result<Vec<u8>, Box<Response>> {
     let Ok(path) = decode(uri.path().as_bytes(), false) else {
-        return Err(Box::new(crate::http::plain_error(StatusCode::BAD_REQUEST, "400 Bad Request")));
+        return Err(Box::new(crate::http::error(StatusCode::BAD_REQUEST, "400 Bad Request")));
     };
     let mut clean = Path::clean(&path).as_bytes().to_vec();
     if path.last() == Some(&b'/') && clean != b"/" {

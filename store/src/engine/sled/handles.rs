@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -12,6 +13,11 @@ const IDLE_MAX: usize = 64;
 
 /// sled's own flusher runs at this interval, which is never: the owner flushes.
 const FLUSH_EVERY_MS: usize = usize::MAX;
+
+/// A thread of sled's holds a lock of a database for a moment after that was closed: whoever opens it
+/// again at once may find it taken. So long one waits, in pauses.
+const LOCKED_PAUSE: Duration = Duration::from_millis(5);
+const LOCKED_PAUSES_MAX: usize = 400;
 
 pub(super) struct Handles {
     pool: Mutex<Pool>,
@@ -29,7 +35,7 @@ impl Handles {
             .cache_capacity_bytes(cache_bytes)
             .zstd_compression_level(COMPRESSION_LEVEL)
             .flush_every_ms(Some(FLUSH_EVERY_MS));
-        let pool = Pool { db: config.open()?, idle: Vec::new() };
+        let pool = Pool { db: open_unlocked(&config)?, idle: Vec::new() };
         Ok(Self { pool: Mutex::new(pool) })
     }
 
@@ -69,4 +75,21 @@ impl Handles {
     pub(super) fn close_flushed(self) {
         drop(self);
     }
+}
+
+/// # Errors
+/// [`io::ErrorKind::WouldBlock`]: another process has it open.
+fn open_unlocked(config: &sled::Config) -> io::Result<sled::Db<LEAF_ENTRIES_MAX>> {
+    for _ in 0..LOCKED_PAUSES_MAX {
+        match config.open() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => pause(),
+            opened => return opened,
+        }
+    }
+    config.open()
+}
+
+#[expect(clippy::disallowed_methods, reason = "beneath the state machine, where files are opened")]
+fn pause() {
+    std::thread::sleep(LOCKED_PAUSE);
 }

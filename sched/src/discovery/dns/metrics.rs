@@ -1,0 +1,109 @@
+//! What discovery counts, in Prometheus' text format.
+
+use prometheus::{
+    Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+/// Every name below is distinct and well-formed; a test renders them all.
+const NAMES_ARE_VALID: &str = "metric names are distinct and well-formed";
+
+/// Counters of one DNS server. Clones share them.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Registry,
+    responses: IntCounterVec,
+    pub(super) forwarded: IntCounter,
+    pub(super) forward_failures: IntCounter,
+    stale: IntGaugeVec,
+    revision: IntGaugeVec,
+    pub(super) malformed: IntGauge,
+    pub(super) names: IntGauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help).expect(NAMES_ARE_VALID);
+            registry.register(Box::new(counter.clone())).expect(NAMES_ARE_VALID);
+            counter
+        };
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help).expect(NAMES_ARE_VALID);
+            registry.register(Box::new(gauge.clone())).expect(NAMES_ARE_VALID);
+            gauge
+        };
+        let gauges = |name: &str, help: &str| {
+            let gauges = IntGaugeVec::new(Opts::new(name, help), &["part"]).expect(NAMES_ARE_VALID);
+            registry.register(Box::new(gauges.clone())).expect(NAMES_ARE_VALID);
+            gauges
+        };
+        let responses = IntCounterVec::new(
+            Opts::new("berth_dns_responses_total", "Answers given, by response code."),
+            &["code"],
+        )
+        .expect(NAMES_ARE_VALID);
+        registry.register(Box::new(responses.clone())).expect(NAMES_ARE_VALID);
+        Self {
+            forwarded: counter("berth_dns_forwarded_total", "Questions passed on to others."),
+            forward_failures: counter(
+                "berth_dns_forward_failures_total",
+                "Questions passed on that nobody answered.",
+            ),
+            stale: gauges(
+                "berth_discovery_stale",
+                "1 while the store cannot be followed and the last known state is served.",
+            ),
+            revision: gauges(
+                "berth_discovery_revision",
+                "The revision of the store that the followed keys have come to.",
+            ),
+            malformed: gauge(
+                "berth_discovery_malformed_total",
+                "Documents that could not be read and were left out.",
+            ),
+            names: gauge("berth_dns_names", "Services and records that are known."),
+            responses,
+            registry,
+        }
+    }
+}
+
+impl Metrics {
+    /// All metrics in Prometheus' text format.
+    pub fn render(&self) -> String {
+        let mut text = Vec::new();
+        // Writing to memory cannot fail, and the families are well-formed.
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
+        String::from_utf8(text).unwrap_or_default()
+    }
+
+    pub(super) fn responded(&self, code: &str) {
+        self.responses.with_label_values(&[code]).inc();
+    }
+
+    pub(super) fn stale(&self, part: &str, is_stale: bool) {
+        self.stale.with_label_values(&[part]).set(i64::from(is_stale));
+    }
+
+    pub(super) fn reached(&self, part: &str, revision: i64) {
+        self.revision.with_label_values(&[part]).set(revision);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_metrics_are_rendered() {
+        // Proves that the names are distinct and well-formed.
+        let metrics = Metrics::default();
+        metrics.responded("NOERROR");
+        metrics.stale("services", true);
+        metrics.reached("services", 7);
+        let text = metrics.render();
+        assert!(text.contains("berth_dns_responses_total{code=\"NOERROR\"} 1"), "{text}");
+        assert!(text.contains("berth_discovery_stale{part=\"services\"} 1"), "{text}");
+    }
+}

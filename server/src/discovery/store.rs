@@ -1,0 +1,35 @@
+//! How the commands of discovery reach the store: with `berth ctl`'s flags and environment.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sched::kv::grpc::GrpcKv;
+use sched::kv::{Credentials, Error, Store};
+
+use crate::ctl::args::Global;
+use crate::ctl::connect::Session;
+use crate::ctl::failure::Failure;
+
+/// Pings more often than every 5 s are punished by etcd, on connections that idle or only watch.
+const KEEPALIVE_MIN: Duration = Duration::from_secs(10);
+
+/// A client of all endpoints. Nothing is connected yet.
+///
+/// `attempt_max`: how long one member may take to answer.
+pub(super) fn open(global: Global, attempt_max: Duration) -> Result<Store, Failure> {
+    let keepalive_time = global.keepalive_time.max(KEEPALIVE_MIN);
+    let session = Session::new(Global { keepalive_time, ..global })?;
+    let credentials = session.credentials().map(|(name, password)| Credentials { name, password });
+    let kv = GrpcKv::new(session.lazy_endpoints()?, credentials).map_err(|error| failed(&error))?;
+    Ok(Arc::new(kv.with_attempt_max(attempt_max)))
+}
+
+pub(super) fn failed(error: &Error) -> Failure {
+    Failure::error(error.message.clone())
+}
+
+/// Of `berth ctl`'s global flags, those that mean nothing here.
+pub(super) fn hide_unused(command: clap::Command) -> clap::Command {
+    let unused = ["hex", "command_timeout"];
+    unused.into_iter().fold(command, |command, name| command.mut_arg(name, |arg| arg.hide(true)))
+}

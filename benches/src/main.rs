@@ -6,6 +6,7 @@
 mod catch_up;
 mod cluster;
 mod cluster_load;
+mod dns;
 mod failover;
 mod figures;
 mod load;
@@ -43,6 +44,8 @@ enum Measurement {
     SnapshotTransfer(snapshot_transfer::SnapshotTransfer),
     /// Throughput and latency of puts to three members
     ClusterLoad(cluster_load::ClusterLoad),
+    /// What the DNS server answers in a second, and how soon it knows of a change
+    Dns(dns::Dns),
     /// Memory, and what others wait, under more than a server should be asked for
     Overload(overload::Overload),
 }
@@ -56,6 +59,7 @@ impl Measurement {
             Self::CatchUp(catch_up) => catch_up::run(catch_up).await,
             Self::SnapshotTransfer(transfer) => snapshot_transfer::run(transfer).await,
             Self::ClusterLoad(cluster_load) => cluster_load::run(cluster_load).await,
+            Self::Dns(dns) => dns::run(dns).await,
             Self::Overload(overload) => overload::run(overload).await,
         }
     }

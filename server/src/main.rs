@@ -23,6 +23,7 @@ Usage:
   berth dns [flags]      answer DNS queries for services; `berth dns --help` lists the flags
   berth register [flags] keep a service registered while it is well; see `berth register --help`
   berth services [NAME]  what is registered, and how it is; see `berth services --help`
+  berth template [flags] render files from keys; `berth template --help` lists the flags
   berth --version        print versions
 
 Called through a link named `etcd` it is `berth serve`, through `etcdctl` it is `berth ctl`.
@@ -49,6 +50,7 @@ fn berth(mut args: Vec<OsString>) -> ExitCode {
         Some("dns") => discovery::dns(args.split_off(1)),
         Some("register") => discovery::register(args.split_off(1)),
         Some("services") => discovery::services(args.split_off(1)),
+        Some("template") => discovery::template(args.split_off(1)),
         Some("help" | "-h" | "-help" | "--help") => {
             print!("{USAGE}");
             ExitCode::SUCCESS

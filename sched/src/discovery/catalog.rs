@@ -47,6 +47,12 @@ impl Entry {
 }
 
 impl Catalog {
+    /// One that tells nobody of documents that cannot be read.
+    pub(crate) fn quiet() -> Self {
+        let malformed = Malformed { is_quiet: true, ..Malformed::default() };
+        Self { malformed, ..Self::default() }
+    }
+
     /// Takes one change of [`SERVICES`] or [`HEALTH`] and returns the service it is about.
     pub fn apply(&mut self, change: &Change) -> Option<String> {
         let prefix = [SERVICES, HEALTH]
@@ -131,6 +137,7 @@ fn parse<T: serde::de::DeserializeOwned>(kv: &KeyValue) -> Result<T, String> {
 pub(crate) struct Malformed {
     told: std::collections::HashSet<Bytes>,
     pub(crate) count: u64,
+    is_quiet: bool,
 }
 
 impl Malformed {
@@ -141,7 +148,7 @@ impl Malformed {
             return;
         };
         self.count += 1;
-        if self.told.insert(change.key().clone()) {
+        if !self.is_quiet && self.told.insert(change.key().clone()) {
             let key = String::from_utf8_lossy(change.key());
             tracing::warn!(key = %key, "left out: {reason}");
         }

@@ -12,6 +12,9 @@
 pub mod catalog;
 pub mod checks;
 pub mod dns;
+mod gauges;
 pub mod layout;
 pub mod register;
+pub mod seal;
 pub mod survey;
+pub mod template;

@@ -32,6 +32,8 @@ pub(super) enum Verb {
     Get(Get),
     /// Puts the given key into the store
     Put(Put),
+    /// Prints a new identity to seal values to: keep it secret, give its recipient away
+    SealKeygen,
     /// Removes the specified key or range of keys [key, range_end)
     Del(Del),
     /// Txn processes all the requests in one transaction

@@ -73,6 +73,7 @@ async fn execute(ctl: Ctl) -> Outcome {
     match ctl.verb {
         Verb::Get(get) => kv::get(get, &mut session).await,
         Verb::Put(put) => kv::put(put, &mut session).await,
+        Verb::SealKeygen => kv::seal_keygen(),
         Verb::Del(del) => kv::del(del, &mut session).await,
         Verb::Txn(txn) => txn::txn(&txn, &mut session).await,
         Verb::Watch(watch) => watch::watch(watch, &mut session).await,

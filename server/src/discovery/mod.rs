@@ -10,6 +10,7 @@ mod metrics;
 mod register;
 mod services;
 mod store;
+mod template;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -36,6 +37,11 @@ pub fn dns(args: Vec<OsString>) -> ExitCode {
 /// Runs `berth services ARGS`.
 pub fn services(args: Vec<OsString>) -> ExitCode {
     run("berth services", args, services::run)
+}
+
+/// Runs `berth template ARGS`, once or until it is told to stop.
+pub fn template(args: Vec<OsString>) -> ExitCode {
+    run("berth template", args, template::run)
 }
 
 /// Parses the flags, starts log and runtime, and runs a command to its end.

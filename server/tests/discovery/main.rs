@@ -6,5 +6,8 @@
 
 mod dig;
 mod dns;
+mod failures;
+mod proxies;
 mod register;
+mod template;
 mod tool;

@@ -1,7 +1,7 @@
 //! Commands of discovery as processes, and a look at the keys.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -47,11 +47,6 @@ impl Tool {
     /// All that it has said.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
-    }
-
-    /// A file of its own that goes when it goes.
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
     }
 
     /// Sends a signal by its name.

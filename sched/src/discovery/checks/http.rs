@@ -20,13 +20,11 @@ pub(super) async fn ask(uri: &Uri) -> Result<(), String> {
         .map_err(|error| error.to_string())?;
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    let mut answer = std::pin::pin!(question(&mut sender, uri));
     tokio::select! {
-        answer = question(&mut sender, uri) => answer,
-        // Polled for the question's sake; an end before the answer is an answer too.
-        ended = connection => Err(match ended {
-            Ok(()) => "the connection was closed without an answer".to_owned(),
-            Err(error) => error.to_string(),
-        }),
+        answer = &mut answer => answer,
+        // It may end as soon as the answer is in; then that is what the question finds.
+        _ = connection => answer.await,
     }
 }
 

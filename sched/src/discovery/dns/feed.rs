@@ -97,7 +97,6 @@ fn take(
                 view.write().is_complete = true;
             }
             metrics.reached(part.name(), revision);
-            metrics.stale(part.name(), false);
             let view = view.read();
             metrics.malformed.set(i64::try_from(view.malformed()).unwrap_or(i64::MAX));
             metrics.names.set(i64::try_from(view.names()).unwrap_or(i64::MAX));

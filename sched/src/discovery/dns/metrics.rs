@@ -1,11 +1,8 @@
 //! What discovery counts, in Prometheus' text format.
 
-use prometheus::{
-    Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
-};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-/// Every name below is distinct and well-formed; a test renders them all.
-const NAMES_ARE_VALID: &str = "metric names are distinct and well-formed";
+use crate::discovery::gauges::{self, Following, NAMES_ARE_VALID};
 
 /// Counters of one DNS server. Clones share them.
 #[derive(Clone)]
@@ -14,8 +11,7 @@ pub struct Metrics {
     responses: IntCounterVec,
     pub(super) forwarded: IntCounter,
     pub(super) forward_failures: IntCounter,
-    stale: IntGaugeVec,
-    revision: IntGaugeVec,
+    following: Following,
     pub(super) malformed: IntGauge,
     pub(super) names: IntGauge,
 }
@@ -33,11 +29,6 @@ impl Default for Metrics {
             registry.register(Box::new(gauge.clone())).expect(NAMES_ARE_VALID);
             gauge
         };
-        let gauges = |name: &str, help: &str| {
-            let gauges = IntGaugeVec::new(Opts::new(name, help), &["part"]).expect(NAMES_ARE_VALID);
-            registry.register(Box::new(gauges.clone())).expect(NAMES_ARE_VALID);
-            gauges
-        };
         let responses = IntCounterVec::new(
             Opts::new("berth_dns_responses_total", "Answers given, by response code."),
             &["code"],
@@ -50,14 +41,7 @@ impl Default for Metrics {
                 "berth_dns_forward_failures_total",
                 "Questions passed on that nobody answered.",
             ),
-            stale: gauges(
-                "berth_discovery_stale",
-                "1 while the store cannot be followed and the last known state is served.",
-            ),
-            revision: gauges(
-                "berth_discovery_revision",
-                "The revision of the store that the followed keys have come to.",
-            ),
+            following: Following::new(&registry),
             malformed: gauge(
                 "berth_discovery_malformed_total",
                 "Documents that could not be read and were left out.",
@@ -72,10 +56,7 @@ impl Default for Metrics {
 impl Metrics {
     /// All metrics in Prometheus' text format.
     pub fn render(&self) -> String {
-        let mut text = Vec::new();
-        // Writing to memory cannot fail, and the families are well-formed.
-        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
-        String::from_utf8(text).unwrap_or_default()
+        gauges::render(&self.registry)
     }
 
     pub(super) fn responded(&self, code: &str) {
@@ -83,11 +64,11 @@ impl Metrics {
     }
 
     pub(super) fn stale(&self, part: &str, is_stale: bool) {
-        self.stale.with_label_values(&[part]).set(i64::from(is_stale));
+        self.following.stale(part, is_stale);
     }
 
     pub(super) fn reached(&self, part: &str, revision: i64) {
-        self.revision.with_label_values(&[part]).set(revision);
+        self.following.reached(part, revision);
     }
 }
 
@@ -100,8 +81,8 @@ mod tests {
         // Proves that the names are distinct and well-formed.
         let metrics = Metrics::default();
         metrics.responded("NOERROR");
-        metrics.stale("services", true);
         metrics.reached("services", 7);
+        metrics.stale("services", true);
         let text = metrics.render();
         assert!(text.contains("berth_dns_responses_total{code=\"NOERROR\"} 1"), "{text}");
         assert!(text.contains("berth_discovery_stale{part=\"services\"} 1"), "{text}");

@@ -192,7 +192,7 @@ fn throughput(dns: &Dns, resolver: &Resolver) -> Result<(), Box<dyn Error>> {
     let answered = f64::from(u32::try_from(times.len())?);
     println!(
         "{:.0} queries/s for {} clients beside it on this machine ({} lost); {:.0} queries per \
-         second of processor time; p50 {:?}, p99 {:?}",
+         second of processor time; p50 {}, p99 {}",
         answered / elapsed.as_secs_f64(),
         dns.clients,
         lost,
@@ -242,7 +242,7 @@ async fn latency(dns: &Dns, resolver: &Resolver, channel: &Channel) -> Result<()
     }
     for (what, times) in [("sending", &mut from_start), ("being acknowledged", &mut from_answer)] {
         println!(
-            "{} changes, from a write's {what} to the answer that has it: p50 {:?}, p99 {:?}",
+            "{} changes, from a write's {what} to the answer that has it: p50 {}, p99 {}",
             dns.changes,
             percentile(times, 50),
             percentile(times, 99),

@@ -153,10 +153,28 @@ impl Client {
             Err(error) => return Err(error),
         };
         let answers = usize::from(u16::from_be_bytes([answer[6], answer[7]]));
-        // Each answer is a pointer to the name, type, class, lifetime, length and an address.
-        let records = answer[..length].get(question.len()..).unwrap_or_default().chunks(16);
-        let address = |record: &[u8]| record.get(12..16).and_then(|bytes| bytes.try_into().ok());
-        Ok(Some(records.take(answers).filter_map(address).collect()))
+        let mut rest = answer[..length].get(question.len()..).unwrap_or_default();
+        let mut addresses = Vec::new();
+        for _ in 0..answers {
+            rest = after_name(rest);
+            // Type, class, lifetime and length, then the address.
+            let Some(address) = rest.get(10..14) else { break };
+            addresses.extend(<[u8; 4]>::try_from(address));
+            rest = &rest[14..];
+        }
+        Ok(Some(addresses))
+    }
+}
+
+/// What follows the name that these bytes begin with.
+fn after_name(mut bytes: &[u8]) -> &[u8] {
+    loop {
+        match bytes.first() {
+            None => return bytes,
+            Some(0) => return &bytes[1..],
+            Some(length) if length & 0xc0 == 0xc0 => return bytes.get(2..).unwrap_or_default(),
+            Some(length) => bytes = bytes.get(1 + usize::from(*length)..).unwrap_or_default(),
+        }
     }
 }
 
@@ -236,7 +254,13 @@ async fn latency(dns: &Dns, resolver: &Resolver, channel: &Channel) -> Result<()
         let started = Instant::now();
         KvClient::new(channel.clone()).put(instance(service, 0, address)).await?;
         let written = Instant::now();
-        while !client.ask(service)?.is_some_and(|answers| answers.contains(&[10, a, b, c])) {}
+        while !client.ask(service)?.is_some_and(|answers| answers.contains(&[10, a, b, c])) {
+            if written.elapsed() > READY_MAX {
+                return Err("a change is not answered in a minute".into());
+            }
+            // Whoever wants this to stop must be heard.
+            tokio::task::yield_now().await;
+        }
         from_start.push(started.elapsed());
         from_answer.push(written.elapsed());
     }

@@ -5,14 +5,16 @@
 //! answer is lost may have happened.
 //!
 //! Start at [`Kv`]; [`grpc`] speaks to real endpoints, [`follow`] turns list and watch into one
-//! stream of changes without gap or repeat.
+//! stream of changes without gap or repeat, [`turn`] is etcd's recipe for locks and elections.
 
 mod credentials;
 mod error;
 pub mod follow;
 pub mod grpc;
 mod keys;
+mod lease;
 mod pause;
+pub mod turn;
 
 use std::sync::Arc;
 
@@ -24,6 +26,7 @@ use api::etcdserverpb::{
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
+pub use self::lease::Lease;
 pub use credentials::Credentials;
 pub use error::{Error, Kind, Result};
 pub use keys::{delete, is_absent, leased_by, prefix_end, put, range, succeeded_with};

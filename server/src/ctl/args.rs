@@ -9,6 +9,7 @@ use super::auth::AuthVerb;
 use super::endpoint::EndpointVerb;
 use super::kv::{Compaction, Del, Get, Put};
 use super::lease::LeaseVerb;
+use super::lock::{Elect, Lock};
 use super::maintenance::SnapshotVerb;
 use super::member::MemberVerb;
 use super::role::RoleVerb;
@@ -42,6 +43,10 @@ pub(super) enum Verb {
     Watch(Watch),
     /// Compacts the event history
     Compaction(Compaction),
+    /// Acquires a named lock
+    Lock(Lock),
+    /// Observes and participates in leader election
+    Elect(Elect),
     /// Lease related commands
     Lease {
         #[command(subcommand)]

@@ -9,7 +9,7 @@ mod dns;
 mod metrics;
 mod register;
 mod services;
-mod store;
+pub(crate) mod store;
 mod template;
 
 use std::ffi::OsString;

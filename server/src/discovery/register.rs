@@ -103,7 +103,7 @@ pub(super) async fn run(flags: Register) -> Result<ExitCode, Failure> {
             return Err(store::failed(&error));
         }
     };
-    status.map(|status| ExitCode::from(exit_code(status))).map_err(lost)
+    status.map(|status| ExitCode::from(exit_code(status))).map_err(|error| lost(&error))
 }
 
 /// Registers until a signal comes (then `None`) or the command has ended.
@@ -149,7 +149,7 @@ async fn end_of(running: Option<&mut Running>) -> ExitStatus {
     }
 }
 
-fn lost(error: std::io::Error) -> Failure {
+fn lost(error: &std::io::Error) -> Failure {
     Failure::error(format!("cannot tell how the command ended: {error}"))
 }
 

@@ -18,13 +18,17 @@ const KEEPALIVE_MIN: Duration = Duration::from_secs(10);
 /// `attempt_max`: how long one member may take to answer.
 pub(super) fn open(global: Global, attempt_max: Duration) -> Result<Store, Failure> {
     let keepalive_time = global.keepalive_time.max(KEEPALIVE_MIN);
-    let session = Session::new(Global { keepalive_time, ..global })?;
+    of_session(&Session::new(Global { keepalive_time, ..global })?, attempt_max)
+}
+
+/// The same, with the flags that a session was made of.
+pub(crate) fn of_session(session: &Session, attempt_max: Duration) -> Result<Store, Failure> {
     let credentials = session.credentials().map(|(name, password)| Credentials { name, password });
     let kv = GrpcKv::new(session.lazy_endpoints()?, credentials).map_err(|error| failed(&error))?;
     Ok(Arc::new(kv.with_attempt_max(attempt_max)))
 }
 
-pub(super) fn failed(error: &Error) -> Failure {
+pub(crate) fn failed(error: &Error) -> Failure {
     Failure::error(error.message.clone())
 }
 

@@ -7,7 +7,9 @@
 mod dig;
 mod dns;
 mod failures;
+mod members;
 mod proxies;
 mod register;
 mod template;
 mod tool;
+mod turns;

@@ -122,17 +122,13 @@ impl Example {
         let directory = TempDir::new().expect("a temporary directory");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name);
         for folder in ["conf.d", "templates"] {
-            std::fs::create_dir(directory.path().join(folder)).unwrap();
-            for entry in std::fs::read_dir(source.join(folder)).unwrap() {
-                let path = entry.unwrap().path();
-                let mut text = std::fs::read_to_string(&path).unwrap();
-                for (from, to) in changes {
+            copy(&source.join(folder), &directory.path().join(folder), |text| {
+                changes.iter().fold(text, |text, (from, to)| {
                     let to = to.replace("DIR", &directory.path().display().to_string());
-                    text = text.replace(from, &to);
-                }
-                let to = directory.path().join(folder).join(path.file_name().unwrap());
-                std::fs::write(to, text).unwrap();
-            }
+                    text.replace(from, &to)
+                })
+            })
+            .expect("the example can be copied");
         }
         let dest = directory.path().join("proxy.conf");
         let config = format!("--config={}", directory.path().display());
@@ -157,6 +153,17 @@ impl Example {
         })
         .await;
     }
+}
+
+/// Copies the files of a folder into a new one, changed.
+fn copy(from: &Path, to: &Path, change: impl Fn(String) -> String) -> std::io::Result<()> {
+    std::fs::create_dir(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let text = std::fs::read_to_string(entry.path())?;
+        std::fs::write(to.join(entry.file_name()), change(text))?;
+    }
+    Ok(())
 }
 
 /// Instances come, fail, recover, leave and are killed while a load runs.

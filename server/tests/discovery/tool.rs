@@ -1,6 +1,7 @@
 //! Commands of discovery as processes, and a look at the keys.
 
 use std::fs::File;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -15,7 +16,8 @@ use tonic::{Response, Status};
 /// The longest wait for something that takes a moment, on a machine that is busy.
 pub(crate) const SOON_S: u64 = 30;
 
-/// A process that runs until it is told not to; killed when dropped.
+/// A process that runs until it is told not to; killed when dropped, with its whole process group:
+/// workers outlive a master that is killed.
 pub(crate) struct Tool {
     child: Option<Child>,
     directory: TempDir,
@@ -35,6 +37,7 @@ impl Tool {
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the log is shared"))
             .stderr(log)
+            .process_group(0)
             .spawn()
             .unwrap_or_else(|error| panic!("{} does not start: {error}", program.display()));
         Self { child: Some(child), directory }
@@ -63,7 +66,7 @@ impl Tool {
                 return status;
             }
             if Instant::now() > deadline {
-                let _ = child.kill();
+                signal_group(child.id(), "KILL");
                 panic!("it does not end:\n{}", self.log());
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -79,7 +82,9 @@ impl Tool {
     /// SIGKILL.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
-            child.kill().expect("our own child can be killed");
+            signal_group(child.id(), "KILL");
+            // The group is enough; a wait that never ends would be worse than doing it twice.
+            let _ = child.kill();
             child.wait().expect("our own child can be waited for");
         }
     }
@@ -95,6 +100,12 @@ impl Drop for Tool {
 pub(crate) fn signal(pid: u32, name: &str) {
     let sent = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status();
     assert!(sent.expect("sh runs").success(), "cannot send SIG{name} to {pid}");
+}
+
+/// The same to all processes of a group. Those that are gone already are no failure.
+fn signal_group(leader: u32, name: &str) {
+    let line = format!("kill -{name} -{leader} 2>/dev/null; true");
+    let _ = Command::new("sh").args(["-c", &line]).status();
 }
 
 /// Runs `berth ARGS` to its end.

@@ -174,8 +174,8 @@ async fn repeat(check: &Check, plan: Plan, state: &watch::Sender<Option<Health>>
 
 fn told(check: &Check, reason: &str) -> String {
     let mut text = format!("{check}: {}", reason.trim());
-    let end = text.floor_char_boundary(OUTPUT_BYTES_MAX);
-    text.truncate(end);
+    let ends = (0..=text.len().min(OUTPUT_BYTES_MAX)).rev();
+    text.truncate(ends.into_iter().find(|end| text.is_char_boundary(*end)).unwrap_or(0));
     text
 }
 
@@ -218,7 +218,7 @@ mod tests {
             for status in ["200 OK", "503 Busy"] {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let mut request = [0; 1024];
-                stream.read(&mut request).await.unwrap();
+                assert!(stream.read(&mut request).await.unwrap() > 0);
                 let page = format!("HTTP/1.1 {status}\r\ncontent-length: 5\r\n\r\nhello");
                 stream.write_all(page.as_bytes()).await.unwrap();
             }

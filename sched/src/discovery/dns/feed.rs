@@ -98,7 +98,7 @@ fn take(
             }
             metrics.reached(part.name(), revision);
             let view = view.read();
-            metrics.malformed.set(i64::try_from(view.malformed()).unwrap_or(i64::MAX));
+            metrics.malformed(view.malformed());
             metrics.names.set(i64::try_from(view.names()).unwrap_or(i64::MAX));
         }
         News::Stale(_) => metrics.stale(part.name(), true),

@@ -12,7 +12,7 @@ pub struct Metrics {
     pub(super) forwarded: IntCounter,
     pub(super) forward_failures: IntCounter,
     following: Following,
-    pub(super) malformed: IntGauge,
+    malformed: IntCounter,
     pub(super) names: IntGauge,
 }
 
@@ -42,7 +42,7 @@ impl Default for Metrics {
                 "Questions passed on that nobody answered.",
             ),
             following: Following::new(&registry),
-            malformed: gauge(
+            malformed: counter(
                 "berth_discovery_malformed_total",
                 "Documents that could not be read and were left out.",
             ),
@@ -61,6 +61,11 @@ impl Metrics {
 
     pub(super) fn responded(&self, code: &str) {
         self.responses.with_label_values(&[code]).inc();
+    }
+
+    /// `count`: since the start.
+    pub(super) fn malformed(&self, count: u64) {
+        self.malformed.inc_by(count.saturating_sub(self.malformed.get()));
     }
 
     pub(super) fn stale(&self, part: &str, is_stale: bool) {

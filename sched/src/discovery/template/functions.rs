@@ -14,10 +14,11 @@ pub(super) fn add(environment: &mut Environment<'_>, values: &Arc<Values>) {
     text::add(environment);
     environment.add_function("json", |text: &str| json(text, ValueKind::Map));
     environment.add_function("jsonArray", |text: &str| json(text, ValueKind::Seq));
-    environment.add_function("env", getenv);
-    environment.add_function("getenv", getenv);
+    for name in ["env", "getenv"] {
+        environment.add_function(name, |name: &str, default: Rest<String>| getenv(name, &default));
+    }
     environment.add_function("fileExists", |path: &str| std::path::Path::new(path).exists());
-    environment.add_function("datetime", datetime);
+    environment.add_function("datetime", |format: Rest<String>| datetime(&format));
     environment.add_function("add", |a: i64, b: i64| a.checked_add(b).ok_or_else(too_large));
     environment.add_function("sub", |a: i64, b: i64| a.checked_sub(b).ok_or_else(too_large));
     environment.add_function("mul", |a: i64, b: i64| a.checked_mul(b).ok_or_else(too_large));
@@ -92,13 +93,13 @@ fn json(text: &str, wanted: ValueKind) -> Result<Value, Error> {
 }
 
 /// Without a default, a variable that is not set is empty, as confd has it.
-fn getenv(name: &str, default: Rest<String>) -> String {
+fn getenv(name: &str, default: &[String]) -> String {
     let unset = default.first().cloned().unwrap_or_default();
     std::env::var(name).unwrap_or(unset)
 }
 
 /// Now, in UTC: RFC 3339, or in a format of the `time` crate (`[year]-[month]-[day]`).
-fn datetime(format: Rest<String>) -> Result<String, Error> {
+fn datetime(format: &[String]) -> Result<String, Error> {
     let now = time::OffsetDateTime::now_utc();
     let formatted = match format.first() {
         None => now.format(&time::format_description::well_known::Rfc3339),

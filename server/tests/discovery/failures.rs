@@ -128,6 +128,26 @@ async fn a_follower_misses_and_repeats_nothing() {
     assert_eq!((model.puts, model.deletes), (10, 2), "a, e and then d; c is gone");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_notices_that_the_store_is_another() {
+    // Proves that a store put back to an earlier state (here: to none) is listed again, instead of
+    // waited for until it has as many revisions as it had.
+    let mut server = Server::start(subject!(), &[]).await;
+    let clients = server.clients();
+    for key in ["a", "b", "c"] {
+        put(&clients, &format!("/f/{key}"), "1").await;
+    }
+    let mut follower = Follower::new(store(&format!("127.0.0.1:{}", server.client_port)), "/f/");
+    let mut model = Model::default();
+    model.until(&mut follower, &[("a", "1"), ("b", "1"), ("c", "1")]).await;
+    server.kill();
+    std::fs::remove_dir_all(server.data_dir()).expect("the data can be removed");
+    server.restart().await;
+    model.until(&mut follower, &[]).await;
+    put(&server.clients(), "/f/d", "1").await;
+    model.until(&mut follower, &[("d", "1")]).await;
+}
+
 /// One lease and one instance of its own.
 async fn register(clients: &Clients, at: u64) -> i64 {
     let mut clients = clients.clone();

@@ -182,6 +182,41 @@ async fn an_instance_never_flaps_because_a_member_is_away() {
     assert_eq!(get(&server.clients(), INSTANCE).await, Some(before), "{}", sidecar.log());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_check_and_the_watched_table_work() {
+    // Proves http, tcp and grpc checks against a server that speaks all three (the store), that all
+    // must pass, and that `berth services --watch` follows.
+    let server = Server::start(subject!(), &[]).await;
+    let clients = server.clients();
+    let endpoints = endpoints(&server);
+    let address = format!("127.0.0.1:{}", server.client_port);
+    let checks = [
+        format!("http://{address}/health"),
+        format!("tcp://{address}"),
+        format!("grpc://{address}"),
+    ];
+    let checks: Vec<String> = checks.iter().map(|check| format!("--check={check}")).collect();
+    let checks: Vec<&str> = checks.iter().map(String::as_str).collect();
+    let shown = Tool::berth(&["services", &endpoints, "--watch", "-w", "json"]);
+    let table = async |word: &str| {
+        let last = async || match shown.log().lines().last() {
+            Some(line) if line.contains(word) => Ok(()),
+            line => Err(format!("{line:?}")),
+        };
+        eventually(word, SOON_S, last).await;
+    };
+    table("[]").await;
+    let mut sidecar = Tool::berth(&register(&endpoints, &checks));
+    until_status(&clients, "passing").await;
+    table("\"passing\"").await;
+    sidecar.terminate().await;
+    table("[]").await;
+    let dead = format!("--check=grpc://127.0.0.1:{}", free_port());
+    let _sidecar = Tool::berth(&register(&endpoints, &[&checks[..], &[&dead]].concat()));
+    until_status(&clients, "critical").await;
+    table("Connection refused").await;
+}
+
 #[tokio::test]
 async fn wrong_flags_are_refused_in_one_line() {
     // Proves that nothing is registered that could not be found, and that the line says why.

@@ -21,6 +21,9 @@ use super::failure::{EXIT_BAD_CONNECTION, Failure};
 use super::output::Printer;
 use super::tls::TlsFlags;
 
+/// Pings more often than every 5 s are punished by etcd, on connections that idle or only watch.
+const KEEPALIVE_MIN: Duration = Duration::from_secs(10);
+
 /// A channel that sends the session's token with every call.
 pub(crate) type Connection = InterceptedService<Channel, Token>;
 
@@ -147,6 +150,7 @@ impl Session {
     pub(crate) fn lazy_endpoints(&self) -> Result<Vec<sched::kv::grpc::Endpoint>, Failure> {
         let lazy = |name: &String| {
             let (target, is_secure) = self.target(name)?;
+            let target = target.http2_keep_alive_interval(self.keepalive_time.max(KEEPALIVE_MIN));
             let channel = match is_secure {
                 true => target.connect_with_connector_lazy(self.tls.connector()?),
                 false => target.connect_lazy(),

@@ -10,15 +10,11 @@ use crate::ctl::args::Global;
 use crate::ctl::connect::Session;
 use crate::ctl::failure::Failure;
 
-/// Pings more often than every 5 s are punished by etcd, on connections that idle or only watch.
-const KEEPALIVE_MIN: Duration = Duration::from_secs(10);
-
 /// A client of all endpoints. Nothing is connected yet.
 ///
 /// `attempt_max`: how long one member may take to answer.
 pub(super) fn open(global: Global, attempt_max: Duration) -> Result<Store, Failure> {
-    let keepalive_time = global.keepalive_time.max(KEEPALIVE_MIN);
-    of_session(&Session::new(Global { keepalive_time, ..global })?, attempt_max)
+    of_session(&Session::new(global)?, attempt_max)
 }
 
 /// The same, with the flags that a session was made of.

@@ -53,7 +53,12 @@ impl Dns {
 
     /// The response code of a question for an address.
     pub(crate) async fn code(&self, name: &str) -> String {
-        let found = self.dig(&[name, "+comments"]).await.stdout;
+        self.code_of(&[name]).await
+    }
+
+    /// The response code of any question.
+    pub(crate) async fn code_of(&self, args: &[&str]) -> String {
+        let found = self.dig(&[args, &["+comments"]].concat()).await.stdout;
         let code = found.split("status: ").nth(1).and_then(|rest| rest.split(',').next());
         code.unwrap_or("no answer").to_owned()
     }

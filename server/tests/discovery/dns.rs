@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use api::etcdserverpb::{LeaseGrantRequest, PutRequest};
 use testkit::{Clients, Server, eventually, subject};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpStream, UdpSocket};
 
 use crate::dig::Dns;
 use crate::tool::{SOON_S, delete, done, put};
@@ -215,6 +217,34 @@ async fn other_names_are_passed_on() {
     let out = ["A 10.9.9.9", "CNAME www.far.test."];
     assert_eq!(near.answers(&["out.cluster.local"]).await, out);
     assert!(near.metric("berth_dns_forwarded_total").await >= Some(3.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strange_questions_are_refused_by_their_codes() {
+    // Proves that what is no question, or none that is answered here, gets its code or nothing, and
+    // that the server goes on.
+    let server = Server::start(subject!(), &[]).await;
+    let clients = server.clients();
+    instance(&clients, "web/1", r#"{"address":"10.0.0.1","port":80}"#).await;
+    let dns = Dns::start(&server, &[]).await;
+    let name = "web.service.cluster.local";
+    assert_eq!(dns.code_of(&[name, "+opcode=status", "+header-only"]).await, "NOTIMP");
+    assert_eq!(dns.code_of(&[name, "+edns=1", "+noednsnegotiation"]).await, "BADVERS");
+    assert_eq!(dns.code_of(&["-c", "CH", name]).await, "REFUSED");
+    let transfer = dns.dig(&["cluster.local", "AXFR", "+comments"]).await.stdout;
+    assert!(transfer.contains("Transfer failed"), "{transfer}");
+    let long = format!("{}.service.cluster.local", ["a"; 100].join("."));
+    assert_eq!(dns.code(&long).await, "NXDOMAIN");
+    let datagrams = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    for length in [0, 1, 11, 12, 13, 100, 1000] {
+        for byte in [0, 0x80, 0xc0, 0xff] {
+            datagrams.send_to(&vec![byte; length], ("127.0.0.1", dns.port)).await.unwrap();
+        }
+    }
+    let mut stream = TcpStream::connect(("127.0.0.1", dns.port)).await.unwrap();
+    stream.write_all(&[0xff; 100]).await.unwrap();
+    assert_eq!(dns.answers(&[name]).await, ["A 10.0.0.1"]);
+    assert_eq!(dns.answers(&[name, "+tcp"]).await, ["A 10.0.0.1"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,18 +1,26 @@
 //! Generates the wire types from `proto/` with protox, so that no `protoc` is needed.
 
 use std::error::Error;
+use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let files = [
         "etcd/rpc.proto",
         "etcd/lease.proto",
+        "etcd/lock.proto",
+        "etcd/election.proto",
         "berth/log.proto",
+        "berth/v2.proto",
         "berth/wire.proto",
         "berth/peer.proto",
     ];
-    let descriptors = protox::compile(files, ["proto"])?;
-    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_imports(true).open_files(files)?;
+    // Encoded by the compiler: its typed form drops the options that hold the HTTP paths.
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
+    tonic_prost_build::configure().bytes(".").compile_fds(compiler.file_descriptor_set())?;
     encoded_watch_service();
     Ok(())
 }

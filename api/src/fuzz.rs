@@ -7,6 +7,8 @@ use prost::Message;
 
 use crate::berthpb::{Command, EncodedWatchResponse};
 use crate::etcdserverpb::*;
+use crate::v3electionpb::{CampaignRequest, LeaderRequest, ProclaimRequest, ResignRequest};
+use crate::v3lockpb::{LockRequest, UnlockRequest};
 
 macro_rules! decoders {
     ($($message:ty,)*) => { &[$(round_trip::<$message>,)*] };
@@ -60,6 +62,12 @@ const DECODERS: &[fn(Bytes)] = decoders! {
     AuthRoleGrantPermissionRequest,
     AuthRoleRevokePermissionRequest,
     WatchResponse,
+    LockRequest,
+    UnlockRequest,
+    CampaignRequest,
+    ProclaimRequest,
+    LeaderRequest,
+    ResignRequest,
 };
 
 /// Decodes arbitrary bytes as the message that the first byte chooses.

@@ -29,6 +29,20 @@ pub mod etcdserverpb {
     pub use encoded::watch_server as encoded_watch_server;
 }
 
+/// etcd's lock service.
+pub mod v3lockpb {
+    tonic::include_proto!("v3lockpb");
+}
+
+/// etcd's election service.
+pub mod v3electionpb {
+    tonic::include_proto!("v3electionpb");
+}
+
+/// Every message and service above, with the HTTP paths of the methods: an encoded
+/// `FileDescriptorSet`.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
 /// Berth's own: log commands, and etcd messages in half-encoded form.
 pub mod berthpb {
     tonic::include_proto!("berthpb");

@@ -6,6 +6,7 @@
 mod catch_up;
 mod cluster;
 mod cluster_load;
+mod compare;
 mod dns;
 mod failover;
 mod figures;
@@ -42,6 +43,8 @@ enum Measurement {
     CatchUp(catch_up::CatchUp),
     /// Memory and writes while a member joins by a large snapshot
     SnapshotTransfer(snapshot_transfer::SnapshotTransfer),
+    /// One node beside etcd, workload by workload
+    Compare(compare::Compare),
     /// Throughput and latency of puts to three members
     ClusterLoad(cluster_load::ClusterLoad),
     /// What the DNS server answers in a second, and how soon it knows of a change
@@ -58,6 +61,7 @@ impl Measurement {
             Self::MoveLeader(move_leader) => move_leader::run(move_leader).await,
             Self::CatchUp(catch_up) => catch_up::run(catch_up).await,
             Self::SnapshotTransfer(transfer) => snapshot_transfer::run(transfer).await,
+            Self::Compare(compare) => compare::run(compare).await,
             Self::ClusterLoad(cluster_load) => cluster_load::run(cluster_load).await,
             Self::Dns(dns) => dns::run(dns).await,
             Self::Overload(overload) => overload::run(overload).await,

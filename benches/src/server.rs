@@ -121,6 +121,11 @@ impl Server {
         &self.client_url
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Resident memory now, in bytes.
     pub(crate) fn resident_bytes(&self) -> Result<u64, Box<dyn Error>> {
         self.memory_bytes("VmRSS:")

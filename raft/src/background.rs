@@ -12,6 +12,13 @@ use crate::behind::Behind;
 /// Pending bytes past which apply waits for the engine.
 pub(crate) const PENDING_BYTES_MAX: usize = 128 << 20;
 
+/// Pending bytes past which large commands wait for the engine, so that apply, for which all wait,
+/// need not.
+const PENDING_BYTES_EASY: usize = PENDING_BYTES_MAX / 4;
+
+/// How long one waits at most: what is pending may all be of small ones, which go on coming.
+const EASE_TURNS_MAX: usize = 50;
+
 /// How long changes gather before they are written to the engine as one batch.
 const FLUSH_GATHER: Duration = Duration::from_millis(20);
 
@@ -84,6 +91,17 @@ pub(crate) async fn wait_for_room<R: AsyncRuntime>(behind: &Behind) -> bool {
         R::sleep(FLUSH_GATHER).await;
     }
     true
+}
+
+/// Waits, for a while, until little is pending.
+pub(crate) async fn wait_for_engine<R: AsyncRuntime>(behind: &Behind) {
+    for _ in 0..EASE_TURNS_MAX {
+        if behind.pending_bytes() <= PENDING_BYTES_EASY || behind.failure.get().is_some() {
+            return;
+        }
+        behind.flush.raise();
+        R::sleep(FLUSH_GATHER).await;
+    }
 }
 
 fn went_well<T>(behind: &Behind, result: std::io::Result<Result<T, store::Error>>) -> bool {

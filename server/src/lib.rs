@@ -11,6 +11,7 @@ pub mod config;
 pub mod ctl;
 pub mod discovery;
 pub mod failpoints;
+pub mod gateway;
 pub mod grpc;
 pub mod http;
 pub mod log;
@@ -19,6 +20,7 @@ pub mod peer;
 pub mod serve;
 pub mod snapshot;
 mod umask;
+pub mod v2;
 
 /// The etcd version whose contract is served; clients choose what they ask by it.
 pub const ETCD_VERSION: &str = "3.7.1";

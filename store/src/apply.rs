@@ -4,9 +4,10 @@ use crate::planted::{self, Mistake};
 use std::sync::Arc;
 
 use api::berthpb::command::Op;
+use api::berthpb::v2_write::Action;
 use api::berthpb::{
     CheckpointLeases, CheckpointedLease, Command, ExpireLeases, IssueToken, Principal,
-    PublishMember,
+    PublishMember, V2Expire, V2Write,
 };
 use api::etcdserverpb as pb;
 use bytes::Bytes;
@@ -49,6 +50,8 @@ pub(crate) fn apply(
         Some(Op::Alarm(request)) => Ok(apply.alarm(request)),
         Some(Op::PublishMember(request)) => Ok(apply.publish_member(request)),
         Some(Op::IssueToken(request)) => apply.issue_token(request),
+        Some(Op::V2Write(request)) => apply.v2_write(request),
+        Some(Op::V2Expire(request)) => apply.v2_expire(request),
         Some(op) => apply.auth(op),
         // Written by a later version, or by nobody: every replica refuses it alike.
         None => Err(Error::UnknownCommand),
@@ -261,6 +264,35 @@ impl<'a> Apply<'a> {
         }))
     }
 
+    /// No key of the v3 API changes, and no revision. While auth is on, nobody has a right to it:
+    /// its users are not those of the v2 API.
+    fn v2_write(&self, request: &V2Write) -> Result<Effect, Error> {
+        let mut write = self.begin();
+        let state = write.state_mut();
+        let removes = matches!(request.action(), Action::Delete | Action::CompareAndDelete);
+        if removes {
+            refuse_all(state)?;
+        } else {
+            refuse_growth(state)?;
+        }
+        if state.auth.enabled() {
+            return Err(Error::UserEmpty);
+        }
+        let outcome = state.v2.apply(request);
+        self.shared.v2_counters.wrote(request.action(), outcome.is_ok());
+        record_v2(&mut write);
+        Ok(self.done(write, |_| Response::V2Write(outcome)))
+    }
+
+    fn v2_expire(&self, request: &V2Expire) -> Result<Effect, Error> {
+        let mut write = self.begin();
+        refuse_all(write.state())?;
+        let events = write.state_mut().v2.expire(request);
+        self.shared.v2_counters.expired(events.len() as u64);
+        record_v2(&mut write);
+        Ok(self.done(write, |_| Response::V2Expire(events)))
+    }
+
     fn auth(&self, op: &Op) -> Result<Effect, Error> {
         let mut write = self.begin();
         Caller { state: write.state(), principal: self.principal }.may_administer()?;
@@ -292,6 +324,12 @@ fn puts_something(request: &pb::TxnRequest) -> bool {
         Some(pb::request_op::Request::RequestTxn(nested)) => puts_something(nested),
         _ => false,
     })
+}
+
+fn record_v2(write: &mut Write) {
+    for (key, value) in write.state_mut().v2.take_changes() {
+        write.record(key, value);
+    }
 }
 
 /// Deletes the keys of a lease, in their order, and the lease.

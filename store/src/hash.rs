@@ -9,6 +9,7 @@ use crate::history::is_retained;
 use crate::persist::records;
 use crate::shared::{SLICE_KEYS_MAX, Shared};
 use crate::state::{State, revision_of};
+use crate::v2::Frozen;
 use crate::view::View;
 use crate::walk::Walk;
 use crate::{Entry, Error, HashKv};
@@ -29,13 +30,20 @@ pub(crate) fn hash_kv(shared: &Arc<Shared>, revision: i64) -> Result<HashKv, Err
 /// Over everything that is replicated. Consistent only while nothing is applied.
 pub(crate) fn hash(shared: &Arc<Shared>) -> Result<u32, Error> {
     let mut hasher = Hasher::new();
+    let mut v2 = Frozen::default();
     let view = View::now(shared, |state| {
         hash_small(state, &mut hasher);
+        v2 = state.v2.freeze();
         Ok(())
     })?;
     hasher.update(&view.revision.to_be_bytes());
     hasher.update(&view.compact_revision.to_be_bytes());
     hash_versions(&view, view.revision, &mut hasher)?;
+    v2.records(&mut |key, record| {
+        hasher.update(&key);
+        hasher.update(&record);
+        Ok::<(), Error>(())
+    })?;
     Ok(hasher.finalize())
 }
 

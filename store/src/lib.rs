@@ -14,6 +14,7 @@ pub mod engine;
 pub mod fuzz;
 pub mod planted;
 pub mod snapshot;
+pub mod v2;
 
 mod apply;
 mod attached;
@@ -33,6 +34,7 @@ mod options;
 mod outcome;
 mod persist;
 mod range_plan;
+mod read_ahead;
 mod reader;
 mod response;
 mod revision;

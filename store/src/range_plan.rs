@@ -5,14 +5,11 @@ use api::mvccpb::KeyValue;
 use bytes::Bytes;
 use prost::encoding::{encoded_len_varint, key_len};
 
+use crate::read_ahead::Grant;
 use crate::select::Found;
 use crate::view::{View, values_of};
 use crate::write::key_value;
 use crate::{Entry, Error, response};
-
-/// Bytes of values that are read at once, for chunks to come: the more, the less often the engine
-/// must look at the same place again.
-const READ_AHEAD_BYTES: usize = 32 << 20;
 
 /// The answer to a range request before its values are read, so that it can be sent in pieces.
 ///
@@ -25,6 +22,8 @@ pub struct RangePlan {
     next: usize,
     /// Values of those that come next, as far as they have been read.
     ready: VecDeque<Bytes>,
+    /// The memory for `ready`.
+    ahead: Option<Grant>,
 }
 
 impl RangePlan {
@@ -35,7 +34,7 @@ impl RangePlan {
             Some(_) => values_of(&view.shared, &mut found)?.into(),
             None => VecDeque::new(),
         };
-        Ok(RangePlan { view, found, keys_only: request.keys_only, next: 0, ready })
+        Ok(RangePlan { view, found, keys_only: request.keys_only, next: 0, ready, ahead: None })
     }
 
     /// The next key-values in the answer's order: at least one, and then as many as fit into
@@ -63,18 +62,21 @@ impl RangePlan {
             return Ok(Bytes::new());
         }
         if self.ready.is_empty() {
-            let end = self.read_ahead_end();
+            self.ahead = None;
+            let ahead = self.view.shared.read_ahead.grant();
+            let end = self.read_ahead_end(ahead.bytes);
+            self.ahead = Some(ahead);
             let entries = (self.next..end).map(|place| self.found.entry(place));
             self.ready = self.view.shared.pinned_values(entries)?.into();
         }
         Ok(self.ready.pop_front().expect("at least one value was read ahead"))
     }
 
-    fn read_ahead_end(&self) -> usize {
+    fn read_ahead_end(&self, bytes_max: usize) -> usize {
         let mut bytes = 0;
         let is_within = |place: &usize| {
             bytes += self.found.entry(*place).value_len as usize + size_of::<Bytes>();
-            bytes <= READ_AHEAD_BYTES
+            bytes <= bytes_max
         };
         let more = (self.next + 1..self.found.len()).take_while(is_within).count();
         self.next + 1 + more

@@ -57,7 +57,8 @@ pub struct HistoryChunk {
 /// How much there is.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Size {
-    /// Bytes of keys, values and overhead of all retained versions: what a quota counts.
+    /// Bytes of keys, values and overhead of all retained versions, and of the nodes of the v2
+    /// API: what a quota counts.
     pub live_bytes: u64,
     /// Bytes the engine takes.
     pub engine_bytes: u64,
@@ -233,7 +234,8 @@ impl Reader {
 
     /// What a quota counts: [`Size::live_bytes`], without asking the engine.
     pub fn live_bytes(&self) -> u64 {
-        self.shared.state.read().live_bytes
+        let state = self.shared.state.read();
+        state.live_bytes + state.v2.bytes()
     }
 
     /// What this replica has done since it was opened.
@@ -248,7 +250,7 @@ impl Reader {
         let engine_bytes = self.shared.engine.size_bytes().unwrap_or(0);
         let state = self.shared.state.read();
         Size {
-            live_bytes: state.live_bytes,
+            live_bytes: state.live_bytes + state.v2.bytes(),
             engine_bytes,
             keys: state.index.live() as u64,
             pending_bytes: state.pending.bytes(),

@@ -6,7 +6,7 @@ use api::etcdserverpb as pb;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::{Error, EventBatch};
+use crate::{Error, EventBatch, v2};
 
 /// How far the log has been applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,6 +55,10 @@ pub enum Response {
     RoleGrantPermission(pb::AuthRoleGrantPermissionResponse),
     RoleRevokePermission(pb::AuthRoleRevokePermissionResponse),
     IssueToken(pb::AuthenticateResponse),
+    /// What a write of the v2 API did, or by which of its rules it was refused.
+    V2Write(Result<Arc<v2::Event>, v2::Refusal>),
+    /// What has expired there.
+    V2Expire(Vec<Arc<v2::Event>>),
 }
 
 /// A header that says the revision.

@@ -10,10 +10,11 @@ use parking_lot::{Mutex, RwLock};
 use crate::attached::Attached;
 use crate::compactor::Walk;
 use crate::engine::Engine;
+use crate::read_ahead::ReadAhead;
 use crate::state::{Pending, State};
 use crate::values::Values;
 use crate::work::Counters;
-use crate::{Entry, Error, Options};
+use crate::{Entry, Error, Options, v2};
 
 /// Most keys that a reader walks over under one lock: what a writer may have to wait for.
 pub(crate) const SLICE_KEYS_MAX: usize = 512;
@@ -26,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) flushed: Flushed,
     pub(crate) walk: Mutex<Walk>,
     pub(crate) work: Counters,
+    pub(crate) read_ahead: ReadAhead,
+    pub(crate) v2_counters: v2::Counters,
     pins: Mutex<BTreeMap<i64, usize>>,
 }
 
@@ -53,6 +56,8 @@ impl Shared {
             walk: Mutex::default(),
             state: RwLock::new(state),
             work: Counters::default(),
+            read_ahead: ReadAhead::default(),
+            v2_counters: v2::Counters::default(),
             pins: Mutex::default(),
         })
     }

@@ -1,7 +1,9 @@
 //! What goes on beside a load: one client that asks for little, and health checks.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use api::etcdserverpb::kv_client::KvClient;
@@ -36,35 +38,49 @@ pub(super) struct Observed {
     pub(super) missed: usize,
 }
 
-/// The client and the checks at work; they end when this is dropped.
+/// The client and the checks at work, on a thread of their own: they wait for the server, and not
+/// for the load's clients. They end when this is dropped.
 pub(super) struct Beside {
     stop: Arc<AtomicBool>,
-    tasks: JoinSet<Observed>,
+    thread: JoinHandle<Result<Observed, std::io::Error>>,
 }
 
 impl Beside {
-    pub(super) fn start(url: &str) -> Result<Self, tonic::transport::Error> {
-        let (stop, mut tasks) = (Arc::new(AtomicBool::new(false)), JoinSet::new());
-        let connect = || Ok(Endpoint::from_shared(url.to_owned())?.connect_lazy());
-        tasks.spawn(quiet(connect()?, stop.clone()));
-        tasks.spawn(checks(Check::Grpc(HealthClient::new(connect()?)), stop.clone()));
-        let address = url.trim_start_matches("http://").to_owned();
-        tasks.spawn(checks(Check::Http(address), stop.clone()));
-        Ok(Self { stop, tasks })
+    pub(super) fn start(url: &str) -> Self {
+        let (stop, url) = (Arc::new(AtomicBool::new(false)), url.to_owned());
+        let until = stop.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(observe(url, until)).map_err(std::io::Error::other)
+        });
+        Self { stop, thread }
     }
 
-    pub(super) async fn finish(mut self) -> Observed {
+    /// # Errors
+    /// The runtime or the client could not be made.
+    pub(super) async fn finish(self) -> Result<Observed, Box<dyn Error>> {
         self.stop.store(true, Ordering::Release);
-        let mut all = Observed::default();
-        while let Some(Ok(observed)) = self.tasks.join_next().await {
-            all.puts.extend(observed.puts);
-            all.gets.extend(observed.gets);
-            all.failed += observed.failed;
-            all.healthy += observed.healthy;
-            all.missed += observed.missed;
-        }
-        all
+        let joined = tokio::task::spawn_blocking(move || self.thread.join()).await?;
+        Ok(joined.map_err(|_| "the quiet client panicked")??)
     }
+}
+
+async fn observe(url: String, stop: Arc<AtomicBool>) -> Result<Observed, tonic::transport::Error> {
+    let connect = || Ok(Endpoint::from_shared(url.clone())?.connect_lazy());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(quiet(connect()?, stop.clone()));
+    tasks.spawn(checks(Check::Grpc(HealthClient::new(connect()?)), stop.clone()));
+    let address = url.trim_start_matches("http://").to_owned();
+    tasks.spawn(checks(Check::Http(address), stop));
+    let mut all = Observed::default();
+    while let Some(Ok(observed)) = tasks.join_next().await {
+        all.puts.extend(observed.puts);
+        all.gets.extend(observed.gets);
+        all.failed += observed.failed;
+        all.healthy += observed.healthy;
+        all.missed += observed.missed;
+    }
+    Ok(all)
 }
 
 async fn quiet(channel: Channel, stop: Arc<AtomicBool>) -> Observed {

@@ -19,6 +19,7 @@ const MESSAGE_BYTES_MAX: usize = 64 << 20;
 const WINDOW_BYTES_MIN: u32 = (64 << 10) - 1;
 
 /// The server under load, and how much of it.
+#[derive(Clone)]
 pub(super) struct Target {
     pub(super) url: String,
     pub(super) time: Duration,

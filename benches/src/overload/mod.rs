@@ -14,6 +14,7 @@ mod values;
 mod watchers;
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +34,9 @@ pub(crate) struct Overload {
     /// The berth to measure; by default the one built beside this program
     #[arg(long)]
     berth: Option<PathBuf>,
+    /// Another server to load instead: a program that takes etcd's flags
+    #[arg(long, conflicts_with = "berth")]
+    peer: Option<OsString>,
     /// Seconds of those loads that have no end of their own, and of the measurement without any
     #[arg(long, default_value_t = 20)]
     seconds: u64,
@@ -50,6 +54,16 @@ pub(crate) struct Overload {
     /// Where to keep the data (a directory is made there, and removed)
     #[arg(long)]
     directory: Option<PathBuf>,
+}
+
+impl Overload {
+    fn subject(&self) -> Result<Subject, Box<dyn Error>> {
+        if let Some(peer) = &self.peer {
+            return Ok(Subject::new(peer.to_string_lossy().into_owned(), vec![peer.clone()])?);
+        }
+        let berth = self.berth.clone().map_or_else(own_berth, Ok)?;
+        Ok(Subject::new("berth".to_owned(), vec![berth.into(), "serve".into()])?)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
@@ -86,8 +100,7 @@ impl Load {
 }
 
 pub(crate) async fn run(overload: &Overload) -> Result<(), Box<dyn Error>> {
-    let berth = overload.berth.clone().map_or_else(own_berth, Ok)?;
-    let subject = Subject::new("berth".to_owned(), vec![berth.into(), "serve".into()])?;
+    let subject = overload.subject()?;
     println!("{}", subject.version()?);
     let directory = match &overload.directory {
         Some(parent) => tempfile::tempdir_in(parent)?,
@@ -111,16 +124,16 @@ async fn measure(
     server: &Server,
     target: &Target,
 ) -> Result<(String, u64), Box<dyn Error>> {
-    let beside = Beside::start(&target.url)?;
+    let beside = Beside::start(&target.url);
     tokio::time::sleep(target.time).await;
-    let unloaded = Quiet::of(beside.finish().await);
+    let unloaded = Quiet::of(beside.finish().await?);
     let mut rows = vec![unloaded.row("none", &unloaded, server.peak_bytes()?, &Outcome::default())];
     let mut memory_max = 0;
     for load in &overload.loads {
         server.forget_peak()?;
-        let beside = Beside::start(&target.url)?;
-        let outcome = load.apply(target).await?;
-        let quiet = Quiet::of(beside.finish().await);
+        let beside = Beside::start(&target.url);
+        let outcome = humbly(*load, target.clone()).await?;
+        let quiet = Quiet::of(beside.finish().await?);
         let peak = server.peak_bytes()?;
         memory_max = memory_max.max(peak);
         println!("{}: {}", load.told(), outcome.details());
@@ -129,6 +142,34 @@ async fn measure(
     }
     println!("{}", table(rows));
     Ok((unloaded.told(), memory_max))
+}
+
+/// Applies a load from threads that leave the processor to whoever else wants it: those who make a
+/// server's load have machines of their own, and here they would measure themselves.
+async fn humbly(load: Load, target: Target) -> Result<Outcome, Box<dyn Error>> {
+    let applied = tokio::task::spawn_blocking(move || {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.enable_all().on_thread_start(be_humble).build();
+        let runtime = runtime.map_err(|error| error.to_string())?;
+        let (tx, rx) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                be_humble();
+                let applied = runtime.block_on(load.apply(&target));
+                tx.send(applied.map_err(|error| error.to_string()))
+            });
+        });
+        rx.recv().map_err(|_| "the load panicked".to_owned())?
+    });
+    Ok(applied.await??)
+}
+
+/// Of the calling thread, for good.
+fn be_humble() {
+    const NICE: i32 = 10;
+    if let Err(error) = rustix::process::nice(NICE) {
+        eprintln!("the load keeps its priority: {error}");
+    }
 }
 
 fn table(rows: Vec<Vec<String>>) -> Table {

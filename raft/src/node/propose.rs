@@ -8,6 +8,7 @@ use store::Applied;
 
 use super::Node;
 use crate::admission::Permit;
+use crate::background;
 use crate::error::Error;
 use crate::forward::{Attempt, Forwarded};
 use crate::leaders::Leader;
@@ -90,7 +91,15 @@ impl<R: AsyncRuntime> Node<R> {
     }
 
     /// Writes to this member's own log, if it may.
-    pub(super) async fn write(&self, proposal: Proposal, permit: Permit) -> Result<Written, Error> {
+    pub(super) async fn write(
+        &self,
+        proposal: Proposal,
+        mut permit: Permit,
+    ) -> Result<Written, Error> {
+        permit.take_turn().await;
+        if permit.is_large() {
+            background::wait_for_engine::<R>(&self.inner.behind).await;
+        }
         let (answer, outcome) = Answer::new(permit);
         // Also in the network's requests to the others: a member alone sends to nobody.
         fail::fail_point!("raftBeforeLeaderSend");

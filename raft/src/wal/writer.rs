@@ -19,6 +19,9 @@ use store::planted::{self, Mistake};
 /// A buffer that grew beyond this many bytes is given back after its write.
 const BUFFER_BYTES_KEPT: usize = 16 << 20;
 
+/// A write that is not this many times smaller than a step of the file brings no zeros along.
+const ZEROS_PER_WRITE_MAX: u64 = 4;
+
 /// The one that writes. Drive [`Writer::run`] on a thread of its own.
 pub struct Writer {
     shared: Arc<Shared>,
@@ -162,9 +165,9 @@ impl Writer {
         (at, record.encoded_len())
     }
 
-    /// One write, one sync. When the write passes the end of the file, zeros up to the next step
+    /// One write, one sync. When a small write passes the end of the file, zeros up to the next step
     /// travel with it: the syncs until then find the size and the blocks of the file unchanged and
-    /// have only data to write.
+    /// have only data to write. A large one has enough of its own to write.
     fn write_buffer(&mut self, operations: usize) -> Result<(), Error> {
         let bytes = self.buffer.len();
         let end = self.end + bytes as u64;
@@ -173,7 +176,8 @@ impl Writer {
             observer.write_started(bytes, operations);
         }
         if end > self.file_len {
-            let file_len = self.disk.allocated_len(end);
+            let is_large = bytes as u64 >= self.disk.options.allocate_bytes / ZEROS_PER_WRITE_MAX;
+            let file_len = if is_large { end } else { self.disk.allocated_len(end) };
             let len = usize::try_from(file_len - self.end).expect("a segment stays below 4 GiB");
             self.buffer.resize(len, 0);
             self.file_len = file_len;

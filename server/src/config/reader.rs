@@ -117,16 +117,12 @@ impl Reader<'_> {
         let quota: i64 = self.values.get("quota-backend-bytes").parse().expect("canonical integer");
         let interval = self.duration("grpc-keepalive-interval");
         let timeout = self.duration("grpc-keepalive-timeout");
-        let disarm = "auto-disarm-nospace";
         Ok(Limits {
             quota_bytes: match quota {
                 0 => Some(QUOTA_BYTES_DEFAULT),
                 quota => u64::try_from(quota).ok(),
             },
-            auto_disarm_nospace: match self.values.is_set(disarm) {
-                true => self.flag(disarm),
-                false => invocation.bare,
-            },
+            auto_disarm_nospace: self.convenience("auto-disarm-nospace", invocation),
             txn_ops_max: self.number32("max-txn-ops"),
             request_bytes_max: self.request_bytes_max()?,
             concurrent_streams_max: self.number32("max-concurrent-streams"),
@@ -134,6 +130,14 @@ impl Reader<'_> {
             keepalive_interval: Some(interval).filter(|i| !i.is_zero() && !timeout.is_zero()),
             keepalive_timeout: timeout,
         })
+    }
+
+    /// A flag that is on when the program was started without any argument.
+    pub(super) fn convenience(&self, name: &str, invocation: &Invocation) -> bool {
+        match self.values.is_set(name) {
+            true => self.flag(name),
+            false => invocation.bare,
+        }
     }
 
     fn request_bytes_max(&self) -> Result<u32, String> {

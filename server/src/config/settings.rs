@@ -46,9 +46,15 @@ pub struct Settings {
     /// `None`: leases are not checkpointed.
     pub lease_checkpoint_interval: Option<Duration>,
     pub unsafe_no_fsync: bool,
+    /// Serve the v2 API.
+    pub enable_v2: bool,
     pub log: LogSettings,
     pub extensive_metrics: bool,
     pub slow_request: Duration,
+    /// Serve the JSON gateway.
+    pub gateway: bool,
+    /// Origins whose pages may read answers to HTTP; `*` is any.
+    pub cors: Vec<String>,
     /// What the operator should read at start.
     pub notices: Vec<Notice>,
 }
@@ -159,9 +165,12 @@ impl Settings {
             lease_checkpoint_interval: Some(reader.duration("lease-checkpoint-interval"))
                 .filter(|interval| !interval.is_zero()),
             unsafe_no_fsync: reader.flag("unsafe-no-fsync"),
+            enable_v2: reader.convenience("enable-v2", invocation),
             log: reader.log()?,
             extensive_metrics: values.get("metrics") == "extensive",
             slow_request: reader.duration("warning-unary-request-duration"),
+            gateway: reader.flag("enable-grpc-gateway"),
+            cors: values.get("cors").split(',').map(|word| word.trim().to_owned()).collect(),
             name,
             addresses,
             notices,

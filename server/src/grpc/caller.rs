@@ -27,6 +27,10 @@ impl CommonName {
         let value = HeaderValue::from_str(&STANDARD.encode(name));
         Self(value.expect("base64 is made of what a header may hold"))
     }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// Puts the common name of the connection's certificate, and nobody else's word, where

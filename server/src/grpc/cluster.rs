@@ -10,6 +10,7 @@ use api::etcdserverpb::{
     MemberPromoteRequest, MemberPromoteResponse, MemberRemoveRequest, MemberRemoveResponse,
     MemberUpdateRequest, MemberUpdateResponse, ResponseHeader,
 };
+use raft::ServerNode;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
@@ -30,7 +31,7 @@ impl ClusterService for Cluster {
     ) -> Result<Response<MemberAddResponse>, Status> {
         let peer_urls = peer_urls(&request.get_ref().peer_urls)?;
         let is_learner = request.get_ref().is_learner;
-        let id = new_id(&peer_urls, |id| self.context.node().is_taken(id));
+        let id = new_member_id(self.context.node(), &peer_urls);
         let add = Change::Add(AddMember { peer_urls, is_learner, id });
         let members = self.change(request.metadata(), add).await?;
         let member = members.iter().find(|member| member.id == id).cloned();
@@ -93,9 +94,9 @@ impl Cluster {
 /// An id as etcd makes them: of the addresses and the time. Whoever removes a member and adds one
 /// at the same place within a second would get the old id, which is of no use any more: the second
 /// after it is taken then.
-fn new_id(peer_urls: &[String], is_taken: impl Fn(u64) -> bool) -> u64 {
+pub(crate) fn new_member_id(node: &ServerNode, peer_urls: &[String]) -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    free_id(peer_urls, now, is_taken)
+    free_id(peer_urls, now, |id| node.is_taken(id))
 }
 
 fn free_id(peer_urls: &[String], now_s: u64, is_taken: impl Fn(u64) -> bool) -> u64 {
@@ -104,7 +105,7 @@ fn free_id(peer_urls: &[String], now_s: u64, is_taken: impl Fn(u64) -> bool) -> 
 }
 
 /// The addresses, sorted as etcd keeps them.
-fn peer_urls(texts: &[String]) -> Result<Vec<String>, Error> {
+pub(crate) fn peer_urls(texts: &[String]) -> Result<Vec<String>, Error> {
     if texts.is_empty() || !texts.iter().all(|url| is_peer_url(url)) {
         return Err(Error::MemberUrlsInvalid);
     }

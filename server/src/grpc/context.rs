@@ -5,11 +5,17 @@ use std::sync::Arc;
 use raft::ServerNode;
 
 use super::passwords::Passwords;
-use super::readers::Readers;
 use super::tokens::Tokens;
+use super::turns::Turns;
 
 /// gRPC's own framing and metadata may add this to a request, as etcd allows.
 const MESSAGE_OVERHEAD_BYTES: usize = 512 << 10;
+
+/// More than one, because some wait for the disk; few, because those that do not would leave the
+/// async workers a small share of the cores.
+const READS_PER_CORE: usize = 2;
+/// Each has a thread for as long as its client takes.
+const SNAPSHOTS_MAX: usize = 16;
 
 /// What the services are started with.
 #[derive(Clone, Debug)]
@@ -37,15 +43,17 @@ struct Shared {
     options: Options,
     tokens: Tokens,
     passwords: Passwords,
-    readers: Readers,
+    readers: Turns,
+    snapshots: Turns,
 }
 
 impl Context {
     /// `tokens` observe what `node` applies, if they have to ([`Tokens::observer`]).
     pub fn new(node: ServerNode, options: Options, tokens: Tokens) -> Self {
         let passwords = Passwords::new(options.bcrypt_cost);
-        let readers = Readers::new();
-        Self { shared: Arc::new(Shared { node, options, tokens, passwords, readers }) }
+        let readers = Turns::per_core(READS_PER_CORE);
+        let snapshots = Turns::at_most(SNAPSHOTS_MAX);
+        Self { shared: Arc::new(Shared { node, options, tokens, passwords, readers, snapshots }) }
     }
 
     pub fn node(&self) -> &ServerNode {
@@ -85,7 +93,13 @@ impl Context {
         &self.shared.passwords
     }
 
-    pub(super) fn readers(&self) -> &Readers {
+    /// For reads that may take long.
+    pub(super) fn readers(&self) -> &Turns {
         &self.shared.readers
+    }
+
+    /// For backups that clients take.
+    pub(super) fn snapshots(&self) -> &Turns {
+        &self.shared.snapshots
     }
 }

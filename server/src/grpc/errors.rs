@@ -55,6 +55,13 @@ pub enum Error {
     UnknownMethod,
     StreamWithSort,
     StreamWithRevisionFilters,
+    /// The key that waits for a lock went, with its lease or by somebody's hand.
+    MutexSessionExpired,
+    ElectionNoLeader,
+    /// The key of the candidate or leader went.
+    ElectionNotLeader,
+    /// The call of a leader does not say which.
+    LeaderKeyMissing,
     /// A task of ours ended before its time; the message is for people.
     Internal(String),
 }
@@ -257,9 +264,21 @@ fn of_edge(error: Error) -> Status {
         Error::StreamWithRevisionFilters => {
             (Code::Unimplemented, "RangeStream does not support revision filters")
         }
-        error => return of_sizes(error),
+        error => return of_concurrency(error),
     };
     Status::new(code, text)
+}
+
+/// etcd's recipes are no part of its table of errors, so theirs have no code.
+fn of_concurrency(error: Error) -> Status {
+    let text = match error {
+        Error::MutexSessionExpired => "mutex: session is expired",
+        Error::ElectionNoLeader => "election: no leader",
+        Error::ElectionNotLeader => "election: not leader",
+        Error::LeaderKeyMissing => "\"leader\" field must be provided",
+        error => return of_sizes(error),
+    };
+    Status::new(Code::Unknown, text)
 }
 
 fn of_sizes(error: Error) -> Status {

@@ -10,17 +10,18 @@ use futures::{Stream, stream};
 use tokio::sync::mpsc;
 
 use super::errors::Error;
-use super::readers::Readers;
+use super::turns::Turns;
 
 /// How long a client may take for one item.
 pub(super) const STALL_MAX: Duration = Duration::from_secs(60);
 /// Items made before the client takes them; one more is in the making.
 const AHEAD: usize = 1;
 
-/// Gives a stream of what `next` answers until it answers `None`. Each call takes a turn
-/// among `readers`, so that a long answer does not keep others from theirs. A stream that ends early, for whatever reason, ends with an error.
+/// Gives a stream of what `next` answers until it answers `None`. Each call takes a turn among
+/// `readers`, so that a long answer does not keep others from theirs. A stream that ends early, for
+/// whatever reason, ends with an error.
 pub(super) fn feed<T, F>(
-    readers: Readers,
+    readers: Turns,
     next: F,
     stall_max: Duration,
 ) -> impl Stream<Item = Result<T, Error>> + use<T, F>
@@ -42,7 +43,7 @@ where
 }
 
 async fn pump<T, F>(
-    readers: Readers,
+    readers: Turns,
     mut next: F,
     tx: mpsc::Sender<Result<Option<T>, Error>>,
     stall_max: Duration,
@@ -90,7 +91,7 @@ mod tests {
     async fn everything_arrives_in_order() {
         // Shows a client that reads, of nothing and of something.
         for last in [0, 5] {
-            let items: Vec<_> = feed(Readers::new(), count_to(last), STALL_MAX).collect().await;
+            let items: Vec<_> = feed(Turns::per_core(1), count_to(last), STALL_MAX).collect().await;
             assert_eq!(items, (1..=last).map(Ok).collect::<Vec<_>>());
         }
     }
@@ -103,7 +104,7 @@ mod tests {
             Some(number) => Ok(Some(number)),
             None => Err(store::Error::Compacted),
         };
-        let items: Vec<_> = feed(Readers::new(), failing, STALL_MAX).collect().await;
+        let items: Vec<_> = feed(Turns::per_core(1), failing, STALL_MAX).collect().await;
         assert_eq!(items, [Ok(1), Ok(2), Err(store::Error::Compacted.into())]);
     }
 
@@ -117,7 +118,7 @@ mod tests {
             let _held = &inside;
             count()
         };
-        let stream = feed(Readers::new(), source, Duration::from_millis(10));
+        let stream = feed(Turns::per_core(1), source, Duration::from_millis(10));
         while Arc::strong_count(&held) > 1 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

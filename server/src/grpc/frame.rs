@@ -11,10 +11,10 @@ use tonic::{Code, Status};
 
 use super::errors::Error;
 
-pub(super) const HEAD_BYTES: usize = 5;
+pub(crate) const HEAD_BYTES: usize = 5;
 
 /// Begins a frame whose message has `len` bytes.
-pub(super) fn put_head(out: &mut BytesMut, len: usize) {
+pub(crate) fn put_head(out: &mut BytesMut, len: usize) {
     out.put_u8(0);
     out.put_u32(u32::try_from(len).expect("a message is shorter than 4 GiB"));
 }
@@ -68,7 +68,8 @@ fn check_head(received: &BytesMut, len_max: usize) -> Result<(), Status> {
     Ok(())
 }
 
-fn announced(received: &[u8]) -> usize {
+/// The length of the message whose head has come in.
+pub(crate) fn announced(received: &[u8]) -> usize {
     received[1..HEAD_BYTES].iter().fold(0, |len, byte| len << 8 | usize::from(*byte))
 }
 

@@ -15,11 +15,12 @@ use super::errors::{self, Error};
 const REQUIRE_LEADER: &str = "hasleader";
 const CLIENT_API_VERSION: &str = "client-api-version";
 /// Learners answer these themselves; a serializable range is theirs too.
-const LEARNER_PATHS: [&str; 4] = [
+const LEARNER_PATHS: [&str; 5] = [
     "/etcdserverpb.Maintenance/Status",
     "/etcdserverpb.Maintenance/Snapshot",
     "/etcdserverpb.KV/Range",
     "/grpc.health.v1.Health/",
+    "/grpc.reflection.",
 ];
 
 /// Whether the caller cannot do without a leader.

@@ -21,13 +21,16 @@ use super::errors::Error;
 use super::feed::{STALL_MAX, feed};
 use super::frame::{self, HEAD_BYTES};
 use super::kv::Kv;
-use super::readers::Readers;
+use super::turns::Turns;
 
 /// The path it answers.
 pub(super) const PATH: &str = "/etcdserverpb.KV/Range";
 
 /// Answers up to this are encoded at once.
 const WHOLE_BYTES_MAX: usize = 1 << 20;
+/// Answers of one key up to this are read where they are asked for: what waits for the disk then is
+/// at most one place of it.
+const AT_ONCE_BYTES_MAX: usize = 16 << 10;
 /// Bytes of a piece of a larger one. A slow client keeps a few of them in memory.
 const PIECE_BYTES: usize = 256 << 10;
 /// What grpc-go would refuse to send.
@@ -63,7 +66,7 @@ async fn answer(kv: &Kv, request: Request<Body>) -> Result<Response<Body>, Statu
     }
 }
 
-async fn whole(readers: &Readers, pieces: Pieces) -> Result<Response<Body>, Status> {
+async fn whole(readers: &Turns, pieces: Pieces) -> Result<Response<Body>, Status> {
     // Reading values may wait for the disk; an answer that has none to speak of is made at once.
     let message = if pieces.may_wait() {
         readers.run(move || pieces.collect()).await?
@@ -74,7 +77,7 @@ async fn whole(readers: &Readers, pieces: Pieces) -> Result<Response<Body>, Stat
     Ok(respond(stream::iter([Ok(Frame::data(message))])))
 }
 
-fn piecewise(readers: Readers, mut pieces: Pieces) -> Response<Body> {
+fn piecewise(readers: Turns, mut pieces: Pieces) -> Response<Body> {
     // The head goes out first, so a failure after it can only break the stream off: the client
     // sees a reset, never a short answer.
     let pieces = feed(readers, move || pieces.next(), STALL_MAX);
@@ -152,9 +155,9 @@ impl Pieces {
         part.encode(piece).map_err(|error| store::Error::Engine(error.to_string()))
     }
 
-    /// A single key is read at once.
+    /// A single small value is read at once.
     fn may_wait(&self) -> bool {
-        self.plan.count() > 1
+        self.plan.count() > 1 || self.left > AT_ONCE_BYTES_MAX
     }
 }
 

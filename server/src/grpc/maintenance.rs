@@ -96,9 +96,10 @@ impl MaintenanceService for Maintenance {
         request: Request<SnapshotRequest>,
     ) -> Result<Response<SnapshotStream>, Status> {
         self.context.require_admin(request.metadata())?;
+        let turn = self.context.snapshots().take().await;
         let backup = self.context.node().backup().await.map_err(Error::from)?;
         let bytes_expected = self.context.node().reader().live_bytes();
-        Ok(Response::new(snapshot_stream::start(backup, bytes_expected)))
+        Ok(Response::new(snapshot_stream::start(backup, bytes_expected, turn)))
     }
 
     /// Answered by the leader alone, once the other leads.

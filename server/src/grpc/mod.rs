@@ -11,10 +11,11 @@ mod auth;
 mod authority;
 mod caller;
 mod cluster;
+mod concurrency;
 mod context;
 pub mod errors;
 mod feed;
-mod frame;
+pub(crate) mod frame;
 mod gate;
 mod header;
 mod health;
@@ -26,12 +27,13 @@ mod passwords;
 mod proposal;
 mod quota;
 mod range_stream;
-mod readers;
 mod reads;
+mod reflection;
 mod snapshot_stream;
 #[cfg(test)]
 mod testing;
 mod tokens;
+mod turns;
 pub mod watch;
 mod watch_gate;
 
@@ -43,14 +45,18 @@ use api::etcdserverpb::encoded_watch_server::WatchServer;
 use api::etcdserverpb::kv_server::KvServer;
 use api::etcdserverpb::lease_server::LeaseServer;
 use api::etcdserverpb::maintenance_server::MaintenanceServer;
+use api::v3electionpb::election_server::ElectionServer;
+use api::v3lockpb::lock_server::LockServer;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::any;
 
 pub use authority::Mended;
 pub use caller::CommonName;
+pub(crate) use cluster::{new_member_id, peer_urls};
 pub use context::{Context, Options};
 pub use gate::requires_leader;
+pub(crate) use proposal::mismatch;
 pub use tokens::Tokens;
 
 /// The services, by path. What is for none of them is the caller's to answer.
@@ -61,6 +67,9 @@ pub fn routes(context: &Context) -> Router {
     let cluster = cluster::Cluster { context: context.clone() };
     let maintenance = maintenance::Maintenance { context: context.clone() };
     let auth = auth::Auth { context: context.clone() };
+    let lock = concurrency::Lock { context: context.clone() };
+    let election = concurrency::Election { context: context.clone() };
+    let (reflection, reflection_alpha) = reflection::services();
     let hub = context.node().hub().clone();
     let watch = watch::WatchService::new(hub, Arc::new(context.clone()));
     let range = {
@@ -74,7 +83,11 @@ pub fn routes(context: &Context) -> Router {
         .add_service(ClusterServer::new(cluster).max_decoding_message_size(len_max))
         .add_service(MaintenanceServer::new(maintenance).max_decoding_message_size(len_max))
         .add_service(AuthServer::new(auth).max_decoding_message_size(len_max))
+        .add_service(LockServer::new(lock).max_decoding_message_size(len_max))
+        .add_service(ElectionServer::new(election).max_decoding_message_size(len_max))
         .add_service(health::service())
+        .add_service(reflection)
+        .add_service(reflection_alpha)
         .into_axum_router()
         .reset_fallback()
         .route(large_range::PATH, any(range))

@@ -3,26 +3,20 @@
 //! Hashing is slow on purpose, so it runs beside the async workers, on no more cores than there
 //! are: a crowd that authenticates must not starve everyone else.
 
-use std::sync::Arc;
-use std::thread::available_parallelism;
-
-use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
-
 use super::errors::Error;
+use super::turns::Turns;
 
 /// What bcrypt looks at; etcd's refuses more.
 const PASSWORD_BYTES_MAX: usize = 72;
 
 pub(super) struct Passwords {
     cost: u32,
-    cores: Arc<Semaphore>,
+    cores: Turns,
 }
 
 impl Passwords {
     pub(super) fn new(cost: u32) -> Self {
-        let cores = available_parallelism().map_or(1, usize::from);
-        Self { cost, cores: Arc::new(Semaphore::new(cores)) }
+        Self { cost, cores: Turns::per_core(1) }
     }
 
     /// # Errors
@@ -32,34 +26,19 @@ impl Passwords {
             return Err(Error::PasswordTooLong);
         }
         let cost = self.cost;
-        self.run(move || bcrypt::hash(password, cost).map_err(|e| Error::Internal(e.to_string())))
+        self.cores
+            .run(move || bcrypt::hash(password, cost).map_err(|e| Error::Internal(e.to_string())))
             .await?
     }
 
     /// Whether `password` is the one that `hash` was made of; never for a hash that is none.
     pub(super) async fn matches(&self, password: String, hash: String) -> Result<bool, Error> {
-        self.run(move || bcrypt::verify(password, &hash).unwrap_or(false)).await
-    }
-
-    async fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Error> {
-        let core = Arc::clone(&self.cores).acquire_owned().await;
-        // The core goes with the work, which nobody can stop: a client that asks and leaves at once
-        // would otherwise begin more of it than there are cores.
-        let occupied = move || {
-            let _core = core;
-            work()
-        };
-        Ok(spawn_blocking(occupied).await?)
+        self.cores.run(move || bcrypt::verify(password, &hash).unwrap_or(false)).await
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt;
-
     use super::*;
 
     /// The least that bcrypt takes.
@@ -73,22 +52,6 @@ mod tests {
         assert!(passwords.matches("secret".to_owned(), hash.clone()).await.unwrap());
         assert!(!passwords.matches("Secret".to_owned(), hash).await.unwrap());
         assert!(!passwords.matches(String::new(), String::new()).await.unwrap());
-    }
-
-    #[tokio::test]
-    async fn a_client_that_leaves_frees_no_core_before_its_work_is_done() {
-        // Shows that work goes on counting when nobody waits for it any more, and no longer.
-        let passwords = Passwords::new(CHEAP);
-        let all = passwords.cores.available_permits();
-        let (finish, finished) = std::sync::mpsc::channel::<()>();
-        let mut asked = Box::pin(passwords.run(move || finished.recv()));
-        assert!(asked.as_mut().now_or_never().is_none());
-        drop(asked);
-        tokio::task::yield_now().await;
-        assert_eq!(passwords.cores.available_permits(), all - 1);
-        finish.send(()).unwrap();
-        let every = u32::try_from(all).unwrap();
-        drop(passwords.cores.acquire_many(every).await.unwrap());
     }
 
     #[tokio::test]

@@ -26,7 +26,7 @@ impl Context {
     ///
     /// # Errors
     /// [`Error::RequestTooLarge`], what the log could not do, or the state machine's refusal.
-    pub(super) async fn propose(
+    pub(crate) async fn propose(
         &self,
         principal: Option<Principal>,
         op: Op,
@@ -57,7 +57,7 @@ macro_rules! answer {
 pub(super) use answer;
 
 /// The state machine answered something else than what was asked: a defect of ours.
-pub(super) fn mismatch(response: &Response) -> Error {
+pub(crate) fn mismatch(response: &Response) -> Error {
     // By kind alone: an answer may hold a token.
     let kind = std::mem::discriminant(response);
     tracing::error!(?kind, "the answer does not belong to the command");

@@ -30,7 +30,7 @@ impl Context {
     ///
     /// # Errors
     /// `database space exceeded`; unless for a stranger, the alarm is raised by then.
-    pub(super) async fn admit(&self, metadata: &MetadataMap, cost: u64) -> Result<(), Error> {
+    pub(crate) async fn admit(&self, metadata: &MetadataMap, cost: u64) -> Result<(), Error> {
         if cost == 0 || self.fits(cost) {
             return Ok(());
         }

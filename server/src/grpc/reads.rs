@@ -9,12 +9,12 @@ use super::Context;
 use super::errors::Error;
 
 /// A range with at most this limit is read where it is asked; more may take long, or wait for the
-/// disk often, and goes to [`super::readers`].
+/// disk often, and takes a turn ([`super::turns`]).
 const KEYS_AT_ONCE_MAX: i64 = 32;
 
 impl Context {
     /// Waits, unless `serializable`, until the state shows everything acknowledged so far.
-    pub(super) async fn barrier(&self, serializable: bool) -> Result<(), Error> {
+    pub(crate) async fn barrier(&self, serializable: bool) -> Result<(), Error> {
         if !serializable {
             if self.node().is_learner() && !self.serve_learner_reads() {
                 return Err(Error::NotSupportedForLearner);
@@ -25,7 +25,7 @@ impl Context {
     }
 
     /// Runs `read` on the present state; `short` says that it cannot hold up others.
-    pub(super) async fn read<T: Send + 'static>(
+    pub(crate) async fn read<T: Send + 'static>(
         &self,
         short: bool,
         read: impl FnOnce(&store::Reader) -> Result<T, store::Error> + Send + 'static,

@@ -22,6 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
 use super::feed::STALL_MAX;
+use super::turns::Turn;
 use crate::CLUSTER_VERSION;
 
 /// As etcd's.
@@ -36,12 +37,13 @@ const _: () = assert!(BLOB_BYTES.is_multiple_of(ALIGNMENT_BYTES));
 pub(super) type SnapshotStream = BoxStream<'static, Result<SnapshotResponse, Status>>;
 
 /// Streams `backup`. How long the file will be is not known before it is written:
-/// `bytes_expected` is what the client is told, as an estimate.
-pub(super) fn start(backup: Backup, bytes_expected: u64) -> SnapshotStream {
+/// `bytes_expected` is what the client is told, as an estimate. `turn` goes with the last of it.
+pub(super) fn start(backup: Backup, bytes_expected: u64, turn: Turn) -> SnapshotStream {
     let (tx, rx) = mpsc::channel(BLOBS_AHEAD);
     let complete = Arc::new(AtomicBool::new(false));
     let told = complete.clone();
     drop(spawn_blocking(move || {
+        let _turn = turn;
         let mut blobs = Blobs::new(bytes_expected, |blob| send(&tx, blob));
         match backup.write_to(&mut blobs).and_then(|()| blobs.finish()) {
             Ok(()) => complete.store(true, Ordering::Release),

@@ -29,6 +29,7 @@ pub use metrics::{
     GrpcLayer, MemberCounters, Metrics, PeerMetrics, Reading, SnapshotUnderWay, Source,
 };
 pub use probe::Probe;
+pub(crate) use reply::error;
 
 /// Everything a client address serves over plain HTTP.
 pub fn routes<P: Probe>(probe: P, metrics: Metrics) -> Router {

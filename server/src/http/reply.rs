@@ -14,7 +14,7 @@ pub(super) fn with_type(content_type: &'static str, body: String) -> Response {
 }
 
 /// Go's `http.Error`: the text and a line feed, never sniffed for another type.
-pub(super) fn error(status: StatusCode, text: &str) -> Response {
+pub(crate) fn error(status: StatusCode, text: &str) -> Response {
     let mut response = with_type(TEXT, format!("{text}\n"));
     *response.status_mut() = status;
     let nosniff = HeaderValue::from_static("nosniff");

@@ -6,14 +6,16 @@ use super::end_streams::EndStreams;
 use super::listen::Roles;
 use super::member::NodeProbe;
 use crate::config::Settings;
-use crate::grpc;
+use crate::gateway::{self, Cors};
 use crate::http::{self, GrpcLayer, Metrics};
+use crate::{grpc, v2};
 
 pub(super) struct Services {
     grpc: Router,
     http: Router,
     operator: Router,
     peer: Router,
+    cors: Cors,
 }
 
 impl Services {
@@ -21,18 +23,28 @@ impl Services {
         settings: &Settings,
         context: &grpc::Context,
         metrics: &Metrics,
+        notices: &v2::Notices,
         ending: EndStreams,
         messages: Router,
     ) -> Self {
         let probe = NodeProbe::new(context.node().clone());
         let node = context.node().clone();
         let members = move || node.members();
+        let mut http = http::routes(probe.clone(), metrics.clone());
+        if settings.enable_v2 {
+            http = http.merge(v2::routes(context, notices, &ending.stopping));
+        }
         let counted = GrpcLayer::new(metrics, settings.slow_request);
+        let grpc = grpc::routes(context).layer(ending).layer(counted);
+        if settings.gateway {
+            http = http.merge(gateway::routes(context, grpc.clone()));
+        }
         Self {
-            grpc: grpc::routes(context).layer(ending).layer(counted),
-            http: http::routes(probe.clone(), metrics.clone()),
+            grpc,
+            http,
             operator: http::operator_routes(probe, metrics.clone()),
             peer: http::peer_routes(context.node().cluster_id(), members).merge(messages),
+            cors: Cors::new(&settings.cors),
         }
     }
 
@@ -53,6 +65,7 @@ impl Services {
         if roles.peer && !roles.http {
             routes = routes.merge(http::version_route());
         }
-        routes.fallback(http::unknown_path)
+        let routes = routes.fallback(http::unknown_path);
+        if roles.http { self.cors.around(routes) } else { routes }
     }
 }

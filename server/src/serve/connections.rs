@@ -1,6 +1,7 @@
 //! Accepting connections and carrying HTTP/1 and HTTP/2 over each, gRPC among them.
 
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -23,6 +25,7 @@ use tower::Service;
 use tower::util::MapRequest;
 
 use super::files;
+use super::held::Held;
 use super::listen::{Listener, Roles};
 use super::opening::Opening;
 use super::tls::{Acceptor, ClientTls, PeerTls, common_name};
@@ -85,6 +88,13 @@ struct Handshake {
     common_name_is_user: bool,
 }
 
+/// Whose connection it is, and the room it takes until it is closed.
+struct Guest {
+    remote: SocketAddr,
+    roles: Roles,
+    room: Option<OwnedSemaphorePermit>,
+}
+
 type Http = Builder<TokioExecutor>;
 
 /// How connections are served. Clones are alike.
@@ -125,11 +135,8 @@ impl Connections {
             match accepted {
                 Ok((stream, remote)) => {
                     let (handshake, routes) = (handshake.clone(), routes.clone());
-                    let open = self.clone().open(stream, remote, roles, handshake, routes);
-                    connections.spawn(async move {
-                        open.await;
-                        drop(room);
-                    });
+                    let guest = Guest { remote, roles, room };
+                    connections.spawn(self.clone().open(stream, guest, handshake, routes));
                 }
                 Err(error) => pause(&error).await,
             }
@@ -151,50 +158,47 @@ impl Connections {
     async fn open(
         self,
         stream: TcpStream,
-        remote: SocketAddr,
-        roles: Roles,
+        guest: Guest,
         handshake: Option<Handshake>,
         routes: Router,
     ) {
         // Small answers must not wait for more to send along.
         let _ = stream.set_nodelay(true);
-        let Some(handshake) = handshake else { return self.speak(stream, roles, routes).await };
+        let Some(handshake) = handshake else { return self.speak(stream, guest, routes).await };
         let stream = match handshake.acceptor.accept(stream).await {
             Ok(stream) => stream,
             Err(error) => {
-                tracing::warn!(remote_addr = %remote, error = %error, "rejected connection");
+                tracing::warn!(remote_addr = %guest.remote, error = %error, "rejected connection");
                 return;
             }
         };
         match user_of(&stream).filter(|_| handshake.common_name_is_user) {
-            Some(name) => self.speak(stream, roles, named(routes, name)).await,
-            None => self.speak(stream, roles, routes).await,
+            Some(name) => self.speak(stream, guest, named(routes, name)).await,
+            None => self.speak(stream, guest, routes).await,
         }
     }
 
     /// Members get wider windows, and none of the care that old clients need.
-    async fn speak<S, R>(self, stream: S, roles: Roles, routes: R)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        R: Routes,
-    {
-        if roles.is_for_members_alone() {
-            self.carry(&self.for_members, stream, routes).await;
-        } else {
-            self.carry(&self.for_clients, Mended::new(stream), routes).await;
-        }
-    }
-
-    /// HTTP on an open stream. When it is time to stop, requests under way go on and no new ones are
-    /// taken.
-    async fn carry<S, R>(&self, http: &Http, stream: S, routes: R)
+    async fn speak<S, R>(self, stream: S, guest: Guest, routes: R)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         R: Routes,
     {
         let service = TowerToHyperService::new(routes);
-        let stream = Opening::new(stream, OPENING_TIME_MAX);
-        let connection = http.serve_connection(TokioIo::new(stream), service);
+        let stream = Held::new(stream, guest.room);
+        if guest.roles.is_for_members_alone() {
+            let stream = TokioIo::new(Opening::new(stream, OPENING_TIME_MAX));
+            self.carry(self.for_members.serve_connection(stream, service)).await;
+        } else {
+            // A connection may become a WebSocket.
+            let stream = TokioIo::new(Opening::new(Mended::new(stream), OPENING_TIME_MAX));
+            self.carry(self.for_clients.serve_connection_with_upgrades(stream, service)).await;
+        }
+    }
+
+    /// HTTP on an open stream. When it is time to stop, requests under way go on and no new ones are
+    /// taken.
+    async fn carry<C: GracefulConnection<Error: Display>>(&self, connection: C) {
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
@@ -243,7 +247,12 @@ fn named(routes: Router, name: CommonName) -> impl Routes {
 
 fn for_clients(limits: &Limits) -> Http {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME_MAX);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME_MAX)
+        // As Go writes them: scripts look for `X-Etcd-Index`.
+        .title_case_headers(true);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -4,7 +4,7 @@
 //! They end with `Unavailable`, which etcd's clients take as "connect again, to another member";
 //! an ordinary end of stream would close a watch for good.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -15,17 +15,24 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use http_body::{Body as HttpBody, Frame};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::Status;
 use tower::{Layer, Service};
 
 use super::leaderless::Leaderless;
 use crate::grpc;
 
 /// Streams without an end of their own.
-const ENDLESS: [&str; 3] = [
+const ENDLESS: [&str; 6] = [
     "/etcdserverpb.Watch/Watch",
     "/etcdserverpb.Lease/LeaseKeepAlive",
+    "/v3electionpb.Election/Observe",
     "/grpc.health.v1.Health/Watch",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
+
+/// Calls that answer once, and may wait for it as long as a stream.
+const WAITING: [&str; 2] = ["/v3lockpb.Lock/Lock", "/v3electionpb.Election/Campaign"];
 
 /// etcd's `ErrGRPCStopped`.
 const STOPPED: &str = "etcdserver: server stopped";
@@ -67,10 +74,14 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let endless = ENDLESS.contains(&request.uri().path());
-        let cuts = endless.then(|| self.when.cuts(request.headers()));
+        let path = request.uri().path();
+        let cuts = ENDLESS.contains(&path).then(|| self.when.cuts(request.headers()));
+        let patience = WAITING.contains(&path).then(|| self.when.cuts(request.headers()));
         let answer = self.inner.call(request);
         Box::pin(async move {
+            if let Some(cuts) = patience {
+                return wait(answer, cuts).await;
+            }
             let answer = answer.await?;
             Ok(match cuts {
                 Some(cuts) => {
@@ -79,6 +90,19 @@ where
                 None => answer,
             })
         })
+    }
+}
+
+/// The answer, or that it does not come any more.
+async fn wait<E>(
+    answer: impl Future<Output = Result<Response, E>>,
+    mut cuts: Vec<Cut>,
+) -> Result<Response, E> {
+    tokio::select! {
+        answer = answer => answer,
+        message = poll_fn(|context| first_reached(&mut cuts, context)) => {
+            Ok(Status::unavailable(message).into_http())
+        }
     }
 }
 
@@ -105,6 +129,15 @@ impl Cut {
     }
 }
 
+/// What is told at the first of these moments.
+fn first_reached(cuts: &mut [Cut], context: &mut Context<'_>) -> Poll<&'static str> {
+    let mut reached = |cut: &mut Cut| cut.moment.as_mut().poll(context).is_ready();
+    match cuts.iter_mut().find_map(|cut| reached(cut).then_some(cut.message)) {
+        Some(message) => Poll::Ready(message),
+        None => Poll::Pending,
+    }
+}
+
 /// What waits in the inner body goes out first.
 struct EndingBody {
     /// `None` once it was cut.
@@ -124,10 +157,7 @@ impl HttpBody for EndingBody {
         if let Poll::Ready(frame) = Pin::new(inner).poll_frame(context) {
             return Poll::Ready(frame);
         }
-        let mut reached = |cut: &mut Cut| cut.moment.as_mut().poll(context).is_ready();
-        let Some(message) =
-            self.cuts.iter_mut().find_map(|cut| reached(cut).then_some(cut.message))
-        else {
+        let Poll::Ready(message) = first_reached(&mut self.cuts, context) else {
             return Poll::Pending;
         };
         self.inner = None;
@@ -177,6 +207,22 @@ mod tests {
         snapshot.frame().await.unwrap().unwrap();
         let next = futures::future::poll_immediate(snapshot.frame()).await;
         assert!(next.is_none(), "still open");
+    }
+
+    #[tokio::test]
+    async fn a_call_that_waits_is_told_that_the_server_stops() {
+        // Shows that who waits for a lock does not hold up the end of the server.
+        async fn never(_: Request) -> Response {
+            futures::future::pending().await
+        }
+        let stopping = CancellationToken::new();
+        let ending = EndStreams { stopping: stopping.clone(), leaderless: Leaderless::default() };
+        let routes = Router::new().fallback(never).layer(ending);
+        let request = Request::builder().uri(WAITING[0]).body(Body::empty()).unwrap();
+        let mut answer = std::pin::pin!(routes.oneshot(request));
+        assert!(futures::future::poll_immediate(answer.as_mut()).await.is_none());
+        stopping.cancel();
+        assert_eq!(answer.await.unwrap().headers()["grpc-status"], "14");
     }
 
     #[tokio::test]

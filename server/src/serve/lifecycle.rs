@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raft::peer::Transport;
-use raft::{Config, InitialMember, ServerNode, Surroundings};
+use raft::{AppliedObserver, Config, InitialMember, ServerNode, Surroundings};
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::config::{InitialCluster, Settings};
 use crate::http::{Metrics, PeerMetrics};
-use crate::{grpc, peer};
+use crate::{grpc, peer, v2};
 
 /// How long another member may take to lead in this one's place.
 const HAND_OVER_MAX: Duration = Duration::from_secs(2);
@@ -40,15 +40,20 @@ pub(super) async fn serve(settings: Settings, bare: bool) -> Result<(), String> 
     let tls = Tls::open(&settings)?;
     let (for_members, for_clients) = bind(&settings)?;
     let metrics = Metrics::new(settings.extensive_metrics);
+    let notices = v2::Notices::default();
+    let observer = match settings.enable_v2 {
+        true => Some(notices.observer(tokens.observer())),
+        false => tokens.observer(),
+    };
     let started = tokio::select! {
-        started = start(&settings, &metrics, &tokens, &tls) => started?,
+        started = start(&settings, &metrics, observer, &tls) => started?,
         () = signals.stop() => return Ok(()),
     };
     let Started { node, peers } = started;
     metrics.attach(member::MemberMetrics::new(&node, &settings));
 
     let context = grpc::Context::new(node.clone(), grpc_options(&settings, &node), tokens);
-    let server = Server::new(&settings, &metrics, peers, context, tls);
+    let server = Server::new(&settings, &metrics, &notices, peers, context, tls);
     let for_members = listen_all(for_members)?;
     let outcome = tokio::select! {
         () = server.run(&settings, for_members, for_clients, bare) => Ok(()),
@@ -82,7 +87,7 @@ struct Started {
 async fn start(
     settings: &Settings,
     metrics: &Metrics,
-    tokens: &grpc::Tokens,
+    observer: Option<AppliedObserver>,
     tls: &Tls,
 ) -> Result<Started, String> {
     // Before this member knows who it is, nothing can be counted in its name.
@@ -95,7 +100,7 @@ async fn start(
     );
     data_dir::prepare(settings)?;
     let peers = metrics.peers(identity.member_id);
-    let config = node_config(settings, &identity, metrics, tokens);
+    let config = node_config(settings, &identity, metrics, observer);
     let mut surroundings = Surroundings::real(&config);
     surroundings.transport = transport(peers.clone(), tls);
     let node = ServerNode::start_in(config, surroundings).await;
@@ -126,6 +131,7 @@ impl Server {
     fn new(
         settings: &Settings,
         metrics: &Metrics,
+        notices: &v2::Notices,
         peers: PeerMetrics,
         context: grpc::Context,
         tls: Tls,
@@ -137,7 +143,9 @@ impl Server {
         let members = peer::routes(node.receiver(), peers);
         Self {
             connections: Connections::new(settings, tls, stopping.clone()),
-            services: addresses::Services::new(settings, &context, metrics, ending, members),
+            services: addresses::Services::new(
+                settings, &context, metrics, notices, ending, members,
+            ),
             leaderless,
             tasks: TaskTracker::new(),
             parting: CancellationToken::new(),
@@ -232,6 +240,8 @@ fn spawn_background(
         let run = auto_compaction::run(context.node().clone(), mode);
         tasks.spawn(stopping.clone().run_until_cancelled_owned(run));
     }
+    let run = v2::expire(context.clone());
+    tasks.spawn(stopping.clone().run_until_cancelled_owned(run));
     if settings.limits.auto_disarm_nospace {
         let run = context.clone().disarm_nospace();
         tasks.spawn(stopping.clone().run_until_cancelled_owned(run));
@@ -269,7 +279,7 @@ fn node_config(
     settings: &Settings,
     identity: &InitialCluster,
     metrics: &Metrics,
-    tokens: &grpc::Tokens,
+    observer: Option<AppliedObserver>,
 ) -> Config {
     let members = identity.members.iter().map(|member| InitialMember {
         id: member.id,
@@ -291,7 +301,7 @@ fn node_config(
     config.heartbeat_ms = settings.heartbeat_ms;
     config.election_ms = settings.election_ms;
     config.log_observer = Some(metrics.log_observer());
-    config.on_applied = tokens.observer();
+    config.on_applied = observer;
     config.corrupt_check_interval = settings.corrupt_check_interval;
     config.lease_checkpoint_interval = settings.lease_checkpoint_interval;
     config.unsafe_no_fsync = settings.unsafe_no_fsync;

@@ -14,6 +14,7 @@ mod data_dir;
 mod end_streams;
 mod files;
 mod greeting;
+mod held;
 mod leaderless;
 mod lifecycle;
 mod listen;

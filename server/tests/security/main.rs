@@ -6,6 +6,7 @@ mod certificates;
 mod cluster;
 mod common_name;
 mod ctl;
+mod gateway;
 mod handshake;
 mod jwt;
 mod modes;

@@ -196,7 +196,8 @@ fn a_corrupted_log_is_refused() {
 
 #[test]
 fn started_bare_it_says_what_to_do_next() {
-    // Shows the greeting of the no-argument start: the address and three commands, on stdout.
+    // Shows the greeting of the no-argument start: the address and three commands, on stdout; and
+    // that the v2 API is served then.
     let place = Place::new();
     let mut command = berth(BERTH);
     let (client, peer) = (place.url(place.client), place.url(place.peer));
@@ -207,6 +208,7 @@ fn started_bare_it_says_what_to_do_next() {
         .env("ETCD_LISTEN_PEER_URLS", &peer)
         .env("ETCD_INITIAL_ADVERTISE_PEER_URLS", &peer);
     let mut server = Running::start(&mut command);
+    assert_eq!(get(place.client, "/v2/keys/").0, 200);
     assert_eq!(server.signal("-TERM").code(), Some(0));
     let mut stdout = String::new();
     server.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();

@@ -10,7 +10,7 @@ use crate::auth::{self, AuthState};
 use crate::engine::Engine;
 use crate::index::{Builder, History};
 use crate::state::{Alarms, Births, Leases, State, live_bytes_of};
-use crate::{Entry, Error};
+use crate::{Entry, Error, v2};
 
 /// Loads everything; a fresh state from an empty engine.
 pub(crate) fn load(engine: &dyn Engine) -> Result<State, Error> {
@@ -29,6 +29,7 @@ pub(crate) fn load(engine: &dyn Engine) -> Result<State, Error> {
         births: Births::new(mark.revision),
         ..State::default()
     };
+    each(engine, v2::records::PREFIX, |key, record| state.v2.load(key, record))?;
     if let Some(record) = engine.get(records::MEMBERS_KEY)? {
         state.members = records::decode_members(&record).ok_or_else(|| damaged("members"))?;
     }

@@ -6,6 +6,7 @@
 //! | `v` revision (12 bytes) | its value, if that is not empty |
 //! | `l` lease id (8 bytes, sign bit flipped) | time to live (i64), log index of the grant (u64), if checkpointed time left (i64) |
 //! | `a`... | auth: see `auth/records.rs` |
+//! | `2`... | the tree of the v2 API: see `v2/records.rs` |
 //! | `s` `alarms` | `etcdserverpb.AlarmResponse` without header |
 //! | `s` `members` | `berthpb.PublishedMembers` |
 //! | `s` `membership` | raft's own |

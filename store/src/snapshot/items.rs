@@ -14,7 +14,7 @@ use super::{OTHER, VERSION, codec, u32_len};
 use crate::auth::AuthState;
 use crate::persist::records::{self, Mark};
 use crate::state::{Alarms, LeaseTerm};
-use crate::{Entry, Position, Revision};
+use crate::{Entry, Position, Revision, v2};
 
 /// One piece of a state.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,6 +78,10 @@ pub fn dissect(
             let record = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
             let records = auth.as_mut().ok_or_else(|| damaged("the order of its records"))?;
             records.push(record);
+            return Ok(());
+        }
+        // The tree of the v2 API has no place in other formats.
+        if key.first() == Some(&v2::records::PREFIX) {
             return Ok(());
         }
         visit(other_item(key, value).ok_or_else(|| damaged("a record of it"))?)

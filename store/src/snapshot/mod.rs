@@ -27,6 +27,7 @@ use crate::hash::each_version;
 use crate::persist::records::{self, Mark};
 use crate::shared::Shared;
 use crate::state::State;
+use crate::v2::Frozen;
 use crate::view::View;
 use crate::{Error, Position};
 use std::sync::Arc;
@@ -41,19 +42,22 @@ const OTHER: u8 = b'r';
 pub struct Snapshot {
     view: View,
     position: Position,
-    /// All but versions, values and the mark.
+    /// All but versions, values, the mark and the tree of the v2 API.
     records: Vec<(Bytes, Bytes)>,
+    v2: Frozen,
 }
 
 impl Snapshot {
     pub(crate) fn new(shared: &Arc<Shared>) -> Snapshot {
         let (mut position, mut records) = (Position::default(), Vec::new());
+        let mut v2 = Frozen::default();
         let view = View::now(shared, |state| {
             position = state.position.clone();
             records = small_records(state);
+            v2 = state.v2.freeze();
             Ok(())
         });
-        Snapshot { view: view.expect("nobody was refused"), position, records }
+        Snapshot { view: view.expect("nobody was refused"), position, records, v2 }
     }
 
     pub fn position(&self) -> Position {
@@ -79,6 +83,7 @@ impl Snapshot {
         for (key, record) in &self.records {
             other(&mut writer, key, record)?;
         }
+        self.v2.records(&mut |key, record| other(&mut writer, &key, &record))?;
         each_version(&self.view, self.view.revision, |key, entry, value| {
             let record = records::encode_version(key, entry);
             let len = u32_len(&record);

@@ -21,6 +21,7 @@ pub(crate) use self::pending::{Delta, Pending, Written};
 use crate::auth::AuthState;
 use crate::index::Index;
 use crate::key_range::KeyRange;
+use crate::v2::Tree;
 use crate::{Entry, Error, Position};
 
 /// The revision of a store that nobody has written to.
@@ -45,6 +46,9 @@ pub(crate) struct State {
     /// What members have published, by id.
     pub(crate) members: BTreeMap<u64, PublishMember>,
     pub(crate) auth: Arc<AuthState>,
+    /// Of the v2 API.
+    pub(crate) v2: Tree,
+    /// Of versions of keys alone.
     pub(crate) live_bytes: u64,
     pub(crate) births: Births,
     pub(crate) pending: Pending,
@@ -62,6 +66,7 @@ impl Default for State {
             alarms: Alarms::default(),
             members: BTreeMap::new(),
             auth: Arc::default(),
+            v2: Tree::default(),
             live_bytes: 0,
             births: Births::new(REVISION_FRESH),
             pending: Pending::default(),

@@ -162,7 +162,7 @@ async fn repeat(check: &Check, plan: Plan, state: &watch::Sender<Option<Health>>
         let status = threshold.take(answer.is_ok());
         if status != before {
             let reason = answer.as_ref().err().map(String::as_str).unwrap_or_default();
-            tracing::info!(%check, "now {}: {reason}", status.name());
+            tracing::info!(%check, reason, "now {}", status.name());
         }
         let output = match answer {
             Err(reason) if status == Status::Critical => told(check, &reason),

@@ -47,7 +47,6 @@ pub(super) const FLAGS: &[Flag] = &[
     accepted("grpc-keepalive-min-time", Duration, "5s", "clients may ping as often as they like"),
     accepted("downgrade-check-time", Duration, "5s", "there is no older version to go down to"),
     accepted("warning-apply-duration", Duration, "100ms", "no warnings are given by apply time"),
-    // Not etcd's default: the gateway is not served, so only `false` says what happens.
-    refused("enable-grpc-gateway", Bool, "false", "the JSON gateway is not served yet"),
+    supported("enable-grpc-gateway", Bool, "true", "serve the JSON gateway at /v3/"),
     refused("memory-mlock", Bool, "false", "memory is not locked; bound it with the unit's limits"),
 ];

@@ -1,17 +1,16 @@
 //! Flags that etcd itself has dropped or ignores, still found in unit files.
 
-use super::{Flag, accepted, refused};
+use super::{Flag, accepted, refused, supported};
 use crate::config::value::{Kind::*, UINT};
 
-const NO_V2: &str = "the v2 API is not served";
 const NO_PROXY: &str = "there is no v2 proxy";
 const ETCD_TOO: &str = "etcd has ignored it since version 2";
 
 #[rustfmt::skip] // one row, one line
 pub(super) const FLAGS: &[Flag] = &[
-    accepted("v2-deprecation", Text, "", "there is no v2 store"),
-    refused("enable-v2", Bool, "false", NO_V2),
-    refused("enable-v2v3", Text, "", NO_V2),
+    accepted("v2-deprecation", Text, "", "the v2 API stays"),
+    supported("enable-v2", Bool, "false", "serve the v2 API (on when started without arguments)"),
+    refused("enable-v2v3", Text, "", "the v2 API has a tree of its own"),
     refused("discovery", Text, "", "v2 discovery is gone; name the members with --initial-cluster"),
     refused("proxy", Text, "off", NO_PROXY),
     accepted("proxy-failure-wait", UINT, "5000", NO_PROXY),

@@ -34,6 +34,6 @@ pub(super) const FLAGS: &[Flag] = &[
     supported("peer-crl-file", Text, "", "members' certificates that are no longer good, PEM or DER; read again when it changes"),
     supported("peer-auto-tls", Bool, "false", "members encrypt with certificates of their own making, in DATA-DIR/fixtures/peer, and check nobody's"),
     supported("peer-skip-client-san-verification", Bool, "false", "let members in from addresses that their certificate does not name"),
-    refused("cors", Words, "*", "no CORS headers are sent"),
+    supported("cors", Words, "*", "origins whose pages may read answers to HTTP, comma-separated; *: all"),
     refused("host-whitelist", Words, "*", "the Host header is not checked"),
 ];

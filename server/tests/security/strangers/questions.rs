@@ -4,6 +4,7 @@ use api::authpb::Permission;
 use api::etcdserverpb as pb;
 use api::etcdserverpb::request_op::Request as Op;
 use api::etcdserverpb::watch_request::RequestUnion;
+use api::{v3electionpb as election, v3lockpb as lock};
 use prost::Message;
 
 use super::planted::{KEY, LEASES, ROLE, USER};
@@ -17,7 +18,8 @@ pub(crate) fn question(method: &str) -> Option<Vec<u8>> {
         "Cluster" => cluster(method),
         "Maintenance" => maintenance(method),
         "Auth" => auth(method),
-        "Health" => Some(Vec::new()),
+        "Lock" | "Election" => concurrency(method),
+        "Health" | "ServerReflection" => Some(Vec::new()),
         _ => None,
     }
 }
@@ -102,6 +104,29 @@ fn maintenance(method: &str) -> Option<Vec<u8>> {
         "HashKV" => pb::HashKvRequest { revision: 2 }.encode_to_vec(),
         "MoveLeader" => pb::MoveLeaderRequest { target_id: 9 }.encode_to_vec(),
         "Downgrade" => pb::DowngradeRequest { action: 0, version: "3.6".into() }.encode_to_vec(),
+        _ => return None,
+    })
+}
+
+fn concurrency(method: &str) -> Option<Vec<u8>> {
+    let name = || KEY.into();
+    let leader = || {
+        let key = KEY.into();
+        Some(election::LeaderKey { name: name(), key, rev: 2, lease: LEASES[0] })
+    };
+    Some(match method {
+        "Lock" => lock::LockRequest { name: name(), lease: LEASES[0] }.encode_to_vec(),
+        "Unlock" => lock::UnlockRequest { key: name() }.encode_to_vec(),
+        "Campaign" => {
+            let value = "a stranger's".into();
+            election::CampaignRequest { name: name(), lease: LEASES[0], value }.encode_to_vec()
+        }
+        "Proclaim" => {
+            let value = "a stranger's".into();
+            election::ProclaimRequest { leader: leader(), value }.encode_to_vec()
+        }
+        "Leader" | "Observe" => election::LeaderRequest { name: name() }.encode_to_vec(),
+        "Resign" => election::ResignRequest { leader: leader() }.encode_to_vec(),
         _ => return None,
     })
 }

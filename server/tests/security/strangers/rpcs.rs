@@ -20,16 +20,23 @@ use crate::server::berth;
 const ROUTES: &str = include_str!("../../../src/grpc/mod.rs");
 
 /// Services of libraries, whose `.proto` files are not ours.
-const HEALTH: [(&str, bool); 2] =
-    [("/grpc.health.v1.Health/Check", false), ("/grpc.health.v1.Health/Watch", true)];
+const LIBRARIES: [(&str, bool); 4] = [
+    ("/grpc.health.v1.Health/Check", false),
+    ("/grpc.health.v1.Health/Watch", true),
+    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", true),
+    ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", true),
+];
 
 /// What anybody is told, with auth on; SECURITY.md lists it.
-const OPEN: [&str; 3] = ["Auth/AuthStatus", "Health/Check", "Health/Watch"];
+const OPEN: [&str; 4] =
+    ["Auth/AuthStatus", "Health/Check", "Health/Watch", "ServerReflection/ServerReflectionInfo"];
 
 /// What etcd 3.4 answers to strangers and berth refuses them, most of it as etcd 3.7 does.
-const OPEN_IN_OLD_ETCD: [&str; 10] = [
+const OPEN_IN_OLD_ETCD: [&str; 11] = [
     "Auth/AuthDisable",
     "Cluster/MemberList",
+    // It ends without a word.
+    "Election/Observe",
     "KV/Compact",
     "Lease/LeaseGrant",
     "Lease/LeaseKeepAlive",
@@ -47,9 +54,10 @@ const LAST: [&str; 2] = ["Maintenance/Alarm", "Auth/AuthDisable"];
 type Caller = (&'static str, Vec<(&'static str, String)>);
 
 fn all_methods() -> Vec<Method> {
-    let mut all = methods("etcd", "etcdserverpb");
-    let health = HEALTH.map(|(path, goes_on)| Method { path: path.to_owned(), goes_on });
-    all.extend(health);
+    let packages = ["etcdserverpb", "v3lockpb", "v3electionpb"];
+    let mut all: Vec<_> = packages.iter().flat_map(|package| methods("etcd", package)).collect();
+    let libraries = LIBRARIES.map(|(path, goes_on)| Method { path: path.to_owned(), goes_on });
+    all.extend(libraries);
     all.sort_by_key(|method| LAST.iter().position(|last| method.path.ends_with(last)));
     all
 }

@@ -9,6 +9,8 @@ use api::etcdserverpb::kv_client::KvClient;
 use api::etcdserverpb::lease_client::LeaseClient;
 use api::etcdserverpb::maintenance_client::MaintenanceClient;
 use api::etcdserverpb::watch_client::WatchClient;
+use api::v3electionpb::election_client::ElectionClient;
+use api::v3lockpb::lock_client::LockClient;
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
@@ -26,6 +28,8 @@ pub struct Clients {
     pub cluster: ClusterClient<Channel>,
     pub maintenance: MaintenanceClient<Channel>,
     pub auth: AuthClient<Channel>,
+    pub lock: LockClient<Channel>,
+    pub election: ElectionClient<Channel>,
 }
 
 /// Clients of the server at `endpoint` (`http://127.0.0.1:PORT`); connects on first use.
@@ -40,7 +44,9 @@ pub fn connect(endpoint: &str) -> Clients {
         lease: LeaseClient::new(channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX),
         cluster: ClusterClient::new(channel.clone()),
         maintenance: MaintenanceClient::new(channel.clone()),
-        auth: AuthClient::new(channel),
+        auth: AuthClient::new(channel.clone()),
+        lock: LockClient::new(channel.clone()),
+        election: ElectionClient::new(channel),
     }
 }
 

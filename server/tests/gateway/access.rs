@@ -1,0 +1,95 @@
+//! Who may call, from where, and whether at all.
+
+use serde_json::json;
+use testkit::{Kind, Server, subject};
+
+use super::http::Http;
+
+/// Turns auth on, with a user `root`; its token.
+pub(crate) async fn enable_auth(server: &Server) -> String {
+    let mut http = Http::connect(server.client_port).await;
+    http.call("/v3/auth/user/add", r#"{"name":"root","password":"p"}"#).await;
+    http.call("/v3/auth/user/grant", r#"{"user":"root","role":"root"}"#).await;
+    http.call("/v3/auth/enable", "{}").await;
+    let login = r#"{"name":"root","password":"p"}"#;
+    let answer = http.call("/v3/auth/authenticate", login).await;
+    answer["token"].as_str().unwrap().to_owned()
+}
+
+/// Proves that the token in `Authorization` is the caller, on every kind of call, and that without
+/// it nothing is served; the refusals are etcd's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_authorization_header_is_the_caller() {
+    let server = Server::start(subject!(), &["--bcrypt-cost=4"]).await;
+    let token = enable_auth(&server).await;
+    let mut http = Http::connect(server.client_port).await;
+    let mut put = async |headers: &[(&str, &str)]| {
+        let body = r#"{"key":"YQ==","value":"MQ=="}"#;
+        let answer = http.send("POST", "/v3/kv/put", headers, body).await;
+        let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        (answer.status, body["code"].clone(), body["message"].clone())
+    };
+    let nobody = put(&[]).await;
+    assert_eq!(nobody, (400, json!(3), json!("etcdserver: user name is empty")));
+    let unknown = put(&[("authorization", "nonsense.1")]).await;
+    assert_eq!(unknown, (401, json!(16), json!("etcdserver: invalid auth token")));
+    assert_eq!(put(&[("authorization", &token)]).await.0, 200);
+    assert_eq!(put(&[("grpc-metadata-authorization", &token)]).await.0, 200);
+}
+
+/// Proves that `--cors` names the origins that are told so, and that gRPC's own answers and other
+/// origins are told nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_origins_of_cors_are_allowed() {
+    let flags = ["--cors=http://a.example:80,http://b.example:80"];
+    let server = Server::start(subject!(), &flags).await;
+    let mut http = Http::connect(server.client_port).await;
+    let mut allowed = async |path: &str, verb: &str, origin: &str| {
+        let answer = http.send(verb, path, &[("origin", origin)], "{}").await;
+        answer.headers.get("access-control-allow-origin").map(|v| v.to_str().unwrap().to_owned())
+    };
+    for path in ["/v3/kv/range", "/version", "/nothing"] {
+        for verb in ["POST", "OPTIONS"] {
+            let told = allowed(path, verb, "http://b.example:80").await;
+            assert_eq!(told.as_deref(), Some("http://b.example:80"), "{verb} {path}");
+            assert_eq!(allowed(path, verb, "http://c.example").await, None, "{verb} {path}");
+        }
+    }
+}
+
+/// Proves that the gateway can be turned off, and that nothing else goes with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gateway_can_be_turned_off() {
+    let server = Server::start(subject!(), &["--enable-grpc-gateway=false"]).await;
+    let mut http = Http::connect(server.client_port).await;
+    let answer = http.send("POST", "/v3/kv/range", &[], r#"{"key":"YQ=="}"#).await;
+    assert_eq!((answer.status, &answer.body[..]), (404, &b"404 page not found\n"[..]));
+    assert_eq!(http.send("GET", "/version", &[], "").await.status, 200);
+}
+
+/// Proves that bodies past any message are refused before they are held, and that what fits the
+/// gateway meets the service's own limits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_bodies_are_refused() {
+    let program = subject!();
+    let kind = program.kind;
+    let server = Server::start(program, &[]).await;
+    let ask = async |len: usize| {
+        let mut http = Http::connect(server.client_port).await;
+        let body = json!({ "key": "YQ==", "value": "A".repeat(len) }).to_string();
+        let answer = http.send("POST", "/v3/kv/put", &[], body).await;
+        let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        (answer.status, body["code"].clone(), body["message"].as_str().unwrap().to_owned())
+    };
+    let (status, code, text) = ask(2_200_000).await;
+    assert_eq!((status, code, text.as_str()), (400, json!(3), "etcdserver: request is too large"));
+    let (status, code, text) = ask(4_000_000).await;
+    let words = "grpc: received message larger than max (3000008 vs. 2097152)";
+    assert_eq!((status, code, text.as_str()), (429, json!(8), words));
+    if kind == Kind::Berth {
+        let (status, code, _) = ask(20_000_000).await;
+        assert_eq!((status, code), (429, json!(8)));
+    }
+    let mut http = Http::connect(server.client_port).await;
+    http.call("/v3/kv/range", r#"{"key":"YQ=="}"#).await;
+}

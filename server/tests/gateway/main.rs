@@ -1,0 +1,12 @@
+//! The JSON gateway as its clients meet it, beside the real etcd's.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where it is surprised")]
+
+mod access;
+mod cases;
+mod http;
+mod python;
+mod random;
+mod replay;
+mod streams;
+mod websocket;

@@ -1,0 +1,139 @@
+//! Requests that nobody would write.
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use serde_json::{Value, json};
+use testkit::{Kind, Program, Server, env_number};
+
+use super::cases::CASES;
+use super::http::Http;
+
+const REQUESTS_DEFAULT: u64 = 3_000;
+
+/// Names that mean something to one method or another.
+const NAMES: &[&str] = &[
+    "key",
+    "range_end",
+    "rangeEnd",
+    "value",
+    "lease",
+    "limit",
+    "revision",
+    "sort_order",
+    "ID",
+    "TTL",
+    "keys",
+    "compare",
+    "success",
+    "failure",
+    "request_put",
+    "request_range",
+    "request_txn",
+    "name",
+    "password",
+    "role",
+    "perm",
+    "permType",
+    "leader",
+    "rev",
+    "action",
+    "memberID",
+    "peerURLs",
+    "version",
+    "target",
+    "result",
+    "options",
+    "filters",
+];
+
+fn json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<i64>().prop_map(|number| Value::from(number.to_string())),
+        "[A-Za-z0-9+/]{0,8}={0,2}".prop_map(Value::from),
+        ".{0,6}".prop_map(Value::from),
+        prop::sample::select(vec!["EQUAL", "CREATE", "GET", "READ", "DESCEND"])
+            .prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        let name = prop_oneof![
+            4 => prop::sample::select(NAMES.to_vec()).prop_map(str::to_owned),
+            1 => "[a-zA-Z_]{1,8}",
+        ];
+        prop_oneof![
+            3 => prop::collection::vec((name, inner.clone()), 0..5)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            1 => prop::collection::vec(inner, 0..4).prop_map(Value::from),
+        ]
+    })
+}
+
+fn body() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        6 => json().prop_map(|value| value.to_string().into_bytes()),
+        1 => (json(), 0.0..1.0f64).prop_map(|(value, part)| {
+            let text = value.to_string().into_bytes();
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part")]
+            #[expect(clippy::cast_precision_loss, reason = "a part")]
+            let len = (text.len() as f64 * part) as usize;
+            text[..len].to_vec()
+        }),
+        1 => prop::collection::vec(any::<u8>(), 0..64),
+    ]
+}
+
+fn path() -> impl Strategy<Value = String> {
+    // Those that wait, stop others from being asked, or stream for ever are left out.
+    let left_out = ["/v3/watch", "/v3/lock/lock", "campaign", "observe", "snapshot", "auth/enable"];
+    let known: Vec<&str> = CASES
+        .iter()
+        .map(|case| case.path)
+        .filter(|path| path.starts_with("/v3") && !left_out.iter().any(|out| path.contains(out)))
+        .collect();
+    prop_oneof![
+        8 => prop::sample::select(known).prop_map(str::to_owned),
+        1 => "/v3(alpha|beta)?(/[a-z.:%?#=&]{0,8}){0,4}",
+        1 => "/[!-~]{0,16}",
+    ]
+}
+
+/// Proves that no request, be it made of noise or of what means something, is answered with an
+/// error of the server's, but for those that etcd's recipes have no other code for; and that the
+/// connection lives on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_an_error_of_the_server() {
+    let count = env_number("BERTH_GATEWAY_REQUESTS", REQUESTS_DEFAULT);
+    // Never etcd: 3.4 answers 500 to what is no first message of a stream.
+    let berth = Program { kind: Kind::Berth, path: env!("CARGO_BIN_EXE_berth").into() };
+    let mut server = Server::start(berth, &["--bcrypt-cost=4"]).await;
+    let mut http = Http::connect(server.client_port).await;
+    let mut runner = TestRunner::deterministic();
+    let verbs =
+        prop_oneof![9 => Just("POST"), 1 => prop::sample::select(vec!["GET", "PUT", "OPTIONS"])];
+    let request = (verbs, path(), body());
+    let mut statuses = std::collections::BTreeMap::new();
+    for _ in 0..count {
+        let (verb, path, body) = request.new_tree(&mut runner).unwrap().current();
+        // What is no path at all is the client's library's to refuse.
+        if path.parse::<hyper::Uri>().is_err() {
+            continue;
+        }
+        let shown = format!("{verb} {path} {}", String::from_utf8_lossy(&body));
+        let answer = http.send(verb, &path, &[], body).await;
+        let told = String::from_utf8_lossy(&answer.body).into_owned();
+        if answer.status >= 500 {
+            let told: Value = serde_json::from_str(&told).unwrap_or(json!(told));
+            let recipe = ["/v3/lock/", "/v3/election/"].iter().any(|of| path.starts_with(of));
+            assert!(recipe && told["code"] == 2, "{shown}: {} {told}", answer.status);
+        }
+        *statuses.entry(answer.status).or_insert(0) += 1;
+        assert!(http.is_open().await, "{shown} closed the connection");
+    }
+    assert_eq!(server.crash(), None);
+    assert!(statuses[&200] > 0 && statuses[&400] > 0, "{statuses:?}");
+    println!("{statuses:?}");
+}

@@ -1,0 +1,53 @@
+//! Times to live: what ends, what is told, what is given a longer time.
+
+use std::time::Duration;
+
+use testkit::{Program, bounded, subject};
+
+use crate::canonical::difference;
+use crate::http::{Ask, whole};
+use crate::side::{Side, align};
+use crate::waiting::{get, put};
+
+/// Longer than the time to live that the test gives, and what the servers take to look.
+const PAST: Duration = Duration::from_millis(3_200);
+
+/// Proves that keys and directories end as in etcd: with everything in a directory, under an index
+/// of their own, told to those who wait; and that a refresh gives more time without a word.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn time_ends_keys_as_in_etcd() {
+    let mut etcd = Side::start(Program::etcd(), 1).await;
+    let mut berth = Side::start(subject!(), 1).await;
+    align(&mut etcd, &mut berth).await;
+    let asks = [
+        put("/dir", "dir=true&ttl=2"),
+        put("/dir/a/b", "value=1"),
+        put("/refreshed", "value=2&ttl=2"),
+        put("/refreshed", "ttl=3600&refresh=true&prevExist=true"),
+        put("/permanent", "value=3&ttl=2"),
+        put("/permanent", "value=4"),
+        put("/far", "value=5&ttl=10000000000"),
+    ];
+    for ask in &asks {
+        let (expected, actual) = (etcd.ask(0, ask).await, berth.ask(0, ask).await);
+        assert_eq!(difference(&expected, &actual), None, "{ask:?}");
+    }
+    let wait = get("/dir/a/b?wait=true");
+    let (expected, actual) = (etcd.begin(0, &wait).await, berth.begin(0, &wait).await);
+    let (expected, actual) = bounded(async { tokio::join!(whole(expected), whole(actual)) }).await;
+    assert_eq!(expected.json()["action"], "expire");
+    assert_eq!(difference(&expected, &actual), None);
+    tokio::time::sleep(PAST).await;
+    let gone = Ask::new("GET", "/v2/keys/dir");
+    for ask in [gone, get("/?recursive=true&sorted=true"), put("/now", "value=6&ttl=0")] {
+        let (expected, actual) = (etcd.ask(0, &ask).await, berth.ask(0, &ask).await);
+        assert_eq!(difference(&expected, &actual), None, "{ask:?}");
+    }
+    tokio::time::sleep(PAST).await;
+    let now = get("/now");
+    let (expected, actual) = (etcd.ask(0, &now).await, berth.ask(0, &now).await);
+    assert_eq!(
+        (expected.status, difference(&expected, &actual)),
+        (http::StatusCode::NOT_FOUND, None)
+    );
+}

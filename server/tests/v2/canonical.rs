@@ -5,7 +5,14 @@ use serde_json::Value;
 use crate::http::Answer;
 
 /// Headers that clients look at.
-const HEADERS: [&str; 5] = ["x-etcd-index", "content-type", "allow", "location", "connection"];
+const HEADERS: [&str; 6] = [
+    "x-etcd-index",
+    "content-type",
+    "allow",
+    "location",
+    "connection",
+    "access-control-allow-origin",
+];
 
 /// Headers whose values are each side's own; that they are there has to be equal.
 const PRESENT: [&str; 3] = ["x-etcd-cluster-id", "x-raft-index", "x-raft-term"];

@@ -7,6 +7,7 @@ mod catch_up;
 mod cluster;
 mod cluster_load;
 mod compare;
+mod dns;
 mod failover;
 mod figures;
 mod load;
@@ -46,6 +47,8 @@ enum Measurement {
     Compare(compare::Compare),
     /// Throughput and latency of puts to three members
     ClusterLoad(cluster_load::ClusterLoad),
+    /// What the DNS server answers in a second, and how soon it knows of a change
+    Dns(dns::Dns),
     /// Memory, and what others wait, under more than a server should be asked for
     Overload(overload::Overload),
 }
@@ -60,6 +63,7 @@ impl Measurement {
             Self::SnapshotTransfer(transfer) => snapshot_transfer::run(transfer).await,
             Self::Compare(compare) => compare::run(compare).await,
             Self::ClusterLoad(cluster_load) => cluster_load::run(cluster_load).await,
+            Self::Dns(dns) => dns::run(dns).await,
             Self::Overload(overload) => overload::run(overload).await,
         }
     }

@@ -9,6 +9,7 @@
 pub mod bolt;
 pub mod config;
 pub mod ctl;
+pub mod discovery;
 pub mod failpoints;
 pub mod gateway;
 pub mod grpc;

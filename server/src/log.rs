@@ -42,7 +42,7 @@ fn filter(level: &str) -> Targets {
         _ => LevelFilter::ERROR,
     };
     let libraries = if own == LevelFilter::DEBUG { LevelFilter::WARN } else { LevelFilter::ERROR };
-    ["berth", "raft", "store", "watch"]
+    ["berth", "raft", "sched", "store", "watch"]
         .iter()
         .fold(Targets::new().with_default(libraries), |targets, room| {
             targets.with_target(*room, own)

@@ -9,6 +9,7 @@ use super::auth::AuthVerb;
 use super::endpoint::EndpointVerb;
 use super::kv::{Compaction, Del, Get, Put};
 use super::lease::LeaseVerb;
+use super::lock::{Elect, Lock};
 use super::maintenance::SnapshotVerb;
 use super::member::MemberVerb;
 use super::role::RoleVerb;
@@ -32,6 +33,8 @@ pub(super) enum Verb {
     Get(Get),
     /// Puts the given key into the store
     Put(Put),
+    /// Prints a new identity to seal values to: keep it secret, give its recipient away
+    SealKeygen,
     /// Removes the specified key or range of keys [key, range_end)
     Del(Del),
     /// Txn processes all the requests in one transaction
@@ -40,6 +43,10 @@ pub(super) enum Verb {
     Watch(Watch),
     /// Compacts the event history
     Compaction(Compaction),
+    /// Acquires a named lock
+    Lock(Lock),
+    /// Observes and participates in leader election
+    Elect(Elect),
     /// Lease related commands
     Lease {
         #[command(subcommand)]

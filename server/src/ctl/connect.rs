@@ -21,6 +21,9 @@ use super::failure::{EXIT_BAD_CONNECTION, Failure};
 use super::output::Printer;
 use super::tls::TlsFlags;
 
+/// Pings more often than every 5 s are punished by etcd, on connections that idle or only watch.
+const KEEPALIVE_MIN: Duration = Duration::from_secs(10);
+
 /// A channel that sends the session's token with every call.
 pub(crate) type Connection = InterceptedService<Channel, Token>;
 
@@ -142,7 +145,38 @@ impl Session {
         Ok(InterceptedService::new(channel, token))
     }
 
+    /// All endpoints, each with a channel that connects when it is first used, and again whenever
+    /// it broke.
+    pub(crate) fn lazy_endpoints(&self) -> Result<Vec<sched::kv::grpc::Endpoint>, Failure> {
+        let lazy = |name: &String| {
+            let (target, is_secure) = self.target(name)?;
+            let target = target.http2_keep_alive_interval(self.keepalive_time.max(KEEPALIVE_MIN));
+            let channel = match is_secure {
+                true => target.connect_with_connector_lazy(self.tls.connector()?),
+                false => target.connect_lazy(),
+            };
+            Ok(sched::kv::grpc::Endpoint { name: name.clone(), channel })
+        };
+        self.endpoints.iter().map(lazy).collect()
+    }
+
+    /// Name and password, if they were given.
+    pub(crate) fn credentials(&self) -> Option<(String, String)> {
+        self.credentials.clone()
+    }
+
     async fn dial(&self, endpoint: &str) -> Result<Channel, Failure> {
+        let (target, is_secure) = self.target(endpoint)?;
+        let connected = match is_secure {
+            true => target.connect_with_connector(self.tls.connector()?).await,
+            false => target.connect().await,
+        };
+        connected
+            .map_err(|error| Failure::error(format!("cannot reach {endpoint}: {}", root(&error))))
+    }
+
+    /// Where to connect, and whether with TLS.
+    fn target(&self, endpoint: &str) -> Result<(Endpoint, bool), Failure> {
         let uri = match endpoint.split_once("://") {
             Some(_) => endpoint.to_owned(),
             None if self.tls.is_default() => format!("https://{endpoint}"),
@@ -154,12 +188,7 @@ impl Session {
             .connect_timeout(self.dial_timeout)
             .http2_keep_alive_interval(self.keepalive_time)
             .keep_alive_timeout(self.keepalive_timeout);
-        let connected = match is_secure {
-            true => target.connect_with_connector(self.tls.connector()?).await,
-            false => target.connect().await,
-        };
-        connected
-            .map_err(|error| Failure::error(format!("cannot reach {endpoint}: {}", root(&error))))
+        Ok((target, is_secure))
     }
 
     async fn authenticate(&self, channel: Channel) -> Result<Token, Failure> {

@@ -3,11 +3,14 @@
 use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 
 use api::etcdserverpb::range_request::{SortOrder, SortTarget};
 use api::etcdserverpb::{CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest};
+use api::mvccpb::KeyValue;
 use bytes::Bytes;
 use clap::Args;
+use sched::discovery::seal::{self, Identities};
 
 use super::connect::Session;
 use super::failure::{Failure, Outcome};
@@ -51,6 +54,9 @@ pub(super) struct Get {
     /// Only write values when using the "simple" output format
     #[arg(long)]
     print_value_only: bool,
+    /// Read sealed values with the identities in this file; others are printed as they are
+    #[arg(long, value_name = "IDENTITY-FILE")]
+    unseal: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -70,6 +76,10 @@ pub(super) struct Put {
     /// updates the key using its current lease
     #[arg(long)]
     ignore_lease: bool,
+    /// Seal the value to an age recipient (age1...), so that only its holder can read it; may be
+    /// repeated
+    #[arg(long, value_name = "RECIPIENT")]
+    seal_to: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -97,11 +107,16 @@ pub(super) struct Compaction {
     physical: bool,
 }
 
-pub(super) async fn get(get: Get, session: &mut Session) -> Outcome {
+pub(super) async fn get(mut get: Get, session: &mut Session) -> Outcome {
     let (values_only, count_only) = (get.print_value_only, get.count_only);
+    let unseal = get.unseal.take().map(|file| Identities::read(&file)).transpose();
+    let unseal = unseal.map_err(Failure::bad_args)?;
     let request = get.request()?;
     let mut client = session.kv().await?;
-    let response = session.call(client.range(request)).await?;
+    let mut response = session.call(client.range(request)).await?;
+    if let Some(identities) = &unseal {
+        response.kvs.iter_mut().try_for_each(|kv| unsealed(kv, identities))?;
+    }
     let hex = session.out.hex;
     let simple = || match (count_only, values_only) {
         (true, _) => println!("{}", response.count),
@@ -109,6 +124,25 @@ pub(super) async fn get(get: Get, session: &mut Session) -> Outcome {
         _ => simple::range(hex, &response),
     };
     session.out.print(simple, || fields::range(&response), || json::range(&response))
+}
+
+/// Puts what was sealed in the value's place.
+fn unsealed(kv: &mut KeyValue, identities: &Identities) -> Outcome {
+    if seal::is_sealed(&kv.value) {
+        let plain = identities.unseal(&kv.value).map_err(|reason| {
+            let key = String::from_utf8_lossy(&kv.key);
+            Failure::error(format!("{key}: cannot be unsealed: {reason}"))
+        })?;
+        kv.value = plain.into();
+    }
+    Ok(())
+}
+
+/// As `age-keygen` writes it: the whole output is an identity file.
+pub(super) fn seal_keygen() -> Outcome {
+    let (secret, recipient) = seal::generate();
+    println!("# public key: {recipient}\n{secret}");
+    Ok(())
 }
 
 pub(super) async fn put(put: Put, session: &mut Session) -> Outcome {
@@ -152,6 +186,9 @@ pub(super) async fn compaction(compaction: &Compaction, session: &mut Session) -
 impl Get {
     /// The range that the flags ask for. Errors name the flag that is wrong.
     pub(super) fn request(self) -> Result<RangeRequest, Failure> {
+        if self.unseal.is_some() {
+            return Err(Failure::bad_args("`--unseal` cannot be used within a transaction"));
+        }
         let (key, range_end) = key_range("get", self.keys, self.prefix, self.from_key)?;
         let serializable = match self.consistency.as_str() {
             "l" => false,
@@ -202,6 +239,13 @@ impl Put {
                     "put command needs 1 argument and input from stdin or 2 arguments",
                 ));
             }
+        };
+        let value = match self.seal_to.as_slice() {
+            [] => value,
+            _ if self.ignore_value => {
+                return Err(Failure::bad_args("`--seal-to` needs a value, which is to be ignored"));
+            }
+            to => seal::seal(&value, to).map(Bytes::from).map_err(Failure::bad_args)?,
         };
         Ok(PutRequest {
             key,

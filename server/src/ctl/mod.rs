@@ -14,6 +14,7 @@ mod endpoint;
 pub(crate) mod failure;
 mod kv;
 mod lease;
+mod lock;
 mod maintenance;
 mod member;
 pub(crate) mod output;
@@ -73,10 +74,13 @@ async fn execute(ctl: Ctl) -> Outcome {
     match ctl.verb {
         Verb::Get(get) => kv::get(get, &mut session).await,
         Verb::Put(put) => kv::put(put, &mut session).await,
+        Verb::SealKeygen => kv::seal_keygen(),
         Verb::Del(del) => kv::del(del, &mut session).await,
         Verb::Txn(txn) => txn::txn(&txn, &mut session).await,
         Verb::Watch(watch) => watch::watch(watch, &mut session).await,
         Verb::Compaction(compaction) => kv::compaction(&compaction, &mut session).await,
+        Verb::Lock(lock) => lock::lock(lock, &session).await,
+        Verb::Elect(elect) => lock::elect(elect, &session).await,
         Verb::Lease { verb } => lease::lease(verb, &mut session).await,
         Verb::Endpoint { verb, cluster } => endpoint::endpoint(verb, cluster, &mut session).await,
         Verb::Alarm { verb } => alarm::alarm(&verb, &mut session).await,

@@ -29,7 +29,9 @@ impl Signals {
         }
     }
 
-    async fn next(&mut self) {
+    /// Resolves with the next signal, whichever it is, and leaves those after it to whoever asks
+    /// again. Cancel safe.
+    pub(crate) async fn next(&mut self) {
         let name = tokio::select! {
             _ = self.terminate.recv() => "terminated",
             _ = self.interrupt.recv() => "interrupt",

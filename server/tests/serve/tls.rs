@@ -113,6 +113,31 @@ fn clients_without_a_certificate_are_turned_away() {
 }
 
 #[test]
+fn discovery_speaks_tls() {
+    // Shows that the commands of discovery take the same files as etcdctl, trust nobody else, and
+    // show their own certificate.
+    let secure = Secure::new();
+    let dir = secure.place.dir.path();
+    let ca = format!("--trusted-ca-file={}", secure.authority.file.display());
+    let _server = Running::start(secure.command().args(["--client-cert-auth", &ca]));
+    let (cert, key) = (dir.join("client.pem"), dir.join("client.key"));
+    secure.authority.sign(&cert, &key);
+    let services = |authority: &Authority| {
+        let mut berth = Command::new(env!("CARGO_BIN_EXE_berth"));
+        berth.args(["services", "-w", "json", "--endpoints", &secure.url(), "--cacert"]);
+        berth.arg(&authority.file).arg("--cert").arg(&cert).arg("--key").arg(&key);
+        berth.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        run(&mut berth)
+    };
+    let shown = services(&secure.authority);
+    assert_eq!(String::from_utf8_lossy(&shown.stdout).trim(), "[]", "{shown:?}");
+    let other = Authority::new(dir, "other");
+    let refused = services(&other);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("certificate"), "{refused:?}");
+}
+
+#[test]
 fn wrong_tls_settings_are_one_line() {
     // Shows https without a certificate, half a pair, a file that holds none, and nobody to check
     // clients against.

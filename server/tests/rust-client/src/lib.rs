@@ -6,6 +6,8 @@
 
 #![cfg(test)]
 
+mod confd;
+
 use std::time::Duration;
 
 use etcd_client::{Client, ConnectOptions, GetOptions};

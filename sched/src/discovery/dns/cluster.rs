@@ -1,0 +1,340 @@
+//! `<service>.<namespace>.svc.<domain>`: the orchestrator's Services, as Kubernetes' DNS
+//! specification (1.1) has them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+
+use api::mvccpb::KeyValue;
+use bytes::Bytes;
+use hickory_proto::rr::rdata::{PTR, SRV};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+
+use super::address;
+use super::cluster_model::{Service, Slice};
+use super::outcome::Outcome;
+use crate::discovery::catalog::Malformed;
+use crate::kv::follow::Change;
+
+/// v1 Services as JSON documents.
+pub(super) const SERVICES: &str = "/registry/services/";
+/// discovery.k8s.io/v1 EndpointSlices as JSON documents.
+pub(super) const SLICES: &str = "/registry/endpointslices/";
+
+/// What CoreDNS gives to records that name no order.
+const PRIORITY: u16 = 0;
+const WEIGHT: u16 = 100;
+
+/// Namespace and name.
+type Id = (String, String);
+
+/// All Services and slices, and the names that they make.
+#[derive(Debug, Default)]
+pub(super) struct Cluster {
+    services: HashMap<Bytes, Service>,
+    keys: HashMap<Id, Bytes>,
+    slices: HashMap<Bytes, Slice>,
+    slices_of: HashMap<Id, Vec<Bytes>>,
+    names: HashMap<String, HashMap<String, Names>>,
+    reverse: HashMap<IpAddr, BTreeMap<Id, String>>,
+    malformed: Malformed,
+}
+
+/// The names of one Service.
+#[derive(Debug, Default)]
+struct Names {
+    addresses: Vec<IpAddr>,
+    /// Endpoints of a headless Service by host name, or by their address spelt out.
+    hosts: BTreeMap<String, Vec<IpAddr>>,
+    ports: Vec<NamedPort>,
+    /// A name elsewhere that this one is an alias of.
+    external: Option<Name>,
+    is_headless: bool,
+}
+
+#[derive(Debug)]
+struct NamedPort {
+    /// `_http` and `_tcp`.
+    labels: (String, String),
+    port: u16,
+}
+
+impl Cluster {
+    pub(super) fn apply_service(&mut self, change: &Change) {
+        if let Some(before) = self.services.remove(change.key()) {
+            let id = (before.metadata.namespace, before.metadata.name);
+            self.keys.remove(&id);
+            self.rebuild(id);
+        }
+        let Some(service) = self.read::<Service>(change) else { return };
+        let id = (service.metadata.namespace.clone(), service.metadata.name.clone());
+        self.keys.insert(id.clone(), change.key().clone());
+        self.services.insert(change.key().clone(), service);
+        self.rebuild(id);
+    }
+
+    pub(super) fn apply_slice(&mut self, change: &Change) {
+        if let Some(id) = self.slices.remove(change.key()).and_then(|before| slice_id(&before)) {
+            if let Some(keys) = self.slices_of.get_mut(&id) {
+                keys.retain(|key| key != change.key());
+            }
+            self.rebuild(id);
+        }
+        let Some(slice) = self.read::<Slice>(change) else { return };
+        let id = slice_id(&slice);
+        self.slices.insert(change.key().clone(), slice);
+        if let Some(id) = id {
+            self.slices_of.entry(id.clone()).or_default().push(change.key().clone());
+            self.rebuild(id);
+        }
+    }
+
+    fn read<T: serde::de::DeserializeOwned>(&mut self, change: &Change) -> Option<T> {
+        let Change::Put(KeyValue { value, .. }) = change else {
+            self.malformed.note(change, None);
+            return None;
+        };
+        let parsed = serde_json::from_slice(value);
+        let reason = parsed.as_ref().err().map(ToString::to_string);
+        self.malformed.note(change, reason.as_deref());
+        parsed.ok()
+    }
+
+    /// Makes the names of one Service anew.
+    fn rebuild(&mut self, id: Id) {
+        self.forget(&id);
+        let service = self.keys.get(&id).and_then(|key| self.services.get(key));
+        let Some(service) = service else {
+            self.slices_of.retain(|other, keys| *other != id || !keys.is_empty());
+            return;
+        };
+        let slices = self.slices_of.get(&id).into_iter().flatten();
+        let slices: Vec<&Slice> = slices.filter_map(|key| self.slices.get(key)).collect();
+        let names = Names::new(service, &slices);
+        for (host, address) in names.reversible() {
+            self.reverse.entry(address).or_default().insert(id.clone(), host);
+        }
+        let (namespace, name) = id;
+        self.names.entry(namespace).or_default().insert(name, names);
+    }
+
+    fn forget(&mut self, id: &Id) {
+        let Some(namespace) = self.names.get_mut(&id.0) else { return };
+        let Some(names) = namespace.remove(&id.1) else { return };
+        if namespace.is_empty() {
+            self.names.remove(&id.0);
+        }
+        for (_, address) in names.reversible() {
+            if let Some(owners) = self.reverse.get_mut(&address) {
+                owners.remove(id);
+                if owners.is_empty() {
+                    self.reverse.remove(&address);
+                }
+            }
+        }
+    }
+
+    pub(super) fn malformed(&self) -> u64 {
+        self.malformed.count
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.names.values().map(HashMap::len).sum()
+    }
+
+    /// `name`: the labels below `svc.<domain>`, the topmost first. `zone`: the domain.
+    pub(super) fn resolve(
+        &self,
+        name: &[String],
+        owner: &Name,
+        qtype: RecordType,
+        zone: &Name,
+        ttl_s: u32,
+    ) -> Outcome {
+        let Some((namespace, rest)) = name.split_first() else { return Outcome::empty() };
+        let Some(services) = self.names.get(namespace) else { return Outcome::none() };
+        let Some((service, rest)) = rest.split_first() else { return Outcome::empty() };
+        let Some(names) = services.get(service) else { return Outcome::none() };
+        let base = base(service, namespace, zone);
+        match rest {
+            [] => names.resolve(owner, qtype, &base, ttl_s),
+            [proto, port] if proto.starts_with('_') && port.starts_with('_') => {
+                names.resolve_port(port, proto, owner, qtype, &base, ttl_s)
+            }
+            [proto] if matches!(proto.as_str(), "_tcp" | "_udp" | "_sctp") => Outcome::empty(),
+            [host] => names.resolve_host(host, owner, qtype, ttl_s),
+            _ => Outcome::none(),
+        }
+    }
+
+    /// The name of an address of the cluster.
+    pub(super) fn resolve_reverse(
+        &self,
+        address: IpAddr,
+        owner: &Name,
+        qtype: RecordType,
+        zone: &Name,
+        ttl_s: u32,
+    ) -> Option<Outcome> {
+        let owners = self.reverse.get(&address)?;
+        let mut outcome = Outcome::empty();
+        if !matches!(qtype, RecordType::PTR | RecordType::ANY) {
+            return Some(outcome);
+        }
+        for ((namespace, service), host) in owners {
+            let base = base(service, namespace, zone);
+            let name = if host.is_empty() { base } else { below(host, &base) };
+            let rdata = RData::PTR(PTR(name));
+            outcome.answers.push(Record::from_rdata(owner.clone(), ttl_s, rdata));
+        }
+        Some(outcome)
+    }
+}
+
+fn slice_id(slice: &Slice) -> Option<Id> {
+    let service = slice.service()?.to_owned();
+    Some((slice.metadata.namespace.clone(), service))
+}
+
+/// `<service>.<namespace>.svc.<domain>`.
+fn base(service: &str, namespace: &str, zone: &Name) -> Name {
+    let labels = [service.as_bytes(), namespace.as_bytes(), b"svc"];
+    let name = Name::from_labels(labels).and_then(|name| name.append_domain(zone));
+    // The question had these very labels.
+    name.unwrap_or_else(|_| zone.clone())
+}
+
+fn below(label: &str, base: &Name) -> Name {
+    base.prepend_label(label.as_bytes()).unwrap_or_else(|_| base.clone())
+}
+
+impl Names {
+    fn new(service: &Service, slices: &[&Slice]) -> Self {
+        let is_headless = service.is_headless();
+        let mut names = Self {
+            addresses: service.addresses(),
+            is_headless,
+            external: Name::from_ascii(&service.spec.external_name)
+                .ok()
+                .filter(|_| !service.spec.external_name.is_empty())
+                .map(|mut name| {
+                    name.set_fqdn(true);
+                    name
+                }),
+            ..Self::default()
+        };
+        let slice_ports = slices.iter().flat_map(|slice| &slice.ports);
+        let ports: Vec<_> = match is_headless {
+            // A headless Service is reached at the endpoints' ports.
+            true if !slices.is_empty() => slice_ports.collect(),
+            _ => service.spec.ports.iter().collect(),
+        };
+        for port in ports {
+            names.add_port(port.labels(), port.port);
+        }
+        if is_headless {
+            for slice in slices {
+                names.add_endpoints(slice, service.spec.publish_not_ready_addresses);
+            }
+        }
+        names
+    }
+
+    fn add_port(&mut self, labels: Option<(String, String)>, port: Option<u16>) {
+        let (Some(labels), Some(port)) = (labels, port) else { return };
+        if !self.ports.iter().any(|known| known.labels == labels && known.port == port) {
+            self.ports.push(NamedPort { labels, port });
+        }
+    }
+
+    fn add_endpoints(&mut self, slice: &Slice, not_ready_too: bool) {
+        let endpoints = slice.endpoints.iter();
+        for endpoint in endpoints.filter(|endpoint| not_ready_too || endpoint.is_ready()) {
+            for address in endpoint.addresses.iter().filter_map(|address| address.parse().ok()) {
+                let host = match endpoint.hostname.as_deref() {
+                    Some(hostname) if !hostname.is_empty() => hostname.to_lowercase(),
+                    _ => address::label(address),
+                };
+                self.hosts.entry(host).or_default().push(address);
+                self.addresses.push(address);
+            }
+        }
+    }
+
+    /// Host (empty: the Service itself) and address of all that has a name.
+    fn reversible(&self) -> Vec<(String, IpAddr)> {
+        if !self.is_headless {
+            return self.addresses.iter().map(|address| (String::new(), *address)).collect();
+        }
+        let hosts = self.hosts.iter();
+        hosts.flat_map(|(host, all)| all.iter().map(|address| (host.clone(), *address))).collect()
+    }
+
+    fn resolve(&self, owner: &Name, qtype: RecordType, base: &Name, ttl_s: u32) -> Outcome {
+        let mut outcome = Outcome::empty();
+        if let Some(external) = &self.external {
+            outcome.cname(owner, ttl_s, external.clone());
+            outcome.elsewhere.push(external.clone());
+            return outcome;
+        }
+        for address in self.addresses.iter().filter(|address| address::fits(qtype, **address)) {
+            outcome.address(owner, ttl_s, *address);
+        }
+        if qtype == RecordType::SRV {
+            for port in &self.ports {
+                self.service_records(port.port, owner, base, ttl_s, &mut outcome);
+            }
+        }
+        outcome
+    }
+
+    fn resolve_host(&self, host: &str, owner: &Name, qtype: RecordType, ttl_s: u32) -> Outcome {
+        let Some(addresses) = self.hosts.get(host) else { return Outcome::none() };
+        let mut outcome = Outcome::empty();
+        for address in addresses.iter().filter(|address| address::fits(qtype, **address)) {
+            outcome.address(owner, ttl_s, *address);
+        }
+        outcome
+    }
+
+    fn resolve_port(
+        &self,
+        port: &str,
+        proto: &str,
+        owner: &Name,
+        qtype: RecordType,
+        base: &Name,
+        ttl_s: u32,
+    ) -> Outcome {
+        let asked = |known: &&NamedPort| known.labels.0 == port && known.labels.1 == proto;
+        let mut found = self.ports.iter().filter(asked).peekable();
+        if found.peek().is_none() {
+            return Outcome::none();
+        }
+        let mut outcome = Outcome::empty();
+        if matches!(qtype, RecordType::SRV | RecordType::ANY) {
+            for port in found {
+                self.service_records(port.port, owner, base, ttl_s, &mut outcome);
+            }
+        }
+        outcome
+    }
+
+    fn service_records(
+        &self,
+        port: u16,
+        owner: &Name,
+        base: &Name,
+        ttl_s: u32,
+        outcome: &mut Outcome,
+    ) {
+        if !self.is_headless {
+            let srv = SRV::new(PRIORITY, WEIGHT, port, base.clone());
+            outcome.srv(owner, ttl_s, srv, &self.addresses);
+            return;
+        }
+        for (host, addresses) in &self.hosts {
+            let srv = SRV::new(PRIORITY, WEIGHT, port, below(host, base));
+            outcome.srv(owner, ttl_s, srv, addresses);
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What a name turns out to be.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use hickory_proto::rr::rdata::{CNAME, SRV};
+use hickory_proto::rr::{Name, RData, Record};
+use rand::seq::SliceRandom;
+
+use super::address;
+
+/// The answer to one question, before it becomes a message.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    pub(super) exists: bool,
+    pub(super) answers: Vec<Record>,
+    /// Addresses of what the answers point at.
+    pub(super) extra: Vec<Record>,
+    /// Names that answers point at and that others know.
+    pub(super) elsewhere: Vec<Name>,
+    answered: HashSet<IpAddr>,
+    told: HashSet<(Name, IpAddr)>,
+}
+
+impl Outcome {
+    /// There is no such name.
+    pub(super) fn none() -> Self {
+        Self::default()
+    }
+
+    /// The name exists; so far there is nothing of the type that was asked for.
+    pub(super) fn empty() -> Self {
+        Self { exists: true, ..Self::default() }
+    }
+
+    /// An address of the name that was asked for. Two instances on one machine are one address.
+    pub(super) fn address(&mut self, owner: &Name, ttl_s: u32, address: IpAddr) {
+        if self.answered.insert(address) {
+            self.answers.push(Record::from_rdata(owner.clone(), ttl_s, address::rdata(address)));
+        }
+    }
+
+    pub(super) fn cname(&mut self, owner: &Name, ttl_s: u32, target: Name) {
+        self.answers.push(Record::from_rdata(owner.clone(), ttl_s, RData::CNAME(CNAME(target))));
+    }
+
+    /// A service record; `at`: the addresses of its target, where they are known.
+    pub(super) fn srv(&mut self, owner: &Name, ttl_s: u32, srv: SRV, at: &[IpAddr]) {
+        for address in at {
+            if self.told.insert((srv.target.clone(), *address)) {
+                let rdata = address::rdata(*address);
+                self.extra.push(Record::from_rdata(srv.target.clone(), ttl_s, rdata));
+            }
+        }
+        self.answers.push(Record::from_rdata(owner.clone(), ttl_s, RData::SRV(srv)));
+    }
+
+    /// Another order each time, since clients take the first.
+    pub(super) fn rotate(&mut self) {
+        // A chain of aliases must be read in order.
+        if self.answers.len() > 1 && !self.answers.iter().any(is_alias) {
+            self.answers.shuffle(&mut rand::rng());
+        }
+    }
+}
+
+fn is_alias(record: &Record) -> bool {
+    matches!(record.data, RData::CNAME(_))
+}

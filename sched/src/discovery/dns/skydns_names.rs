@@ -1,0 +1,182 @@
+//! From SkyDNS records to answers, type by type, as CoreDNS makes them.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use hickory_proto::rr::rdata::{PTR, SRV, TXT};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+
+use super::address;
+use super::outcome::Outcome;
+use super::skydns::Found;
+use super::view::View;
+use super::zone::{Zone, labels};
+
+/// Aliases that are followed, before somebody has made a circle.
+const ALIASES_MAX: usize = 8;
+/// A share for a record without one, before shares are made comparable.
+const WEIGHT: u16 = 100;
+/// What one text of a TXT record holds.
+const TEXT_BYTES_MAX: usize = 255;
+
+/// What is asked, and where.
+pub(super) struct Question<'a> {
+    pub(super) view: &'a View,
+    pub(super) zones: &'a [Zone],
+    pub(super) qtype: RecordType,
+}
+
+impl Question<'_> {
+    /// `name`: all labels, the topmost first.
+    pub(super) fn resolve(&self, name: &[String], owner: &Name) -> Outcome {
+        let exact = self.qtype == RecordType::PTR;
+        let Some(found) = self.view.skydns.find(name, self.qtype, exact) else {
+            return Outcome::none();
+        };
+        let mut outcome = Outcome::empty();
+        match self.qtype {
+            RecordType::A | RecordType::AAAA | RecordType::ANY => {
+                self.addresses(&found, owner, &mut outcome, 0);
+            }
+            RecordType::SRV => self.service_records(&found, owner, &mut outcome),
+            RecordType::CNAME => self.aliases(&found, owner, &mut outcome),
+            RecordType::TXT => self.texts(&found, owner, &mut outcome),
+            RecordType::PTR => self.pointers(&found, owner, &mut outcome),
+            _ => {}
+        }
+        outcome
+    }
+
+    fn ttl_s(&self, found: &Found<'_>) -> u32 {
+        self.view.ttl_s(found.record.lease, found.record.ttl_s())
+    }
+
+    fn addresses(&self, found: &[Found<'_>], owner: &Name, outcome: &mut Outcome, depth: usize) {
+        for found in found {
+            match host(found) {
+                Host::Address(address) if address::fits(self.qtype, address) => {
+                    outcome.address(owner, self.ttl_s(found), address);
+                }
+                Host::Name(target) if target != *owner && depth < ALIASES_MAX => {
+                    self.alias(found, owner, target, outcome, depth);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// An alias and what it leads to; one that leads nowhere in our own zones is left out.
+    fn alias(
+        &self,
+        found: &Found<'_>,
+        owner: &Name,
+        target: Name,
+        outcome: &mut Outcome,
+        depth: usize,
+    ) {
+        let before = outcome.answers.len();
+        outcome.cname(owner, self.ttl_s(found), target.clone());
+        let path = labels(&target);
+        if !self.zones.iter().any(|zone| zone.below(&path).is_some()) {
+            outcome.elsewhere.push(target);
+            return;
+        }
+        if let Some(next) = self.view.skydns.find(&path, self.qtype, false) {
+            self.addresses(&next, &target, outcome, depth + 1);
+        }
+        if outcome.answers.len() == before + 1 {
+            outcome.answers.truncate(before);
+        }
+    }
+
+    fn service_records(&self, found: &[Found<'_>], owner: &Name, outcome: &mut Outcome) {
+        let mut sums: HashMap<u16, u32> = HashMap::new();
+        let weight = |found: &Found<'_>| match found.record.weight {
+            0 => WEIGHT,
+            weight => weight,
+        };
+        for found in found {
+            *sums.entry(found.record.priority()).or_default() += u32::from(weight(found));
+        }
+        for found in found {
+            let sum = sums[&found.record.priority()].max(1);
+            // Hundredths of the whole, as records of the plugin are.
+            let share = (100 * u32::from(weight(found)) / sum).max(1);
+            let share = u16::try_from(share).unwrap_or(u16::MAX);
+            let (target, at) = match host(found) {
+                Host::Address(address) => (self.domain(found), vec![address]),
+                Host::Name(target) => {
+                    let at = self.addresses_of(&target);
+                    (target, at)
+                }
+                Host::None => continue,
+            };
+            let srv = SRV::new(found.record.priority(), share, found.record.port, target);
+            outcome.srv(owner, self.ttl_s(found), srv, &at);
+        }
+    }
+
+    /// The name of a record's path, without the labels that it says to strip.
+    fn domain(&self, found: &Found<'_>) -> Name {
+        let kept = found.path.len().saturating_sub(found.record.targetstrip);
+        name(found.path[..kept].iter().rev().copied()).unwrap_or_else(|| self.zones[0].name.clone())
+    }
+
+    fn addresses_of(&self, target: &Name) -> Vec<IpAddr> {
+        let found = self.view.skydns.find(&labels(target), RecordType::A, false);
+        let address = |found: Found<'_>| match host(&found) {
+            Host::Address(address) => Some(address),
+            _ => None,
+        };
+        found.into_iter().flatten().filter_map(address).collect()
+    }
+
+    fn aliases(&self, found: &[Found<'_>], owner: &Name, outcome: &mut Outcome) {
+        // One at most: a name has one alias.
+        if let Some((found, target)) = found.iter().find_map(|found| match host(found) {
+            Host::Name(target) => Some((found, target)),
+            _ => None,
+        }) {
+            outcome.cname(owner, self.ttl_s(found), target);
+        }
+    }
+
+    fn texts(&self, found: &[Found<'_>], owner: &Name, outcome: &mut Outcome) {
+        for found in found.iter().filter(|found| !found.record.text.is_empty()) {
+            let chunks = found.record.text.as_bytes().chunks(TEXT_BYTES_MAX).collect();
+            let rdata = RData::TXT(TXT::from_bytes(chunks));
+            outcome.answers.push(Record::from_rdata(owner.clone(), self.ttl_s(found), rdata));
+        }
+    }
+
+    fn pointers(&self, found: &[Found<'_>], owner: &Name, outcome: &mut Outcome) {
+        for found in found {
+            if let Host::Name(target) = host(found) {
+                let rdata = RData::PTR(PTR(target));
+                outcome.answers.push(Record::from_rdata(owner.clone(), self.ttl_s(found), rdata));
+            }
+        }
+    }
+}
+
+enum Host {
+    Address(IpAddr),
+    Name(Name),
+    None,
+}
+
+fn host(found: &Found<'_>) -> Host {
+    if let Ok(address) = found.record.host.parse() {
+        return Host::Address(address);
+    }
+    match name(found.record.host.trim_end_matches('.').split('.')) {
+        Some(name) => Host::Name(name),
+        None => Host::None,
+    }
+}
+
+fn name<'a>(labels: impl IntoIterator<Item = &'a str>) -> Option<Name> {
+    let mut name = Name::from_labels(labels.into_iter().map(str::as_bytes)).ok()?;
+    name.set_fqdn(true);
+    Some(name.to_lowercase())
+}

@@ -1,0 +1,170 @@
+//! lock and elect: taking turns at a name.
+//!
+//! Both speak the recipe of etcd's clients, so that they share a queue with those.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::process::Command;
+
+use api::etcdserverpb::{RangeRequest, RangeResponse};
+use clap::Args;
+use sched::kv::follow::Follower;
+use sched::kv::grpc::ATTEMPT_MAX;
+use sched::kv::turn::{Turn, first};
+use sched::kv::{Lease, Store};
+
+use super::connect::Session;
+use super::failure::{Failure, Outcome};
+use super::output::{fields, json, simple};
+use crate::discovery::store::{failed, of_session};
+use crate::serve::signals::Signals;
+
+/// What etcd's clients take for an election.
+const ELECTION_TTL_S: i64 = 60;
+
+#[derive(Debug, Args)]
+pub(super) struct Lock {
+    /// name of the lock, and a command to run while it is held
+    #[arg(value_name = "lockname [exec-command arg1 arg2 ...]", trailing_var_arg = true)]
+    words: Vec<OsString>,
+    /// timeout for session
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(i64).range(1..))]
+    ttl: i64,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Elect {
+    /// name of the election, and what to tell those who observe it
+    #[arg(value_name = "election-name [proposal]")]
+    words: Vec<OsString>,
+    /// observation mode
+    #[arg(short, long)]
+    listen: bool,
+}
+
+pub(super) async fn lock(lock: Lock, session: &Session) -> Outcome {
+    let Some((name, command)) = lock.words.split_first() else {
+        return Err(Failure::bad_args(
+            "lock takes a lock name argument and an optional command to execute",
+        ));
+    };
+    let name = text(name)?;
+    let mut signals = Signals::install().map_err(Failure::error)?;
+    let store = of_session(session, ATTEMPT_MAX)?;
+    let lease = Lease::grant(&store, lock.ttl).await.map_err(|error| failed(&error))?;
+    let held = tokio::select! {
+        outcome = hold(&store, &name, &lease, "", command, session) => outcome,
+        () = signals.next() => Ok(()),
+    };
+    // The key goes with the lease.
+    let left = lease.revoke().await.map_err(|error| failed(&error));
+    held.and(left)
+}
+
+pub(super) async fn elect(elect: Elect, session: &Session) -> Outcome {
+    let mut words = elect.words.iter();
+    let (name, proposal) = match (words.next(), words.next(), words.next()) {
+        (Some(name), proposal, None) => (text(name)?, proposal.map(text)),
+        _ => {
+            return Err(Failure::bad_args(
+                "elect takes one election name argument and an optional proposal argument.",
+            ));
+        }
+    };
+    let mut signals = Signals::install().map_err(Failure::error)?;
+    let store = of_session(session, ATTEMPT_MAX)?;
+    if elect.listen {
+        if proposal.is_some() {
+            return Err(Failure::bad_args("proposal given but -l is set"));
+        }
+        return tokio::select! {
+            outcome = observe(&store, &name, session) => outcome,
+            () = signals.next() => Ok(()),
+        };
+    }
+    let Some(proposal) = proposal else {
+        return Err(Failure::bad_args("no proposal argument but -l not set"));
+    };
+    let proposal = proposal?;
+    let lease = Lease::grant(&store, ELECTION_TTL_S).await.map_err(|error| failed(&error))?;
+    let held = tokio::select! {
+        outcome = hold(&store, &name, &lease, &proposal, &[], session) => outcome,
+        () = signals.next() => Ok(()),
+    };
+    let left = lease.revoke().await.map_err(|error| failed(&error));
+    held.and(left)
+}
+
+/// Waits for the turn; then runs the command, or prints the key and holds it until told to stop.
+async fn hold(
+    store: &Store,
+    name: &str,
+    lease: &Lease,
+    value: &str,
+    command: &[OsString],
+    session: &Session,
+) -> Outcome {
+    let expired = || Failure::error("session expired");
+    let turn = async {
+        let turn = Turn::queue(store, name, lease.id(), value.to_owned()).await?;
+        turn.wait().await.map(|()| turn)
+    };
+    let turn = tokio::select! {
+        turn = turn => turn.map_err(|error| failed(&error))?,
+        () = lease.lost() => return Err(expired()),
+    };
+    if let Some((program, arguments)) = command.split_first() {
+        return execute(&turn, program.clone(), arguments.to_vec()).await;
+    }
+    let request = RangeRequest { key: turn.key().clone(), ..RangeRequest::default() };
+    let found = store.range(request).await.map_err(|error| failed(&error))?;
+    if found.kvs.is_empty() {
+        return Err(Failure::error("lock lost on init"));
+    }
+    print(&found, session)?;
+    lease.lost().await;
+    Err(expired())
+}
+
+/// Runs a command that knows what it holds.
+async fn execute(turn: &Turn, program: OsString, arguments: Vec<OsString>) -> Outcome {
+    let mut command = Command::new(&program);
+    command
+        .args(arguments)
+        .env("ETCD_LOCK_KEY", OsString::from_vec(turn.key().to_vec()))
+        .env("ETCD_LOCK_REV", turn.revision().to_string());
+    let status = tokio::task::spawn_blocking(move || command.status()).await;
+    match status.map_err(std::io::Error::other).and_then(|status| status) {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(Failure::error(match status.code() {
+            Some(code) => format!("exit status {code}"),
+            None => status.to_string(),
+        })),
+        Err(error) => Err(Failure::error(format!("cannot run {}: {error}", program.display()))),
+    }
+}
+
+/// Prints each leader, from the one of now on.
+async fn observe(store: &Store, name: &str, session: &Session) -> Outcome {
+    let mut changes = Follower::new(store.clone(), format!("{name}/"));
+    let mut told = None;
+    loop {
+        let (leader, _) = first(store, name).await.map_err(|error| failed(&error))?;
+        let now = leader.as_ref().map(|kv| (kv.key.clone(), kv.mod_revision));
+        if let Some(kv) = leader.filter(|_| now != told) {
+            print(&RangeResponse { kvs: vec![kv], count: 1, ..RangeResponse::default() }, session)?;
+        }
+        told = now;
+        changes.next().await;
+    }
+}
+
+fn print(found: &RangeResponse, session: &Session) -> Outcome {
+    let hex = session.out.hex;
+    session.out.print(|| simple::range(hex, found), || fields::range(found), || json::range(found))
+}
+
+fn text(word: &OsString) -> Result<String, Failure> {
+    let text = word.to_str().map(str::to_owned);
+    text.ok_or_else(|| Failure::bad_args(format!("{} is not UTF-8", word.display())))
+}

@@ -1,0 +1,35 @@
+//! How the commands of discovery reach the store: with `berth ctl`'s flags and environment.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sched::kv::grpc::GrpcKv;
+use sched::kv::{Credentials, Error, Store};
+
+use crate::ctl::args::Global;
+use crate::ctl::connect::Session;
+use crate::ctl::failure::Failure;
+
+/// A client of all endpoints. Nothing is connected yet.
+///
+/// `attempt_max`: how long one member may take to answer.
+pub(super) fn open(global: Global, attempt_max: Duration) -> Result<Store, Failure> {
+    of_session(&Session::new(global)?, attempt_max)
+}
+
+/// The same, with the flags that a session was made of.
+pub(crate) fn of_session(session: &Session, attempt_max: Duration) -> Result<Store, Failure> {
+    let credentials = session.credentials().map(|(name, password)| Credentials { name, password });
+    let kv = GrpcKv::new(session.lazy_endpoints()?, credentials).map_err(|error| failed(&error))?;
+    Ok(Arc::new(kv.with_attempt_max(attempt_max)))
+}
+
+pub(crate) fn failed(error: &Error) -> Failure {
+    Failure::error(error.message.clone())
+}
+
+/// Of `berth ctl`'s global flags, those that mean nothing here.
+pub(super) fn hide_unused(command: clap::Command) -> clap::Command {
+    let unused = ["hex", "command_timeout"];
+    unused.into_iter().fold(command, |command, name| command.mut_arg(name, |arg| arg.hide(true)))
+}

@@ -1,0 +1,229 @@
+//! What goes wrong with stores, and what followers and clients see of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use api::etcdserverpb::{
+    CompactionRequest, LeaseGrantRequest, LeaseKeepAliveRequest, PutRequest, RangeRequest,
+};
+use futures::{StreamExt, stream};
+use sched::kv::Store;
+use sched::kv::follow::{Change, Changes, Follower, News};
+use sched::kv::grpc::{Endpoint, GrpcKv};
+use testkit::{Clients, Proxy, Server, Weather, bounded, env_number, eventually, subject};
+
+use crate::dig::Dns;
+use crate::tool::{delete, done, get, put};
+
+/// Instances that expire in the same second.
+const INSTANCES: u64 = 10_000;
+/// Requests under way while they are made.
+const AT_ONCE: usize = 64;
+/// Instances after which all so far are renewed, so that none expires before the last is there.
+const STEP: usize = 1000;
+const TTL_S: i64 = 10;
+/// What no other client waits, on a machine that is busy. The figure itself is printed.
+const STALL_MAX: Duration = Duration::from_secs(20);
+
+fn store(address: &str) -> Store {
+    let target = tonic::transport::Endpoint::from_shared(format!("http://{address}"));
+    let channel = target.expect("an address").connect_lazy();
+    let endpoint = Endpoint { name: address.to_owned(), channel };
+    Arc::new(GrpcKv::new(vec![endpoint], None).expect("one endpoint"))
+}
+
+/// What a follower makes of a prefix; it panics at a gap or a repeat.
+#[derive(Default)]
+struct Model {
+    keys: BTreeMap<String, (i64, String)>,
+    told: BTreeSet<(String, i64)>,
+    puts: usize,
+    deletes: usize,
+}
+
+impl Model {
+    fn take(&mut self, changes: &Changes) {
+        for change in &changes.list {
+            let key = String::from_utf8_lossy(change.key()).into_owned();
+            match change {
+                Change::Put(kv) => {
+                    let value = String::from_utf8_lossy(&kv.value).into_owned();
+                    assert!(self.told.insert((key.clone(), kv.mod_revision)), "{key} again");
+                    let before = self.keys.insert(key.clone(), (kv.mod_revision, value));
+                    assert!(before.is_none_or(|(revision, _)| revision < kv.mod_revision), "{key}");
+                    self.puts += 1;
+                }
+                Change::Delete(_) => {
+                    assert!(self.keys.remove(&key).is_some(), "{key} was not there");
+                    self.deletes += 1;
+                }
+            }
+        }
+    }
+
+    async fn until(&mut self, follower: &mut Follower, wanted: &[(&str, &str)]) {
+        let wanted: Vec<(String, String)> =
+            wanted.iter().map(|(key, value)| (format!("/f/{key}"), (*value).to_owned())).collect();
+        let is = |model: &Self| {
+            let now = model.keys.iter().map(|(key, (_, value))| (key.clone(), value.clone()));
+            now.eq(wanted.iter().cloned())
+        };
+        while !is(self) {
+            if let News::Changes(changes) = bounded(follower.next()).await {
+                self.take(&changes);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_misses_and_repeats_nothing() {
+    // Proves the first list, plain changes, a lost connection (it goes on where it was), a
+    // compaction below its position while it was away (it tells the differences alone, deletions
+    // too), and that keys which did not change are not told again.
+    let mut server = Server::start(subject!(), &[]).await;
+    let clients = server.clients();
+    for (key, value) in [("a", "1"), ("b", "1"), ("c", "1"), ("d", "1")] {
+        put(&clients, &format!("/f/{key}"), value).await;
+    }
+    put(&clients, "/g", "no").await;
+    let proxy = Proxy::start(format!("127.0.0.1:{}", server.client_port)).await;
+    let mut follower = Follower::new(store(proxy.address()), "/f/");
+    let mut model = Model::default();
+    model.until(&mut follower, &[("a", "1"), ("b", "1"), ("c", "1"), ("d", "1")]).await;
+    put(&clients, "/f/a", "2").await;
+    delete(&clients, "/f/b").await;
+    model.until(&mut follower, &[("a", "2"), ("c", "1"), ("d", "1")]).await;
+    assert_eq!((model.puts, model.deletes), (5, 1));
+
+    // Cut off, and back with all history there.
+    proxy.set(Weather { stalled: true, ..Weather::default() });
+    server.kill();
+    server.restart().await;
+    let clients = server.clients();
+    put(&clients, "/f/a", "3").await;
+    put(&clients, "/f/a", "4").await;
+    proxy.set(Weather::default());
+    model.until(&mut follower, &[("a", "4"), ("c", "1"), ("d", "1")]).await;
+    assert_eq!((model.puts, model.deletes), (7, 1), "each step on the way");
+
+    // Cut off, and back with the history gone.
+    proxy.set(Weather { stalled: true, ..Weather::default() });
+    server.kill();
+    server.restart().await;
+    let clients = server.clients();
+    put(&clients, "/f/a", "5").await;
+    put(&clients, "/f/e", "1").await;
+    delete(&clients, "/f/c").await;
+    put(&clients, "/f/a", "6").await;
+    let revision = put(&clients, "/g", "no").await;
+    let request = CompactionRequest { revision, physical: true };
+    done(clients.clone().kv.compact(request)).await;
+    proxy.set(Weather::default());
+    model.until(&mut follower, &[("a", "6"), ("d", "1"), ("e", "1")]).await;
+    put(&clients, "/f/d", "2").await;
+    model.until(&mut follower, &[("a", "6"), ("d", "2"), ("e", "1")]).await;
+    assert_eq!((model.puts, model.deletes), (10, 2), "a, e and then d; c is gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_notices_that_the_store_is_another() {
+    // Proves that a store put back to an earlier state (here: to none) is listed again, instead of
+    // waited for until it has as many revisions as it had.
+    let mut server = Server::start(subject!(), &[]).await;
+    let clients = server.clients();
+    for key in ["a", "b", "c"] {
+        put(&clients, &format!("/f/{key}"), "1").await;
+    }
+    let mut follower = Follower::new(store(&format!("127.0.0.1:{}", server.client_port)), "/f/");
+    let mut model = Model::default();
+    model.until(&mut follower, &[("a", "1"), ("b", "1"), ("c", "1")]).await;
+    server.kill();
+    std::fs::remove_dir_all(server.data_dir()).expect("the data can be removed");
+    server.restart().await;
+    model.until(&mut follower, &[]).await;
+    put(&server.clients(), "/f/d", "1").await;
+    model.until(&mut follower, &[("d", "1")]).await;
+}
+
+/// One lease and one instance of its own.
+async fn register(clients: &Clients, at: u64) -> i64 {
+    let mut clients = clients.clone();
+    let grant = LeaseGrantRequest { ttl: TTL_S, id: 0 };
+    let lease = done(clients.lease.lease_grant(grant)).await.id;
+    let key = format!("/services/s{}/{at}", at % 100).into();
+    let value = r#"{"address":"10.0.0.1","port":80}"#.into();
+    done(clients.kv.put(PutRequest { key, value, lease, ..PutRequest::default() })).await;
+    lease
+}
+
+/// Renews all leases, as nearly at once as can be.
+async fn renew(clients: &Clients, leases: &[i64]) {
+    let requests: Vec<_> = leases.iter().map(|id| LeaseKeepAliveRequest { id: *id }).collect();
+    let requests = stream::iter(requests).chain(stream::pending());
+    let mut answers = done(clients.clone().lease.lease_keep_alive(requests)).await;
+    for _ in leases {
+        let answer = bounded(answers.message()).await.expect("no error").expect("no end");
+        assert!(answer.ttl > 0, "{:x} has expired too early", answer.id);
+    }
+}
+
+/// Writes and reads without pause; notes the longest time that one write and one read took.
+async fn other_client(clients: Clients, longest_us: Arc<AtomicU64>) {
+    loop {
+        let started = Instant::now();
+        put(&clients, "/other", "x").await;
+        get(&clients, "/other").await;
+        let took = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        longest_us.fetch_max(took, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn count(clients: &Clients) -> i64 {
+    let request = RangeRequest {
+        key: "/services/".into(),
+        range_end: "/services0".into(),
+        count_only: true,
+        ..RangeRequest::default()
+    };
+    done(clients.clone().kv.range(request)).await.count
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_instances_expire_in_one_wave() {
+    // Proves that all of them go, in DNS too, and prints how long other clients waited meanwhile.
+    let instances = env_number("BERTH_INSTANCES", INSTANCES);
+    let server = Server::start(subject!(), &[]).await;
+    let clients = server.clients();
+    let dns = Dns::start(&server, &[]).await;
+    let mut leases = Vec::new();
+    for from in (0..instances).step_by(STEP) {
+        let step = from..instances.min(from + STEP as u64);
+        let made = stream::iter(step).map(|at| register(&clients, at)).buffer_unordered(AT_ONCE);
+        leases.extend(made.collect::<Vec<_>>().await);
+        renew(&clients, &leases).await;
+    }
+    let renewed = Instant::now();
+    dns.until(&["s7.service.cluster.local"], &["A 10.0.0.1"]).await;
+    assert_eq!(count(&clients).await, i64::try_from(instances).unwrap());
+    let longest = Arc::new(AtomicU64::new(0));
+    let other = tokio::spawn(other_client(server.clients(), longest.clone()));
+    let gone = async || match count(&clients).await {
+        0 => Ok(()),
+        left => Err(format!("{left} are left")),
+    };
+    eventually("all are gone", 120, gone).await;
+    let late = renewed.elapsed().saturating_sub(Duration::from_secs(TTL_S.unsigned_abs()));
+    dns.until(&["s7.service.cluster.local"], &[]).await;
+    assert_eq!(dns.code("s7.service.cluster.local").await, "NXDOMAIN");
+    other.abort();
+    let longest = Duration::from_micros(longest.load(Ordering::Relaxed));
+    println!(
+        "{instances} instances, the last gone {late:?} after its time; another client waited \
+         {longest:?} at most for a write and a read"
+    );
+    assert!(longest < STALL_MAX, "{longest:?}");
+}

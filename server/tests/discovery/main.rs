@@ -1,0 +1,15 @@
+//! Discovery from outside: instances that register, fail, leave and come back, and who finds them.
+//!
+//! Everything goes through the binary's command line, `dig`, HAProxy, nginx and the wire.
+//! `BERTH_TEST_SUBJECT=etcd` puts the real etcd in the store's place: discovery is a client of
+//! either.
+
+mod dig;
+mod dns;
+mod failures;
+mod members;
+mod proxies;
+mod register;
+mod template;
+mod tool;
+mod turns;

@@ -1,0 +1,235 @@
+//! `berth template`: files that follow keys, and stay when something is wrong.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use testkit::{Server, eventually, free_port, subject};
+
+use crate::tool::{SOON_S, Tool, berth, delete, endpoints, page, put};
+
+/// A confd directory with one resource.
+struct Config {
+    directory: TempDir,
+}
+
+impl Config {
+    /// `fields` are further lines of the resource.
+    fn new(template: &str, fields: &str) -> Self {
+        let config = Self { directory: TempDir::new().expect("a temporary directory") };
+        for folder in ["conf.d", "templates"] {
+            std::fs::create_dir(config.path(folder)).expect("a folder");
+        }
+        let dest = config.dest();
+        let resource = format!(
+            "[template]\nsrc = \"a.j2\"\ndest = \"{}\"\nkeys = [\"/app\"]\n{fields}\n",
+            dest.display()
+        );
+        std::fs::write(config.path("conf.d/a.toml"), resource).expect("a resource");
+        std::fs::write(config.path("templates/a.j2"), template).expect("a template");
+        config
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn dest(&self) -> PathBuf {
+        self.path("out.conf")
+    }
+
+    fn flag(&self) -> String {
+        format!("--config={}", self.directory.path().display())
+    }
+
+    fn read(&self) -> String {
+        std::fs::read_to_string(self.dest()).unwrap_or_default()
+    }
+
+    async fn until(&self, tool: &Tool, wanted: &str) {
+        eventually("the file", SOON_S, async || match self.read() {
+            text if text == wanted => Ok(()),
+            text => Err(format!("{text:?}, not {wanted:?}\n{}", tool.log())),
+        })
+        .await;
+    }
+}
+
+fn lines(file: &Path) -> usize {
+    std::fs::read_to_string(file).map_or(0, |text| text.lines().count())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_rendered_once_or_only_shown() {
+    // Proves --onetime, --noop with a diff that touches nothing, modes, that an unchanged file is
+    // left alone and reloads nothing, and that mistakes end with status 1 and the old file.
+    let server = Server::start(subject!(), &[]).await;
+    let clients = server.clients();
+    let endpoints = endpoints(&server);
+    put(&clients, "/prod/app/name", "shop").await;
+    put(&clients, "/prod/apple", "no").await;
+    let template = "name {{ getv('/app/name') }}\n{% for k in ls('/') %}\n{{ k }}\n{% endfor %}\n";
+    let config = Config::new(template, "mode = \"0640\"\nreload_cmd = \"echo >> $RELOADS\"");
+    let reloads = config.path("reloads");
+    let run = async |more: &[&str]| {
+        let config = config.flag();
+        let args = [&["template", &endpoints, &config, "--onetime", "--prefix=/prod"], more];
+        let script = testkit::Script::new(Path::new(env!("CARGO_BIN_EXE_berth")), &args.concat());
+        script.env("RELOADS", &reloads.display().to_string()).run().await
+    };
+    let shown = run(&["--noop"]).await;
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+    assert!(shown.stdout.contains("+name shop"), "{shown:?}");
+    assert!(!config.dest().exists() && !reloads.exists());
+    for _ in 0..2 {
+        let done = run(&[]).await;
+        assert_eq!(done.code, Some(0), "{done:?}");
+        assert_eq!(config.read(), "name shop\napp\n");
+        let mode = std::fs::metadata(config.dest()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o640);
+        assert_eq!(lines(&reloads), 1, "the second time nothing has changed");
+    }
+    put(&clients, "/prod/app/name", "store").await;
+    let diff = run(&["--noop"]).await.stdout;
+    assert!(diff.contains("-name shop") && diff.contains("+name store"), "{diff}");
+    delete(&clients, "/prod/app/name").await;
+    let failed = run(&[]).await;
+    assert_eq!(failed.code, Some(1), "{failed:?}");
+    assert!(failed.stderr.contains("/app/name"), "{failed:?}");
+    assert_eq!(config.read(), "name shop\napp\n");
+    std::fs::write(config.path("conf.d/a.toml"), "[template]\nsrc = 7").unwrap();
+    assert_eq!(run(&[]).await.code, Some(128));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_file_never_takes_the_old_ones_place() {
+    // Proves that the check sees the new file before it is in place, that a failed check or reload
+    // leaves the old file and is told, and that it is tried again when the reason is gone.
+    let server = Server::start(subject!(), &[]).await;
+    let clients = server.clients();
+    put(&clients, "/app/v", "1").await;
+    let config = Config::new(
+        "v={{ getv('/app/v') }}",
+        "check_cmd = \"! grep bad {{.src}}\"\nreload_cmd = \"! test -e DIR/broken\"",
+    );
+    let resource = std::fs::read_to_string(config.path("conf.d/a.toml")).unwrap();
+    let directory = config.directory.path().display().to_string();
+    std::fs::write(config.path("conf.d/a.toml"), resource.replace("DIR", &directory)).unwrap();
+    let tool = Tool::berth(&["template", &endpoints(&server), &config.flag(), "--watch"]);
+    config.until(&tool, "v=1").await;
+    let told = async |words: &str| {
+        let said = async || tool.log().contains(words).then_some(()).ok_or(tool.log());
+        eventually(words, SOON_S, said).await;
+    };
+    put(&clients, "/app/v", "bad").await;
+    told("check: ").await;
+    assert_eq!(config.read(), "v=1");
+    put(&clients, "/app/v", "2").await;
+    config.until(&tool, "v=2").await;
+    std::fs::write(config.path("broken"), "").unwrap();
+    put(&clients, "/app/v", "3").await;
+    told("reload: ").await;
+    config.until(&tool, "v=2").await;
+    std::fs::remove_file(config.path("broken")).unwrap();
+    config.until(&tool, "v=3").await;
+    // conf.d, templates and the file: the old one is kept until the reload is done, no longer.
+    let tidy = async || match std::fs::read_dir(config.directory.path()).unwrap().count() {
+        3 => Ok(()),
+        left => Err(format!("{left} entries")),
+    };
+    eventually("nothing else is left", SOON_S, tidy).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bursts_of_changes_cause_one_reload() {
+    // Proves that many writes in a short time are one file: far fewer reloads than writes, and the
+    // last state wins.
+    const WRITES: usize = 100;
+    let server = Server::start(subject!(), &[]).await;
+    let clients = server.clients();
+    put(&clients, "/app/v", "none").await;
+    let config = Config::new("{{ getvs('/app/*') | join(',') }}", "");
+    let reloads = config.path("reloads");
+    let resource = std::fs::read_to_string(config.path("conf.d/a.toml")).unwrap();
+    let reload = format!("{resource}reload_cmd = \"echo >> {}\"\n", reloads.display());
+    std::fs::write(config.path("conf.d/a.toml"), reload).unwrap();
+    let tool = Tool::berth(&["template", &endpoints(&server), &config.flag()]);
+    config.until(&tool, "none").await;
+    let started = Instant::now();
+    let writes = (1..=WRITES).map(|at| {
+        let clients = clients.clone();
+        async move { put(&clients, "/app/v", &at.to_string()).await }
+    });
+    futures::future::join_all(writes).await;
+    let took = started.elapsed();
+    put(&clients, "/app/v", "last").await;
+    config.until(&tool, "last").await;
+    let bursts = 3 + usize::try_from(took.as_millis() / 50).unwrap();
+    println!("{WRITES} writes in {took:?} caused {} reloads", lines(&reloads) - 1);
+    assert!(lines(&reloads) - 1 <= bursts.min(WRITES / 2), "{} in {took:?}", lines(&reloads));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_stay_while_the_store_is_away() {
+    // Proves that the last state stays in place, is marked stale in the metrics and the log, and
+    // that what changed meanwhile is rendered when the store is back.
+    let mut server = Server::start(subject!(), &[]).await;
+    put(&server.clients(), "/app/v", "1").await;
+    let config = Config::new("{{ getv('/app/v') }}", "");
+    let port = free_port();
+    let metrics = format!("--listen-metrics=127.0.0.1:{port}");
+    let tool = Tool::berth(&["template", &endpoints(&server), &config.flag(), &metrics]);
+    config.until(&tool, "1").await;
+    server.kill();
+    let stale = async |wanted: &str| {
+        let line = format!("berth_discovery_stale{{part=\"/app\"}} {wanted}");
+        eventually(&line, SOON_S, async || match page(port, "/metrics").await {
+            text if text.contains(&line) => Ok(()),
+            text => Err(text),
+        })
+        .await;
+    };
+    stale("1").await;
+    assert_eq!(config.read(), "1");
+    assert!(tool.log().contains("cannot follow the store"), "{}", tool.log());
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    server.restart().await;
+    put(&server.clients(), "/app/v", "2").await;
+    config.until(&tool, "2").await;
+    stale("0").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sealed_values_are_read_by_their_recipients_alone() {
+    // Proves that the store never sees the value, that an identity file reads it back next to
+    // plain ones, and that another identity does not.
+    let server = Server::start(subject!(), &[]).await;
+    let clients = server.clients();
+    let endpoints = endpoints(&server);
+    let directory = TempDir::new().unwrap();
+    let mut recipients = Vec::new();
+    let mut files = Vec::new();
+    for name in ["mine", "theirs"] {
+        let key = berth(&["ctl", "seal-keygen"]).await.stdout;
+        recipients.push(key.split_whitespace().nth(3).unwrap().to_owned());
+        let file = directory.path().join(name);
+        std::fs::write(&file, key).unwrap();
+        files.push(format!("--unseal={}", file.display()));
+    }
+    let to = format!("--seal-to={}", recipients[0]);
+    let done = berth(&["ctl", &endpoints, "put", &to, "/app/secret", "swordfish"]).await;
+    assert_eq!(done.code, Some(0), "{done:?}");
+    put(&clients, "/app/plain", "open").await;
+    let stored = crate::tool::get(&clients, "/app/secret").await.unwrap().value;
+    let stored = String::from_utf8(stored.to_vec()).unwrap();
+    assert!(stored.starts_with("-----BEGIN AGE") && !stored.contains("swordfish"), "{stored}");
+    let read = berth(&["ctl", &endpoints, "get", "--prefix", "/app/", &files[0]]).await;
+    assert_eq!(read.stdout, "/app/plain\nopen\n/app/secret\nswordfish\n", "{read:?}");
+    let refused = berth(&["ctl", &endpoints, "get", "/app/secret", &files[1]]).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("/app/secret"), "{refused:?}");
+    let wrong = berth(&["ctl", &endpoints, "put", "--seal-to=me", "/app/secret", "x"]).await;
+    assert_eq!(wrong.code, Some(128), "{wrong:?}");
+    assert!(crate::tool::get(&clients, "/app/secret").await.unwrap().value == stored.as_bytes());
+}

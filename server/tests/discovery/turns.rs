@@ -1,0 +1,76 @@
+//! `berth ctl lock` and `elect`, in one queue with Debian's etcdctl.
+
+use std::time::Duration;
+
+use testkit::{Server, eventually, require, subject};
+
+use crate::tool::{SOON_S, Tool, berth, endpoints};
+
+/// Waits until a process has printed as many lines, and returns them.
+async fn lines(tool: &Tool, count: usize) -> Vec<String> {
+    eventually("lines", SOON_S, async || {
+        let log = tool.log();
+        let lines: Vec<String> =
+            log.lines().filter(|line| !line.starts_with('{')).map(str::to_owned).collect();
+        if lines.len() >= count { Ok(lines) } else { Err(log) }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_is_held_by_one_at_a_time() {
+    // Proves that etcdctl and berth wait for each other in the order they came, that a command
+    // runs with the key and the growing revision, and that its failure and wrong words are told.
+    let server = Server::start(subject!(), &[]).await;
+    let endpoints = endpoints(&server);
+    let etcdctl = require("etcdctl", "etcd-client");
+    let mut theirs = Tool::start(&etcdctl, &[&endpoints, "lock", "m"]);
+    let key = lines(&theirs, 1).await[0].clone();
+    assert!(key.starts_with("m/"), "{key}");
+    let mut ours = Tool::berth(&["ctl", &endpoints, "lock", "m"]);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let command = ["lock", "m", "sh", "-c", "echo $ETCD_LOCK_KEY; echo $ETCD_LOCK_REV; exit 5"];
+    let third = [&["ctl", &endpoints], &command[..]].concat();
+    let mut third = Tool::berth(&third);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(ours.log().is_empty() && third.log().is_empty(), "both wait");
+    theirs.signal("INT");
+    theirs.ended().await;
+    let printed = lines(&ours, 2).await;
+    assert!(printed[0].starts_with("m/") && printed[1].is_empty(), "{printed:?}");
+    assert!(third.log().is_empty(), "one still waits");
+    assert_eq!(ours.terminate().await.code(), Some(0));
+    assert_eq!(third.ended().await.code(), Some(1));
+    let printed = lines(&third, 3).await;
+    assert!(printed[0].starts_with("m/") && printed[1].parse::<u64>().is_ok(), "{printed:?}");
+    assert_eq!(printed[2], "Error: exit status 5");
+    let mut last = Tool::start(&etcdctl, &[&endpoints, "lock", "m", "true"]);
+    assert_eq!(last.ended().await.code(), Some(0), "nothing is left: {}", last.log());
+    assert_eq!(berth(&["ctl", &endpoints, "lock"]).await.code, Some(128));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_election_has_one_leader_that_all_observe() {
+    // Proves that candidates lead in the order they came, that one that is told to stop is followed
+    // by the next at once, and that etcdctl and berth observe the same.
+    let server = Server::start(subject!(), &[]).await;
+    let endpoints = endpoints(&server);
+    let etcdctl = require("etcdctl", "etcd-client");
+    let mut first = Tool::berth(&["ctl", &endpoints, "elect", "e", "one"]);
+    assert_eq!(lines(&first, 2).await[1], "one");
+    let ours = Tool::berth(&["ctl", &endpoints, "elect", "-l", "e"]);
+    let theirs = Tool::start(&etcdctl, &[&endpoints, "elect", "-l", "e"]);
+    assert_eq!(lines(&ours, 2).await[1], "one");
+    assert_eq!(lines(&theirs, 2).await[1], "one");
+    let second = Tool::start(&etcdctl, &[&endpoints, "elect", "e", "two"]);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(second.log().is_empty(), "it waits");
+    assert_eq!(first.terminate().await.code(), Some(0));
+    assert_eq!(lines(&second, 2).await[1], "two");
+    assert_eq!(lines(&ours, 4).await[3], "two");
+    assert_eq!(lines(&theirs, 4).await[3], "two");
+    for wrong in [&["e"][..], &["e", "p", "-l"], &["e", "p", "q"]] {
+        let refused = berth(&[&["ctl", &endpoints, "elect"], wrong].concat()).await;
+        assert_eq!(refused.code, Some(128), "{refused:?}");
+    }
+}

@@ -96,10 +96,10 @@ impl<R: AsyncRuntime> Node<R> {
         proposal: Proposal,
         mut permit: Permit,
     ) -> Result<Written, Error> {
-        permit.take_turn().await;
         if permit.is_large() {
             background::wait_for_engine::<R>(&self.inner.behind).await;
         }
+        permit.take_turn().await;
         let (answer, outcome) = Answer::new(permit);
         // Also in the network's requests to the others: a member alone sends to nobody.
         fail::fail_point!("raftBeforeLeaderSend");

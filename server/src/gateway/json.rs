@@ -8,12 +8,20 @@ use prost_reflect::{
 };
 use serde_json::Value;
 
+/// Values in one message: each takes some 70 bytes of memory, however short it is.
+const VALUES_MAX: usize = 1 << 18;
+
 /// The encoded message that the first JSON value of `text` stands for; one without fields if there
 /// is none. Fields that the message does not have are dropped.
 ///
 /// # Errors
 /// For people: not JSON, or not of this message.
 pub(super) fn decode(message: &MessageDescriptor, text: &[u8]) -> Result<Bytes, String> {
+    // Most of them stand behind a comma; a comma inside of a text counts as well.
+    let values = text.iter().filter(|byte| **byte == b',').count();
+    if values > VALUES_MAX {
+        return Err(format!("more than {VALUES_MAX} values in one message"));
+    }
     let mut values = serde_json::Deserializer::from_slice(text).into_iter::<Value>();
     let value = match values.next() {
         None | Some(Ok(Value::Null)) => return Ok(Bytes::new()),
@@ -128,5 +136,16 @@ mod tests {
         ] {
             assert!(range(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_message_of_very_many_values_is_refused_before_it_is_read() {
+        // Shows the bound, which keeps what is in memory in proportion to what came.
+        let table = Table::new();
+        let method = table.method("/v3/kv/range").unwrap();
+        let many = |count: usize| format!("{{\"x\":[{}0]}}", "0,".repeat(count));
+        assert!(decode(&method.input, many(VALUES_MAX).as_bytes()).is_ok());
+        let refused = decode(&method.input, many(VALUES_MAX + 1).as_bytes()).unwrap_err();
+        assert!(refused.contains("values"), "{refused}");
     }
 }

@@ -45,9 +45,9 @@ use metadata::Metadata;
 use path::Target;
 use table::{Method, Table};
 
-/// Bytes of JSON for each byte that its message may have: base64 takes a third more, numbers and
-/// names several times as much.
-const JSON_PER_BYTE: usize = 8;
+/// Bytes of JSON for each byte that its message may have: base64 takes a third more, and names the
+/// more the smaller the values are.
+const JSON_PER_BYTE: usize = 4;
 
 /// The paths, in front of the gRPC services `services`.
 pub fn routes(context: &Context, services: Router) -> Router {

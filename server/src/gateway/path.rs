@@ -5,6 +5,8 @@ use axum::response::Response;
 use http::uri::Uri;
 use http::{HeaderValue, StatusCode, header};
 
+use crate::http::location;
+
 /// Where the gateway is; the later ones are what it was called once.
 pub(super) const PREFIXES: [&str; 3] = ["/v3/", "/v3beta/", "/v3alpha/"];
 
@@ -22,8 +24,7 @@ impl Target {
         let path = decoded(uri.path());
         let clean = clean(&path);
         if clean != path {
-            let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-            return Self::Moved(format!("{clean}{query}"));
+            return Self::Moved(location(clean.as_bytes(), uri.query()));
         }
         let old = PREFIXES[1..].iter().find_map(|prefix| path.strip_prefix(prefix));
         Self::Path(old.map(|rest| format!("/v3/{rest}")).unwrap_or(path))

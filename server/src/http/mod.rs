@@ -7,6 +7,7 @@
 
 mod fallback;
 mod health;
+mod location;
 mod members;
 mod metrics;
 mod probe;
@@ -25,6 +26,7 @@ use axum::response::Response;
 use axum::routing::any;
 
 pub use fallback::unknown_path;
+pub(crate) use location::location;
 pub use metrics::{
     GrpcLayer, MemberCounters, Metrics, PeerMetrics, Reading, SnapshotUnderWay, Source,
 };

@@ -44,6 +44,8 @@ const HEADER_BYTES_MAX: u32 = 64 << 10;
 const HEADER_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long anybody may take to say the first bytes of either.
 const OPENING_TIME_MAX: Duration = Duration::from_secs(30);
+/// A silent connection is looked at after so long, and then so often.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// A pause after a failed accept: when files run out, only time helps.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -86,6 +88,17 @@ impl Tls {
 struct Handshake {
     acceptor: Acceptor,
     common_name_is_user: bool,
+}
+
+/// A peer that vanished while nothing is sent is noticed by nothing else, unless it speaks HTTP/2.
+fn keep_alive(stream: &TcpStream) {
+    use rustix::net::sockopt;
+    let set = sockopt::set_socket_keepalive(stream, true)
+        .and_then(|()| sockopt::set_tcp_keepidle(stream, KEEP_ALIVE))
+        .and_then(|()| sockopt::set_tcp_keepintvl(stream, KEEP_ALIVE));
+    if let Err(error) = set {
+        tracing::debug!(%error, "a connection goes without keep-alive");
+    }
 }
 
 /// Whose connection it is, and the room it takes until it is closed.
@@ -164,6 +177,7 @@ impl Connections {
     ) {
         // Small answers must not wait for more to send along.
         let _ = stream.set_nodelay(true);
+        keep_alive(&stream);
         let Some(handshake) = handshake else { return self.speak(stream, guest, routes).await };
         let stream = match handshake.acceptor.accept(stream).await {
             Ok(stream) => stream,

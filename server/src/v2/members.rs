@@ -186,6 +186,9 @@ fn member_id(rest: &str) -> Result<u64, Wrong> {
 }
 
 async fn change(v2: &V2, change: Change) -> Result<Vec<Member>, Wrong> {
+    // Again: reading the body may have taken long, and auth may be on by now.
+    let closed = |_| Wrong::new(StatusCode::UNAUTHORIZED, "the v2 API is closed while auth is on");
+    v2.check_open().map_err(closed)?;
     let id = match &change {
         Change::Remove(remove) => remove.id,
         Change::Update(update) => update.id,

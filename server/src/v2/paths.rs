@@ -7,9 +7,6 @@ use store::v2::Path;
 
 use super::form::decode;
 
-/// What stays as it is in the path of an address, beside letters and digits.
-const PLAIN: &[u8] = b"-_.~$&+,/:;=@";
-
 /// The decoded path.
 ///
 /// # Errors
@@ -26,17 +23,7 @@ pub(super) fn clean(method: &Method, uri: &Uri) -> Result<Vec<u8>, Box<Response>
 }
 
 fn moved(method: &Method, path: &[u8], query: Option<&str>) -> Response {
-    let mut target = String::new();
-    for byte in path {
-        if byte.is_ascii_alphanumeric() || PLAIN.contains(byte) {
-            target.push(char::from(*byte));
-        } else {
-            target.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    if let Some(query) = query {
-        target = format!("{target}?{query}");
-    }
+    let target = crate::http::location(path, query);
     let is_read = matches!(*method, Method::GET | Method::HEAD);
     let escaped = target.replace('&', "&amp;").replace('"', "&#34;").replace('\'', "&#39;");
     let escaped = escaped.replace('<', "&lt;").replace('>', "&gt;");

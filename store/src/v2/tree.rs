@@ -170,7 +170,7 @@ impl Default for Frozen {
 }
 
 impl Frozen {
-    /// All records of it, in the order of the engine's keys.
+    /// All records of it: the history, the index, and directories before what is in them.
     pub(crate) fn records<E>(
         &self,
         visit: &mut dyn FnMut(Bytes, Bytes) -> Result<(), E>,

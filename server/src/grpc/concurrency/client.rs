@@ -7,8 +7,9 @@ use api::etcdserverpb::lease_server::Lease as _;
 use api::etcdserverpb::range_request::{SortOrder, SortTarget};
 use api::etcdserverpb::request_op::Request as Op;
 use api::etcdserverpb::{
-    Compare, DeleteRangeRequest, DeleteRangeResponse, LeaseGrantRequest, PutRequest, RangeRequest,
-    RangeResponse, RequestOp, ResponseHeader, TxnRequest, TxnResponse, WatchCreateRequest,
+    Compare, DeleteRangeRequest, DeleteRangeResponse, LeaseGrantRequest, LeaseRevokeRequest,
+    PutRequest, RangeRequest, RangeResponse, RequestOp, ResponseHeader, TxnRequest, TxnResponse,
+    WatchCreateRequest,
 };
 use api::mvccpb::{Event, KeyValue};
 use bytes::Bytes;
@@ -46,6 +47,11 @@ impl Client {
         let lease = Lease { context: self.context.clone() };
         let grant = LeaseGrantRequest { id: 0, ttl: LEASE_TTL_S };
         Ok(lease.lease_grant(self.call(grant)).await?.into_inner().id)
+    }
+
+    pub(super) async fn revoke(&self, id: i64) -> Result<(), Status> {
+        let lease = Lease { context: self.context.clone() };
+        lease.lease_revoke(self.call(LeaseRevokeRequest { id })).await.map(drop)
     }
 
     pub(super) async fn txn(&self, txn: TxnRequest) -> Result<TxnResponse, Status> {

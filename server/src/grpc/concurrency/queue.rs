@@ -1,19 +1,22 @@
 //! A place in a queue: a key of the caller's under a prefix, and the wait for those before it.
 
 use std::future::Future;
+use std::time::Duration;
 
 use api::etcdserverpb::{RequestOp, ResponseHeader, TxnRequest};
 use api::mvccpb::KeyValue;
 use api::mvccpb::event::EventType;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::client::{Changes, Client, created_at, first_read, first_under, put, read, remove};
 use crate::grpc::errors::Error;
 
-/// How often a key is taken back whose owner has gone; an election may be going on.
-const LEAVE_ATTEMPTS: u32 = 3;
+/// How often a key is taken back whose owner has gone, with pauses that double: an election may be
+/// going on, or the server have too much to do.
+const LEAVE_ATTEMPTS: u32 = 10;
+const LEAVE_PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) struct Place {
     pub(super) key: Bytes,
@@ -27,6 +30,8 @@ pub(super) struct Place {
     /// Nobody was before it then.
     first: bool,
     prefix: Bytes,
+    /// The lease was granted for this place alone.
+    own_lease: bool,
 }
 
 impl Place {
@@ -38,6 +43,7 @@ impl Place {
         lease: i64,
         value: Bytes,
     ) -> Result<Self, Status> {
+        let own_lease = lease == 0;
         let lease = client.session(lease).await?;
         let prefix = prefix(name);
         let key = Bytes::from([&prefix, hexadecimal(lease).as_bytes()].concat());
@@ -48,12 +54,23 @@ impl Place {
                 success: vec![put(&key, value, lease), oldest.clone()],
                 failure: vec![read(range_of(&key)), oldest],
             })
-            .await?;
+            .await;
+        let done = match done {
+            Ok(done) => done,
+            Err(error) => {
+                // It may have been done all the same; the caller will ask with another lease, and
+                // would wait for this one.
+                if own_lease {
+                    Undo::Lease(lease).persistently(client).await;
+                }
+                return Err(error);
+            }
+        };
         let found = first_read(&done, 0).filter(|_| !done.succeeded).cloned();
         let put_at = done.header.as_ref().map_or(0, |header| header.revision);
         let revision = found.as_ref().map_or(put_at, |kv| kv.create_revision);
         let first = first_read(&done, 1).is_none_or(|kv| kv.create_revision == revision);
-        Ok(Self { key, lease, revision, header: done.header, found, first, prefix })
+        Ok(Self { key, lease, revision, header: done.header, found, first, prefix, own_lease })
     }
 
     /// Waits until all that came before it are gone, and makes sure that it has not gone itself.
@@ -89,13 +106,46 @@ impl Place {
         if self.first && self.found.is_some() {
             return;
         }
+        let undo = if self.own_lease {
+            Undo::Lease(self.lease)
+        } else {
+            Undo::Key(self.key.clone(), self.revision)
+        };
+        undo.persistently(client).await;
+    }
+}
+
+/// What takes a place back.
+enum Undo {
+    /// Its key, if it was created at that revision.
+    Key(Bytes, i64),
+    /// Its lease, which nobody else knows of, and the key with it.
+    Lease(i64),
+}
+
+impl Undo {
+    /// Until it is done. What is not done in the end, the end of the lease does.
+    async fn persistently(&self, client: &Client) {
+        let mut pause = LEAVE_PAUSE;
         for _ in 0..LEAVE_ATTEMPTS {
-            let left = client.txn(if_created_at(&self.key, self.revision, remove(&self.key))).await;
-            match left {
-                Ok(_) => return,
-                // Its lease will end it.
-                Err(error) => tracing::debug!(%error, "a place in a queue was not taken back"),
+            match self.once(client).await {
+                Ok(()) => return,
+                Err(error) => tracing::warn!(%error, "a place in a queue was not taken back yet"),
             }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+    }
+
+    async fn once(&self, client: &Client) -> Result<(), Status> {
+        match self {
+            Self::Key(key, revision) => {
+                client.txn(if_created_at(key, *revision, remove(key))).await.map(drop)
+            }
+            Self::Lease(id) => match client.revoke(*id).await {
+                Err(error) if error.code() == Code::NotFound => Ok(()),
+                revoked => revoked,
+            },
         }
     }
 }

@@ -46,7 +46,7 @@ struct Names {
     /// Endpoints of a headless Service by host name, or by their address spelt out.
     hosts: BTreeMap<String, Vec<IpAddr>>,
     ports: Vec<NamedPort>,
-    /// A name elsewhere that this one is an alias of.
+    /// A name that this one is an alias of, whether or not there is such a name.
     external: Option<Name>,
     is_headless: bool,
 }
@@ -272,8 +272,10 @@ impl Names {
     fn resolve(&self, owner: &Name, qtype: RecordType, base: &Name, ttl_s: u32) -> Outcome {
         let mut outcome = Outcome::empty();
         if let Some(external) = &self.external {
-            outcome.cname(owner, ttl_s, external.clone());
-            outcome.elsewhere.push(external.clone());
+            match qtype {
+                RecordType::CNAME => outcome.cname(owner, ttl_s, external.clone()),
+                _ => outcome.alias(owner, ttl_s, external.clone(), true),
+            }
             return outcome;
         }
         for address in self.addresses.iter().filter(|address| address::fits(qtype, **address)) {

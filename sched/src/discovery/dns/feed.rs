@@ -18,7 +18,7 @@ use crate::kv::follow::{Changes, Follower, News};
 
 /// Changes made while the view is held; questions wait for these, never for a whole list.
 const CHANGES_AT_ONCE: usize = 256;
-/// Between two looks at which leases are new.
+/// Between two looks at which leases are new, or still not known.
 const LEASES_EVERY: Duration = Duration::from_secs(1);
 
 /// Keeps a view up to date.
@@ -71,7 +71,9 @@ impl Feed {
         let learning = async {
             loop {
                 changed.notified().await;
-                leases.learn().await;
+                while !leases.learn().await {
+                    tokio::time::sleep(LEASES_EVERY).await;
+                }
                 tokio::time::sleep(LEASES_EVERY).await;
             }
         };
@@ -103,5 +105,108 @@ fn take(
         }
         News::Stale(_) => metrics.stale(part.name(), true),
         News::Fresh => metrics.stale(part.name(), false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use api::etcdserverpb::{
+        DeleteRangeRequest, DeleteRangeResponse, LeaseGrantRequest, LeaseGrantResponse,
+        LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, PutRequest, PutResponse, RangeRequest,
+        RangeResponse, TxnRequest, TxnResponse, WatchCreateRequest,
+    };
+    use api::mvccpb::KeyValue;
+
+    use super::*;
+    use crate::kv::{Answer, Error, Kv, Watch};
+
+    /// One instance on one lease, of which the store can tell at the third attempt.
+    #[derive(Default)]
+    struct Forgetful {
+        asked: AtomicUsize,
+    }
+
+    impl Kv for Forgetful {
+        fn range(&self, request: RangeRequest) -> Answer<'_, RangeResponse> {
+            let mut answer = RangeResponse::default();
+            if request.key.starts_with(layout::SERVICES.as_bytes()) {
+                answer.kvs.push(KeyValue {
+                    key: "/services/web/1".into(),
+                    value: r#"{"address":"10.0.0.1","port":80}"#.into(),
+                    lease: 7,
+                    ..KeyValue::default()
+                });
+            }
+            Box::pin(async { Ok(answer) })
+        }
+
+        fn watch(&self, _: WatchCreateRequest) -> Answer<'_, Watch> {
+            Box::pin(async { Ok(stream::pending().boxed()) })
+        }
+
+        fn lease_time_to_live(
+            &self,
+            request: LeaseTimeToLiveRequest,
+        ) -> Answer<'_, LeaseTimeToLiveResponse> {
+            let answer = match self.asked.fetch_add(1, Ordering::SeqCst) {
+                0 => Err(Error::unreachable("not now")),
+                // A member that has not heard of the lease.
+                1 => Ok(0),
+                _ => Ok(60),
+            };
+            let id = request.id;
+            let answer = answer.map(|granted_ttl| LeaseTimeToLiveResponse {
+                id,
+                granted_ttl,
+                ..LeaseTimeToLiveResponse::default()
+            });
+            Box::pin(async { answer })
+        }
+
+        fn put(&self, _: PutRequest) -> Answer<'_, PutResponse> {
+            Box::pin(async { Err(Error::unreachable("nobody writes")) })
+        }
+
+        fn delete_range(&self, _: DeleteRangeRequest) -> Answer<'_, DeleteRangeResponse> {
+            Box::pin(async { Err(Error::unreachable("nobody writes")) })
+        }
+
+        fn txn(&self, _: TxnRequest) -> Answer<'_, TxnResponse> {
+            Box::pin(async { Err(Error::unreachable("nobody writes")) })
+        }
+
+        fn lease_grant(&self, _: LeaseGrantRequest) -> Answer<'_, LeaseGrantResponse> {
+            Box::pin(async { Err(Error::unreachable("nobody writes")) })
+        }
+
+        fn lease_keep_alive(&self, _: i64) -> Answer<'_, i64> {
+            Box::pin(async { Err(Error::unreachable("nobody writes")) })
+        }
+
+        fn lease_revoke(&self, _: i64) -> Answer<'_, ()> {
+            Box::pin(async { Err(Error::unreachable("nobody writes")) })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lease_is_asked_about_until_it_is_known() {
+        // Proves that a lease which nobody answered for is asked about again although no key
+        // changes, and that answers are short-lived until its time is known.
+        let view = Arc::new(RwLock::new(View::new("/skydns")));
+        assert_eq!(view.read().ttl_s(0, 300), 300, "no lease bounds it");
+        assert!(view.read().ttl_s(7, 300) < 5);
+        let store: Store = Arc::new(Forgetful::default());
+        let feed = Feed::new(&store, "/skydns", view.clone(), Metrics::default());
+        let known = async {
+            while view.read().ttl_s(7, 300) != 60 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            () = feed.run() => unreachable!("it never returns"),
+            known = tokio::time::timeout(Duration::from_secs(60), known) => known.unwrap(),
+        }
     }
 }

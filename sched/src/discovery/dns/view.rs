@@ -7,6 +7,10 @@ use super::services::Services;
 use super::skydns::SkyDns;
 use crate::kv::follow::Change;
 
+/// Seconds that an answer may live which rests on a lease whose time is not known yet: about as
+/// long as the shortest of leases, and as it takes to ask.
+const UNKNOWN_LEASE_TTL_S: u32 = 2;
+
 /// The followed keys, arranged by name.
 #[derive(Debug)]
 pub(super) struct View {
@@ -67,7 +71,11 @@ impl View {
     /// Seconds that an answer may live which rests on `lease`: nobody should believe in an
     /// instance for longer than its lease outlives it.
     pub(super) fn ttl_s(&self, lease: i64, ttl_s: u32) -> u32 {
-        self.lease_ttls_s.get(&lease).map_or(ttl_s, |granted_s| ttl_s.min(*granted_s))
+        if lease == 0 {
+            return ttl_s;
+        }
+        let granted_s = self.lease_ttls_s.get(&lease).copied();
+        ttl_s.min(granted_s.unwrap_or(UNKNOWN_LEASE_TTL_S))
     }
 
     pub(super) fn malformed(&self) -> u64 {

@@ -13,8 +13,8 @@ use super::leases::Leases;
 use super::metrics::Metrics;
 use super::view::{Part, View};
 use crate::discovery::layout;
-use crate::kv::Store;
 use crate::kv::follow::{Changes, Follower, News};
+use crate::kv::{Kind, Store};
 
 /// Changes made while the view is held; questions wait for these, never for a whole list.
 const CHANGES_AT_ONCE: usize = 256;
@@ -24,10 +24,15 @@ const LEASES_EVERY: Duration = Duration::from_secs(1);
 /// Keeps a view up to date.
 pub(super) struct Feed {
     followers: Vec<(Part, Follower)>,
-    waiting_for: Vec<Part>,
     view: Arc<RwLock<View>>,
     leases: Leases,
     metrics: Metrics,
+}
+
+/// Which parts have been listed: before all that may be read are, nobody knows what does not exist.
+struct Lists {
+    waiting_for: Vec<Part>,
+    any_listed: bool,
 }
 
 impl Feed {
@@ -47,12 +52,13 @@ impl Feed {
         let follow = |part| (part, Follower::new(store.clone(), prefix(part)));
         let leases = Leases::new(store.clone(), view.clone());
         let followers = Part::ALL.map(follow).into();
-        Self { followers, waiting_for: Part::ALL.into(), view, leases, metrics }
+        Self { followers, view, leases, metrics }
     }
 
     /// Never returns.
     pub(super) async fn run(self) {
-        let Self { followers, mut waiting_for, view, leases, metrics } = self;
+        let Self { followers, view, leases, metrics } = self;
+        let mut lists = Lists::new();
         let changed = Notify::new();
         let following = async {
             let news = followers.into_iter().map(|(part, follower)| {
@@ -64,7 +70,7 @@ impl Feed {
             });
             let mut news = stream::select_all(news);
             while let Some((part, news)) = news.next().await {
-                take(part, news, &view, &mut waiting_for, &metrics);
+                take(part, news, &view, &mut lists, &metrics);
                 changed.notify_one();
             }
         };
@@ -81,30 +87,52 @@ impl Feed {
     }
 }
 
-fn take(
-    part: Part,
-    news: News,
-    view: &RwLock<View>,
-    waiting_for: &mut Vec<Part>,
-    metrics: &Metrics,
-) {
+impl Lists {
+    fn new() -> Self {
+        Self { waiting_for: Part::ALL.into(), any_listed: false }
+    }
+
+    fn listed(&mut self, part: Part) {
+        self.waiting_for.retain(|waiting| *waiting != part);
+        self.any_listed = true;
+    }
+
+    /// A part that may not be read is not waited for. Returns whether it was until now.
+    fn refused(&mut self, part: Part) -> bool {
+        let before = self.waiting_for.len();
+        self.waiting_for.retain(|waiting| *waiting != part);
+        self.waiting_for.len() < before
+    }
+
+    /// Where all is refused nothing is known, least of all that a name does not exist.
+    fn are_complete(&self) -> bool {
+        self.any_listed && self.waiting_for.is_empty()
+    }
+}
+
+fn take(part: Part, news: News, view: &RwLock<View>, lists: &mut Lists, metrics: &Metrics) {
     match news {
         News::Changes(Changes { list, revision }) => {
             for changes in list.chunks(CHANGES_AT_ONCE) {
                 let mut view = view.write();
                 changes.iter().for_each(|change| view.apply(part, change));
             }
-            waiting_for.retain(|waiting| *waiting != part);
-            if waiting_for.is_empty() {
-                view.write().is_complete = true;
-            }
+            lists.listed(part);
             metrics.reached(part.name(), revision);
             let view = view.read();
             metrics.malformed(view.malformed());
             metrics.names.set(i64::try_from(view.names()).unwrap_or(i64::MAX));
         }
-        News::Stale(_) => metrics.stale(part.name(), true),
+        News::Stale(error) => {
+            metrics.stale(part.name(), true);
+            if error.kind == Kind::Refused && lists.refused(part) {
+                tracing::warn!(part = part.name(), "answering without what may not be read");
+            }
+        }
         News::Fresh => metrics.stale(part.name(), false),
+    }
+    if lists.are_complete() {
+        view.write().is_complete = true;
     }
 }
 
@@ -188,6 +216,37 @@ mod tests {
         fn lease_revoke(&self, _: i64) -> Answer<'_, ()> {
             Box::pin(async { Err(Error::unreachable("nobody writes")) })
         }
+    }
+
+    #[test]
+    fn what_may_not_be_read_is_not_waited_for() {
+        // Proves that names are answered once all parts that may be read are listed, that a store
+        // which is away is waited for, and so is one that refuses everything.
+        let view = RwLock::new(View::new("/skydns"));
+        let metrics = Metrics::default();
+        let mut lists = Lists::new();
+        let mut take = |part, news| {
+            take(part, news, &view, &mut lists, &metrics);
+            view.read().is_complete
+        };
+        let refused = || News::Stale(Error::new(Kind::Refused, "permission denied"));
+        let list = || News::Changes(Changes { list: Vec::new(), revision: 1 });
+        for part in [Part::ClusterServices, Part::EndpointSlices, Part::SkyDns] {
+            assert!(!take(part, refused()));
+        }
+        assert!(!take(Part::Health, News::Stale(Error::unreachable("connection refused"))));
+        assert!(!take(Part::Services, list()), "health is still to come");
+        assert!(take(Part::Health, list()));
+        assert!(take(Part::SkyDns, refused()), "for good");
+
+        let view = RwLock::new(View::new("/skydns"));
+        let mut lists = Lists::new();
+        for part in Part::ALL {
+            super::take(part, refused(), &view, &mut lists, &metrics);
+        }
+        assert!(!view.read().is_complete, "nothing is known");
+        super::take(Part::Services, list(), &view, &mut lists, &metrics);
+        assert!(view.read().is_complete);
     }
 
     #[tokio::test]

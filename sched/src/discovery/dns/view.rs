@@ -19,7 +19,7 @@ pub(super) struct View {
     pub(super) skydns: SkyDns,
     /// Seconds each known lease was granted for.
     pub(super) lease_ttls_s: HashMap<i64, u32>,
-    /// Whether everything has been listed once: before that, nobody knows what does not exist.
+    /// Whether everything that may be read has been listed once: before that, nobody knows what does not exist.
     pub(super) is_complete: bool,
 }
 

@@ -114,8 +114,7 @@ fn take(part: Part, news: News, view: &RwLock<View>, lists: &mut Lists, metrics:
     match news {
         News::Changes(Changes { list, revision }) => {
             for changes in list.chunks(CHANGES_AT_ONCE) {
-                let mut view = view.write();
-                changes.iter().for_each(|change| view.apply(part, change));
+                view.write().apply(part, changes);
             }
             lists.listed(part);
             metrics.reached(part.name(), revision);

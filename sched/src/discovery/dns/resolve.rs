@@ -188,7 +188,7 @@ mod tests {
         let mut view = View::new("/skydns");
         for (part, key, value) in documents {
             let (key, value) = ((*key).to_owned().into(), (*value).to_owned().into());
-            view.apply(*part, &Change::Put(KeyValue { key, value, ..KeyValue::default() }));
+            view.apply(*part, &[Change::Put(KeyValue { key, value, ..KeyValue::default() })]);
         }
         view
     }
@@ -218,7 +218,7 @@ mod tests {
                 let key = format!("/skydns/local/cluster/{from}/{port}").into();
                 let value = format!(r#"{{"host":"{to}.cluster.local","port":{port}}}"#).into();
                 let put = Change::Put(KeyValue { key, value, ..KeyValue::default() });
-                view.apply(Part::SkyDns, &put);
+                view.apply(Part::SkyDns, &[put]);
             }
         }
         let chain = [
@@ -243,7 +243,7 @@ mod tests {
                 _ => format!(r#"{{"host":"n{}.cluster.local"}}"#, at + 1),
             };
             let put = Change::Put(KeyValue { key, value: value.into(), ..KeyValue::default() });
-            view.apply(Part::SkyDns, &put);
+            view.apply(Part::SkyDns, &[put]);
         }
         assert_eq!(ask(&view, "n0", RecordType::A).answers.len(), 201);
         assert!(ask(&view, "n201", RecordType::A).answers.is_empty());

@@ -59,12 +59,13 @@ impl View {
         }
     }
 
-    pub(super) fn apply(&mut self, part: Part, change: &Change) {
+    /// Takes changes of one part, in their order.
+    pub(super) fn apply(&mut self, part: Part, changes: &[Change]) {
         match part {
-            Part::Services | Part::Health => self.services.apply(change),
-            Part::ClusterServices => self.cluster.apply_service(change),
-            Part::EndpointSlices => self.cluster.apply_slice(change),
-            Part::SkyDns => self.skydns.apply(change),
+            Part::Services | Part::Health => self.services.apply(changes),
+            Part::ClusterServices => self.cluster.apply_services(changes),
+            Part::EndpointSlices => self.cluster.apply_slices(changes),
+            Part::SkyDns => changes.iter().for_each(|change| self.skydns.apply(change)),
         }
     }
 

@@ -15,7 +15,7 @@ use super::outcome::Outcome;
 use crate::discovery::catalog::Malformed;
 use crate::kv::follow::Change;
 
-/// v1 Services as JSON documents.
+/// v1 Services as JSON documents; what is of another kind is passed over.
 pub(super) const SERVICES: &str = "/registry/services/";
 /// discovery.k8s.io/v1 EndpointSlices as JSON documents.
 pub(super) const SLICES: &str = "/registry/endpointslices/";
@@ -80,7 +80,8 @@ impl Cluster {
                 }
                 touched.insert(id);
             }
-            let Some(service) = self.read::<Service>(change) else { continue };
+            let service = self.read::<Service>(change).filter(Service::is_service);
+            let Some(service) = service else { continue };
             let id = service.id();
             self.keys.insert(id.clone(), key.clone());
             self.services.insert(key.clone(), service);
@@ -388,6 +389,27 @@ mod tests {
 
     fn addresses(cluster: &Cluster) -> Option<&[IpAddr]> {
         Some(&cluster.names.get("shop")?.get("web")?.addresses)
+    }
+
+    #[test]
+    fn endpoints_beside_a_service_are_not_taken_for_it() {
+        // Proves that Kubernetes' own layout works, where Endpoints lie below the same prefix, and
+        // that they are no malformed documents either.
+        let document = |kind: &str, rest: &str| {
+            let metadata = r#""metadata":{"name":"web","namespace":"shop"}"#;
+            format!(r#"{{"kind":"{kind}","apiVersion":"v1",{metadata},{rest}}}"#)
+        };
+        let spec = document("Service", r#""spec":{"clusterIP":"10.0.0.1"}"#);
+        let subsets = r#""subsets":[{"addresses":[{"ip":"10.1.0.1"}]}]"#;
+        let endpoints = "/registry/services/endpoints/shop/web";
+        let mut cluster = Cluster::default();
+        cluster.apply_services(&[put("/registry/services/specs/shop/web", spec)]);
+        cluster.apply_services(&[put(endpoints, document("Endpoints", subsets))]);
+        let address = ["10.0.0.1".parse().unwrap()];
+        assert_eq!(addresses(&cluster), Some(&address[..]));
+        cluster.apply_services(&[Change::Delete(endpoints.into())]);
+        assert_eq!(addresses(&cluster), Some(&address[..]));
+        assert_eq!(cluster.malformed(), 0);
     }
 
     #[test]

@@ -6,6 +6,8 @@ use serde::Deserialize;
 
 /// The label by which a slice says whose endpoints it holds.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// Of a Service's document.
+const SERVICE: &str = "Service";
 /// What stands in the place of a cluster address when there is none.
 const HEADLESS: &str = "None";
 
@@ -14,6 +16,8 @@ pub(super) type Id = (String, String);
 
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Service {
+    #[serde(default)]
+    kind: String,
     metadata: Metadata,
     #[serde(default)]
     pub(super) spec: Spec,
@@ -83,6 +87,12 @@ fn default_namespace() -> String {
 }
 
 impl Service {
+    /// Whether the document is one: Kubernetes has `Endpoints` of the same names beside them. One
+    /// that says nothing is taken at its place's word.
+    pub(super) fn is_service(&self) -> bool {
+        self.kind.is_empty() || self.kind == SERVICE
+    }
+
     pub(super) fn id(&self) -> Id {
         (self.metadata.namespace.clone(), self.metadata.name.clone())
     }

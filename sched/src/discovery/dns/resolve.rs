@@ -195,7 +195,7 @@ mod tests {
 
     /// The outcome for a name below `cluster.local`.
     fn ask(view: &View, name: &str, qtype: RecordType) -> Outcome {
-        let zones = ["cluster.local".parse().unwrap()];
+        let zones: [Zone; 1] = ["cluster.local".parse().unwrap()];
         let name = Name::from_ascii(format!("{name}.cluster.local.")).unwrap();
         resolve(view, &zones, &name, qtype, 5).unwrap().1
     }

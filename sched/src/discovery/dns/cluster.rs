@@ -1,7 +1,7 @@
 //! `<service>.<namespace>.svc.<domain>`: the orchestrator's Services, as Kubernetes' DNS
 //! specification (1.1) has them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 
 use api::mvccpb::KeyValue;
@@ -10,12 +10,12 @@ use hickory_proto::rr::rdata::{PTR, SRV};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::address;
-use super::cluster_model::{Service, Slice};
+use super::cluster_model::{Id, Service, Slice};
 use super::outcome::Outcome;
 use crate::discovery::catalog::Malformed;
 use crate::kv::follow::Change;
 
-/// v1 Services as JSON documents.
+/// v1 Services as JSON documents; what is of another kind is passed over.
 pub(super) const SERVICES: &str = "/registry/services/";
 /// discovery.k8s.io/v1 EndpointSlices as JSON documents.
 pub(super) const SLICES: &str = "/registry/endpointslices/";
@@ -23,9 +23,6 @@ pub(super) const SLICES: &str = "/registry/endpointslices/";
 /// What CoreDNS gives to records that name no order.
 const PRIORITY: u16 = 0;
 const WEIGHT: u16 = 100;
-
-/// Namespace and name.
-type Id = (String, String);
 
 /// All Services and slices, and the names that they make.
 #[derive(Debug, Default)]
@@ -46,7 +43,7 @@ struct Names {
     /// Endpoints of a headless Service by host name, or by their address spelt out.
     hosts: BTreeMap<String, Vec<IpAddr>>,
     ports: Vec<NamedPort>,
-    /// A name elsewhere that this one is an alias of.
+    /// A name that this one is an alias of, whether or not there is such a name.
     external: Option<Name>,
     is_headless: bool,
 }
@@ -59,33 +56,59 @@ struct NamedPort {
 }
 
 impl Cluster {
-    pub(super) fn apply_service(&mut self, change: &Change) {
-        if let Some(before) = self.services.remove(change.key()) {
-            let id = (before.metadata.namespace, before.metadata.name);
-            self.keys.remove(&id);
+    pub(super) fn apply_services(&mut self, changes: &[Change]) {
+        for id in self.take_services(changes) {
             self.rebuild(id);
         }
-        let Some(service) = self.read::<Service>(change) else { return };
-        let id = (service.metadata.namespace.clone(), service.metadata.name.clone());
-        self.keys.insert(id.clone(), change.key().clone());
-        self.services.insert(change.key().clone(), service);
-        self.rebuild(id);
     }
 
-    pub(super) fn apply_slice(&mut self, change: &Change) {
-        if let Some(id) = self.slices.remove(change.key()).and_then(|before| slice_id(&before)) {
-            if let Some(keys) = self.slices_of.get_mut(&id) {
-                keys.retain(|key| key != change.key());
+    pub(super) fn apply_slices(&mut self, changes: &[Change]) {
+        for id in self.take_slices(changes) {
+            self.rebuild(id);
+        }
+    }
+
+    /// Returns the Services that the changes are about: each is made anew once, since that takes as
+    /// long as it has endpoints.
+    fn take_services(&mut self, changes: &[Change]) -> HashSet<Id> {
+        let mut touched = HashSet::new();
+        for change in changes {
+            let key = change.key();
+            if let Some(id) = self.services.remove(key).map(|before| before.id()) {
+                if self.keys.get(&id) == Some(key) {
+                    self.keys.remove(&id);
+                }
+                touched.insert(id);
             }
-            self.rebuild(id);
+            let service = self.read::<Service>(change).filter(Service::is_service);
+            let Some(service) = service else { continue };
+            let id = service.id();
+            self.keys.insert(id.clone(), key.clone());
+            self.services.insert(key.clone(), service);
+            touched.insert(id);
         }
-        let Some(slice) = self.read::<Slice>(change) else { return };
-        let id = slice_id(&slice);
-        self.slices.insert(change.key().clone(), slice);
-        if let Some(id) = id {
-            self.slices_of.entry(id.clone()).or_default().push(change.key().clone());
-            self.rebuild(id);
+        touched
+    }
+
+    /// As [`Self::take_services`].
+    fn take_slices(&mut self, changes: &[Change]) -> HashSet<Id> {
+        let mut touched = HashSet::new();
+        for change in changes {
+            let key = change.key();
+            if let Some(id) = self.slices.remove(key).and_then(|before| before.service_id()) {
+                if let Some(keys) = self.slices_of.get_mut(&id) {
+                    keys.retain(|other| other != key);
+                }
+                touched.insert(id);
+            }
+            let Some(slice) = self.read::<Slice>(change) else { continue };
+            if let Some(id) = slice.service_id() {
+                self.slices_of.entry(id.clone()).or_default().push(key.clone());
+                touched.insert(id);
+            }
+            self.slices.insert(key.clone(), slice);
         }
+        touched
     }
 
     fn read<T: serde::de::DeserializeOwned>(&mut self, change: &Change) -> Option<T> {
@@ -104,7 +127,9 @@ impl Cluster {
         self.forget(&id);
         let service = self.keys.get(&id).and_then(|key| self.services.get(key));
         let Some(service) = service else {
-            self.slices_of.retain(|other, keys| *other != id || !keys.is_empty());
+            if self.slices_of.get(&id).is_some_and(Vec::is_empty) {
+                self.slices_of.remove(&id);
+            }
             return;
         };
         let slices = self.slices_of.get(&id).into_iter().flatten();
@@ -190,11 +215,6 @@ impl Cluster {
     }
 }
 
-fn slice_id(slice: &Slice) -> Option<Id> {
-    let service = slice.service()?.to_owned();
-    Some((slice.metadata.namespace.clone(), service))
-}
-
 /// `<service>.<namespace>.svc.<domain>`.
 fn base(service: &str, namespace: &str, zone: &Name) -> Name {
     let labels = [service.as_bytes(), namespace.as_bytes(), b"svc"];
@@ -272,8 +292,10 @@ impl Names {
     fn resolve(&self, owner: &Name, qtype: RecordType, base: &Name, ttl_s: u32) -> Outcome {
         let mut outcome = Outcome::empty();
         if let Some(external) = &self.external {
-            outcome.cname(owner, ttl_s, external.clone());
-            outcome.elsewhere.push(external.clone());
+            match qtype {
+                RecordType::CNAME => outcome.cname(owner, ttl_s, external.clone()),
+                _ => outcome.alias(owner, ttl_s, external.clone(), true),
+            }
             return outcome;
         }
         for address in self.addresses.iter().filter(|address| address::fits(qtype, **address)) {
@@ -336,5 +358,86 @@ impl Names {
             let srv = SRV::new(PRIORITY, WEIGHT, port, below(host, base));
             outcome.srv(owner, ttl_s, srv, addresses);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use api::mvccpb::KeyValue;
+
+    use super::*;
+
+    fn put(key: &str, value: String) -> Change {
+        let (key, value) = (key.to_owned().into(), value.into());
+        Change::Put(KeyValue { key, value, ..KeyValue::default() })
+    }
+
+    fn service(key: &str, address: &str) -> Change {
+        let value = format!(
+            r#"{{"metadata":{{"name":"web","namespace":"shop"}},"spec":{{"clusterIP":"{address}"}}}}"#
+        );
+        put(key, value)
+    }
+
+    fn slice(key: &str, address: &str) -> Change {
+        let value = format!(
+            r#"{{"metadata":{{"name":"{key}","namespace":"shop","labels":{{"kubernetes.io/service-name":"web"}}}},
+                "endpoints":[{{"addresses":["{address}"]}}]}}"#
+        );
+        put(key, value)
+    }
+
+    fn addresses(cluster: &Cluster) -> Option<&[IpAddr]> {
+        Some(&cluster.names.get("shop")?.get("web")?.addresses)
+    }
+
+    #[test]
+    fn endpoints_beside_a_service_are_not_taken_for_it() {
+        // Proves that Kubernetes' own layout works, where Endpoints lie below the same prefix, and
+        // that they are no malformed documents either.
+        let document = |kind: &str, rest: &str| {
+            let metadata = r#""metadata":{"name":"web","namespace":"shop"}"#;
+            format!(r#"{{"kind":"{kind}","apiVersion":"v1",{metadata},{rest}}}"#)
+        };
+        let spec = document("Service", r#""spec":{"clusterIP":"10.0.0.1"}"#);
+        let subsets = r#""subsets":[{"addresses":[{"ip":"10.1.0.1"}]}]"#;
+        let endpoints = "/registry/services/endpoints/shop/web";
+        let mut cluster = Cluster::default();
+        cluster.apply_services(&[put("/registry/services/specs/shop/web", spec)]);
+        cluster.apply_services(&[put(endpoints, document("Endpoints", subsets))]);
+        let address = ["10.0.0.1".parse().unwrap()];
+        assert_eq!(addresses(&cluster), Some(&address[..]));
+        cluster.apply_services(&[Change::Delete(endpoints.into())]);
+        assert_eq!(addresses(&cluster), Some(&address[..]));
+        assert_eq!(cluster.malformed(), 0);
+    }
+
+    #[test]
+    fn changes_that_come_together_make_a_service_anew_once() {
+        // Proves that a Service is counted once however many of its slices changed, that nothing is
+        // kept of what is gone, and that the older of two documents for a Service may go.
+        let id = || HashSet::from([("shop".to_owned(), "web".to_owned())]);
+        let mut cluster = Cluster::default();
+        let (one, other) = ("/registry/services/a", "/registry/services/b");
+        cluster.apply_services(&[service(one, "None")]);
+        let slices: Vec<Change> =
+            (0..100).map(|at| slice(&format!("s{at}"), &format!("10.0.0.{at}"))).collect();
+        assert_eq!(cluster.take_slices(&slices), id());
+        cluster.apply_slices(&slices[..1]);
+        assert_eq!(addresses(&cluster).unwrap().len(), 100);
+        let gone: Vec<Change> =
+            slices.iter().map(|slice| Change::Delete(slice.key().clone())).collect();
+        cluster.apply_slices(&gone);
+        assert_eq!(addresses(&cluster).unwrap().len(), 0);
+        assert!(cluster.reverse.is_empty() && cluster.slices.is_empty());
+
+        let both = [service(one, "10.0.0.1"), service(other, "10.0.0.2")];
+        assert_eq!(cluster.take_services(&both), id());
+        cluster.apply_services(&[Change::Delete(one.into())]);
+        assert_eq!(addresses(&cluster), Some(&["10.0.0.2".parse().unwrap()][..]));
+        cluster.apply_services(&[Change::Delete(other.into())]);
+        assert_eq!(addresses(&cluster), None);
+        assert!(cluster.keys.is_empty() && cluster.services.is_empty());
+        assert!(cluster.slices_of.is_empty());
     }
 }

@@ -6,21 +6,28 @@ use serde::Deserialize;
 
 /// The label by which a slice says whose endpoints it holds.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// Of a Service's document.
+const SERVICE: &str = "Service";
 /// What stands in the place of a cluster address when there is none.
 const HEADLESS: &str = "None";
 
+/// Namespace and name.
+pub(super) type Id = (String, String);
+
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Service {
-    pub(super) metadata: Metadata,
+    #[serde(default)]
+    kind: String,
+    metadata: Metadata,
     #[serde(default)]
     pub(super) spec: Spec,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Metadata {
-    pub(super) name: String,
+struct Metadata {
+    name: String,
     #[serde(default = "default_namespace")]
-    pub(super) namespace: String,
+    namespace: String,
     #[serde(default)]
     labels: std::collections::HashMap<String, String>,
 }
@@ -52,7 +59,7 @@ pub(super) struct Port {
 
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Slice {
-    pub(super) metadata: Metadata,
+    metadata: Metadata,
     #[serde(default)]
     pub(super) endpoints: Vec<Endpoint>,
     #[serde(default)]
@@ -80,6 +87,16 @@ fn default_namespace() -> String {
 }
 
 impl Service {
+    /// Whether the document is one: Kubernetes has `Endpoints` of the same names beside them. One
+    /// that says nothing is taken at its place's word.
+    pub(super) fn is_service(&self) -> bool {
+        self.kind.is_empty() || self.kind == SERVICE
+    }
+
+    pub(super) fn id(&self) -> Id {
+        (self.metadata.namespace.clone(), self.metadata.name.clone())
+    }
+
     /// Its addresses in the cluster; none if it is headless or has none yet.
     pub(super) fn addresses(&self) -> Vec<IpAddr> {
         let one = std::slice::from_ref(&self.spec.cluster_ip);
@@ -93,9 +110,10 @@ impl Service {
 }
 
 impl Slice {
-    /// The service that the endpoints are of.
-    pub(super) fn service(&self) -> Option<&str> {
-        self.metadata.labels.get(SERVICE_NAME).map(String::as_str)
+    /// The Service that the endpoints are of.
+    pub(super) fn service_id(&self) -> Option<Id> {
+        let service = self.metadata.labels.get(SERVICE_NAME)?;
+        Some((self.metadata.namespace.clone(), service.clone()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! How long leases were granted for: nobody should believe in an instance longer than that.
 //!
-//! The store says so only when asked, lease by lease, so answers go out with the usual lifetime
-//! until it has. A lease's granted time never changes.
+//! The store says so only when asked, lease by lease, so answers live for a moment alone until it
+//! has. A lease's granted time never changes.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -26,9 +26,9 @@ impl Leases {
         Self { store, view }
     }
 
-    /// Asks about every lease that is in use and not known, and forgets those out of use. A lease
-    /// that nobody answers for is asked about again the next time.
-    pub(super) async fn learn(&self) {
+    /// Asks about every lease that is in use and not known, and forgets those out of use. Returns
+    /// whether all are known now: one that nobody answers for is to be asked about again.
+    pub(super) async fn learn(&self) -> bool {
         let used: HashSet<i64> = {
             let view = self.view.read();
             let all = view.services.leases().chain(view.skydns.leases());
@@ -48,10 +48,13 @@ impl Leases {
                 .map(|ttl_s| (id, ttl_s))
         };
         let mut answers = futures::stream::iter(new).map(ask).buffer_unordered(AT_ONCE);
+        let mut all_known = true;
         while let Some(answer) = answers.next().await {
-            if let Some((id, ttl_s)) = answer {
-                self.view.write().lease_ttls_s.insert(id, ttl_s);
+            match answer {
+                Some((id, ttl_s)) => _ = self.view.write().lease_ttls_s.insert(id, ttl_s),
+                None => all_known = false,
             }
         }
+        all_known
     }
 }

@@ -9,6 +9,9 @@ use rand::seq::SliceRandom;
 
 use super::address;
 
+/// What a message has room for: 65,535 bytes, of which the smallest record takes 16.
+pub(super) const RECORDS_MAX: usize = 4096;
+
 /// The answer to one question, before it becomes a message.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
@@ -18,8 +21,21 @@ pub(super) struct Outcome {
     pub(super) extra: Vec<Record>,
     /// Names that answers point at and that others know.
     pub(super) elsewhere: Vec<Name>,
+    /// Still to be followed.
+    pub(super) aliases: Vec<Alias>,
+    /// Targets of service records whose addresses are still to be found.
+    pub(super) targets: Vec<Name>,
     answered: HashSet<IpAddr>,
     told: HashSet<(Name, IpAddr)>,
+}
+
+/// One of the names that a name stands for.
+#[derive(Debug)]
+pub(super) struct Alias {
+    pub(super) record: Record,
+    pub(super) target: Name,
+    /// Whether it is told of although it leads nowhere.
+    pub(super) may_dangle: bool,
 }
 
 impl Outcome {
@@ -40,8 +56,21 @@ impl Outcome {
         }
     }
 
+    /// An alias that is itself what was asked for.
     pub(super) fn cname(&mut self, owner: &Name, ttl_s: u32, target: Name) {
         self.answers.push(Record::from_rdata(owner.clone(), ttl_s, RData::CNAME(CNAME(target))));
+    }
+
+    /// An alias that counts for what it leads to.
+    pub(super) fn alias(&mut self, owner: &Name, ttl_s: u32, target: Name, may_dangle: bool) {
+        let rdata = RData::CNAME(CNAME(target.clone()));
+        let record = Record::from_rdata(owner.clone(), ttl_s, rdata);
+        self.aliases.push(Alias { record, target, may_dangle });
+    }
+
+    /// Whether an alias of this name is worth telling of.
+    pub(super) fn leads_somewhere(&self) -> bool {
+        !self.elsewhere.is_empty() || !self.answers.iter().all(is_alias)
     }
 
     /// A service record; `at`: the addresses of its target, where they are known.

@@ -1,6 +1,6 @@
 //! `<service>.service.<domain>`: passing instances of what is registered.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use hickory_proto::rr::rdata::SRV;
@@ -43,8 +43,19 @@ pub(super) struct Question<'a> {
 }
 
 impl Services {
-    pub(super) fn apply(&mut self, change: &Change) {
-        let Some(service) = self.catalog.apply(change) else { return };
+    pub(super) fn apply(&mut self, changes: &[Change]) {
+        for service in self.take(changes) {
+            self.rebuild(service);
+        }
+    }
+
+    /// Returns the services that the changes are about: each is made anew once, since that takes as
+    /// long as it has instances.
+    fn take(&mut self, changes: &[Change]) -> HashSet<String> {
+        changes.iter().filter_map(|change| self.catalog.apply(change)).collect()
+    }
+
+    fn rebuild(&mut self, service: String) {
         let is_passing =
             |entry: &crate::discovery::catalog::Entry| entry.status() == Status::Passing;
         let mut known = false;
@@ -145,5 +156,37 @@ pub(super) fn resolve_address(
             outcome
         }
         _ => Outcome::none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use api::mvccpb::KeyValue;
+
+    use super::*;
+
+    #[test]
+    fn changes_that_come_together_make_a_service_anew_once() {
+        // Proves that each service is counted once however many of its keys changed, and that what
+        // is known afterwards is what the last change of each key says.
+        let put = |key: &str, address: &str| {
+            let value = format!(r#"{{"address":"{address}","port":80}}"#).into();
+            Change::Put(KeyValue { key: key.to_owned().into(), value, ..KeyValue::default() })
+        };
+        let many: Vec<Change> =
+            (0..200).map(|at| put(&format!("/services/web/{at}"), "10.0.0.1")).collect();
+        let mut services = Services::default();
+        assert_eq!(services.take(&many), HashSet::from(["web".to_owned()]));
+        let delete = |key: &str| Change::Delete(key.to_owned().into());
+        let mut changes: Vec<Change> =
+            (1..200).map(|at| delete(&format!("/services/web/{at}"))).collect();
+        changes.push(put("/services/db/1", "10.0.0.2"));
+        changes.push(put("/services/web/0", "10.0.0.3"));
+        changes.push(delete("/services/db/1"));
+        services.apply(&changes);
+        assert_eq!(services.len(), 1, "db has come and gone");
+        let addresses: Vec<IpAddr> =
+            services.passing["web"].iter().map(|one| one.address).collect();
+        assert_eq!(addresses, ["10.0.0.3".parse::<IpAddr>().unwrap()]);
     }
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use hickory_proto::rr::RecordType;
 use serde::Deserialize;
 
+use super::outcome::RECORDS_MAX;
 use crate::discovery::catalog::Malformed;
 use crate::kv::follow::Change;
 
@@ -95,7 +96,7 @@ impl SkyDns {
     }
 
     /// The records that answer for a name (labels topmost first); `None`: there is no such name.
-    /// `exact`: at the name's own path alone.
+    /// `exact`: at the name's own path alone. At most [`RECORDS_MAX`].
     pub(super) fn find(
         &self,
         name: &[String],
@@ -105,40 +106,37 @@ impl SkyDns {
         let is_wild = |label: &String| label == "*" || label == "any";
         let fixed = name.iter().take_while(|label| !is_wild(label));
         let path = fixed.cloned().collect::<Vec<_>>().join("/");
-        let mut found = self.at(&path, exact);
-        if found.is_empty() {
-            return None;
-        }
-        if name.iter().any(is_wild) {
-            let agrees = |found: &Found<'_>| {
-                name.len() <= found.path.len()
-                    && name.iter().zip(&found.path).all(|(label, at)| is_wild(label) || label == at)
-            };
-            found.retain(agrees);
-        }
+        let mut found = self.at(&path, exact).peekable();
+        found.peek()?;
+        let has_wild = name.iter().any(is_wild);
+        let agrees = |found: &Found<'_>| {
+            name.len() <= found.path.len()
+                && name.iter().zip(&found.path).all(|(label, at)| is_wild(label) || label == at)
+        };
         let mut seen = HashSet::new();
-        found.retain(|found| seen.insert(found.record));
-        // What names no host can only be a text.
-        found.retain(|found| qtype == RecordType::TXT || !found.record.host.is_empty());
-        Some(group(found))
+        let found = found
+            .filter(|found| !has_wild || agrees(found))
+            .filter(|found| seen.insert(found.record))
+            // What names no host can only be a text.
+            .filter(|found| qtype == RecordType::TXT || !found.record.host.is_empty())
+            .take(RECORDS_MAX);
+        Some(group(found.collect()))
     }
 
     /// Records below a path, or else at it.
-    fn at(&self, path: &str, exact: bool) -> Vec<Found<'_>> {
-        if !exact {
-            let below = if path.is_empty() { String::new() } else { format!("{path}/") };
-            let all: Vec<Found<'_>> = self
-                .records
-                .range(below.clone()..)
-                .take_while(|(path, _)| path.starts_with(&below))
-                .map(|(path, record)| Found { path: path.split('/').collect(), record })
-                .collect();
-            if !all.is_empty() {
-                return all;
-            }
-        }
-        let one = self.records.get_key_value(path).into_iter();
-        one.map(|(path, record)| Found { path: path.split('/').collect(), record }).collect()
+    fn at(&self, path: &str, exact: bool) -> impl Iterator<Item = Found<'_>> {
+        let below = if path.is_empty() { String::new() } else { format!("{path}/") };
+        let mut deeper = self
+            .records
+            .range(below.clone()..)
+            .take_while(move |(path, _)| !exact && path.starts_with(&below))
+            .peekable();
+        let itself = match deeper.peek() {
+            Some(_) => None,
+            None => self.records.get_key_value(path),
+        };
+        let all = deeper.chain(itself);
+        all.map(|(path, record)| Found { path: path.split('/').collect(), record })
     }
 }
 
@@ -211,6 +209,22 @@ mod tests {
         assert_eq!(hosts(&skydns, "bad.test.sky.local"), None);
         assert_eq!(hosts(&skydns, "nothing.sky.local"), None);
         assert_eq!(skydns.malformed(), 1);
+    }
+
+    #[test]
+    fn one_answer_has_room_for_so_much() {
+        // Proves that a star over many records finds no more than a message can hold.
+        let paths: Vec<String> =
+            (0..RECORDS_MAX + 9).map(|at| format!("local/sky/{at}/x")).collect();
+        let documents: Vec<String> = (0..paths.len())
+            .map(|at| format!(r#"{{"host":"10.0.{}.{}"}}"#, at / 250, at % 250))
+            .collect();
+        let records: Vec<(&str, &str)> = paths
+            .iter()
+            .zip(&documents)
+            .map(|(path, host)| (path.as_str(), host.as_str()))
+            .collect();
+        assert_eq!(hosts(&skydns(&records), "*.sky.local").unwrap().len(), RECORDS_MAX);
     }
 
     #[test]

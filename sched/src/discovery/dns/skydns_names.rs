@@ -10,10 +10,8 @@ use super::address;
 use super::outcome::Outcome;
 use super::skydns::Found;
 use super::view::View;
-use super::zone::{Zone, labels};
+use super::zone::Zone;
 
-/// Aliases that are followed, before somebody has made a circle.
-const ALIASES_MAX: usize = 8;
 /// A share for a record without one, before shares are made comparable.
 const WEIGHT: u16 = 100;
 /// What one text of a TXT record holds.
@@ -36,7 +34,7 @@ impl Question<'_> {
         let mut outcome = Outcome::empty();
         match self.qtype {
             RecordType::A | RecordType::AAAA | RecordType::ANY => {
-                self.addresses(&found, owner, &mut outcome, 0);
+                self.addresses(&found, owner, &mut outcome);
             }
             RecordType::SRV => self.service_records(&found, owner, &mut outcome),
             RecordType::CNAME => self.aliases(&found, owner, &mut outcome),
@@ -51,41 +49,16 @@ impl Question<'_> {
         self.view.ttl_s(found.record.lease, found.record.ttl_s())
     }
 
-    fn addresses(&self, found: &[Found<'_>], owner: &Name, outcome: &mut Outcome, depth: usize) {
+    fn addresses(&self, found: &[Found<'_>], owner: &Name, outcome: &mut Outcome) {
         for found in found {
             match host(found) {
                 Host::Address(address) if address::fits(self.qtype, address) => {
                     outcome.address(owner, self.ttl_s(found), address);
                 }
-                Host::Name(target) if target != *owner && depth < ALIASES_MAX => {
-                    self.alias(found, owner, target, outcome, depth);
-                }
+                // One that leads nowhere in our own zones is left out.
+                Host::Name(target) => outcome.alias(owner, self.ttl_s(found), target, false),
                 _ => {}
             }
-        }
-    }
-
-    /// An alias and what it leads to; one that leads nowhere in our own zones is left out.
-    fn alias(
-        &self,
-        found: &Found<'_>,
-        owner: &Name,
-        target: Name,
-        outcome: &mut Outcome,
-        depth: usize,
-    ) {
-        let before = outcome.answers.len();
-        outcome.cname(owner, self.ttl_s(found), target.clone());
-        let path = labels(&target);
-        if !self.zones.iter().any(|zone| zone.below(&path).is_some()) {
-            outcome.elsewhere.push(target);
-            return;
-        }
-        if let Some(next) = self.view.skydns.find(&path, self.qtype, false) {
-            self.addresses(&next, &target, outcome, depth + 1);
-        }
-        if outcome.answers.len() == before + 1 {
-            outcome.answers.truncate(before);
         }
     }
 
@@ -106,8 +79,8 @@ impl Question<'_> {
             let (target, at) = match host(found) {
                 Host::Address(address) => (self.domain(found), vec![address]),
                 Host::Name(target) => {
-                    let at = self.addresses_of(&target);
-                    (target, at)
+                    outcome.targets.push(target.clone());
+                    (target, Vec::new())
                 }
                 Host::None => continue,
             };
@@ -120,15 +93,6 @@ impl Question<'_> {
     fn domain(&self, found: &Found<'_>) -> Name {
         let kept = found.path.len().saturating_sub(found.record.targetstrip);
         name(found.path[..kept].iter().rev().copied()).unwrap_or_else(|| self.zones[0].name.clone())
-    }
-
-    fn addresses_of(&self, target: &Name) -> Vec<IpAddr> {
-        let found = self.view.skydns.find(&labels(target), RecordType::A, false);
-        let address = |found: Found<'_>| match host(&found) {
-            Host::Address(address) => Some(address),
-            _ => None,
-        };
-        found.into_iter().flatten().filter_map(address).collect()
     }
 
     fn aliases(&self, found: &[Found<'_>], owner: &Name, outcome: &mut Outcome) {

@@ -7,6 +7,10 @@ use super::services::Services;
 use super::skydns::SkyDns;
 use crate::kv::follow::Change;
 
+/// Seconds that an answer may live which rests on a lease whose time is not known yet: about as
+/// long as the shortest of leases, and as it takes to ask.
+const UNKNOWN_LEASE_TTL_S: u32 = 2;
+
 /// The followed keys, arranged by name.
 #[derive(Debug)]
 pub(super) struct View {
@@ -15,7 +19,7 @@ pub(super) struct View {
     pub(super) skydns: SkyDns,
     /// Seconds each known lease was granted for.
     pub(super) lease_ttls_s: HashMap<i64, u32>,
-    /// Whether everything has been listed once: before that, nobody knows what does not exist.
+    /// Whether everything that may be read has been listed once: before that, nobody knows what does not exist.
     pub(super) is_complete: bool,
 }
 
@@ -55,19 +59,24 @@ impl View {
         }
     }
 
-    pub(super) fn apply(&mut self, part: Part, change: &Change) {
+    /// Takes changes of one part, in their order.
+    pub(super) fn apply(&mut self, part: Part, changes: &[Change]) {
         match part {
-            Part::Services | Part::Health => self.services.apply(change),
-            Part::ClusterServices => self.cluster.apply_service(change),
-            Part::EndpointSlices => self.cluster.apply_slice(change),
-            Part::SkyDns => self.skydns.apply(change),
+            Part::Services | Part::Health => self.services.apply(changes),
+            Part::ClusterServices => self.cluster.apply_services(changes),
+            Part::EndpointSlices => self.cluster.apply_slices(changes),
+            Part::SkyDns => changes.iter().for_each(|change| self.skydns.apply(change)),
         }
     }
 
     /// Seconds that an answer may live which rests on `lease`: nobody should believe in an
     /// instance for longer than its lease outlives it.
     pub(super) fn ttl_s(&self, lease: i64, ttl_s: u32) -> u32 {
-        self.lease_ttls_s.get(&lease).map_or(ttl_s, |granted_s| ttl_s.min(*granted_s))
+        if lease == 0 {
+            return ttl_s;
+        }
+        let granted_s = self.lease_ttls_s.get(&lease).copied();
+        ttl_s.min(granted_s.unwrap_or(UNKNOWN_LEASE_TTL_S))
     }
 
     pub(super) fn malformed(&self) -> u64 {

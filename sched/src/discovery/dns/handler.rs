@@ -103,7 +103,7 @@ impl Handler {
             return Reply::refusal(ResponseCode::Refused);
         }
         match self.look_up(owner, qtype) {
-            Looked::Found(zone, outcome) => self.answer(zone, outcome, owner, qtype).await,
+            Looked::Found(zone, outcome) => self.answer(zone, *outcome, owner, qtype).await,
             Looked::TooEarly => Reply::refusal(ResponseCode::ServFail),
             Looked::NotOurs => self.forward(request).await,
         }
@@ -114,7 +114,7 @@ impl Handler {
         match resolve(&view, &self.zones, owner, qtype, self.ttl_s) {
             None => Looked::NotOurs,
             Some(_) if !view.is_complete => Looked::TooEarly,
-            Some((zone, outcome)) => Looked::Found(zone, outcome),
+            Some((zone, outcome)) => Looked::Found(zone, Box::new(outcome)),
         }
     }
 
@@ -184,7 +184,7 @@ impl Handler {
 }
 
 enum Looked<'a> {
-    Found(&'a Zone, Outcome),
+    Found(&'a Zone, Box<Outcome>),
     /// The keys have not been listed yet.
     TooEarly,
     NotOurs,

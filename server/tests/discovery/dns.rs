@@ -2,17 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use api::authpb::{Permission, permission};
-use api::etcdserverpb::{
-    AuthRoleAddRequest, AuthRoleGrantPermissionRequest, AuthUserAddRequest,
-    AuthUserGrantRoleRequest, LeaseGrantRequest, PutRequest,
-};
+use api::etcdserverpb::{LeaseGrantRequest, PutRequest};
 use testkit::{Clients, Server, eventually, subject};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UdpSocket};
 
 use crate::dig::Dns;
-use crate::members::enable_auth;
 use crate::tool::{SOON_S, delete, done, put};
 
 /// More instances than fit a datagram.
@@ -113,8 +108,7 @@ async fn large_answers_are_whole_by_tcp() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_orchestrators_services_have_kubernetes_names() {
     // Proves cluster addresses, headless Services with named and unnamed endpoints, ports, aliases
-    // out of the domain and inside it, and reverse names, that unready endpoints have none, and
-    // that Kubernetes' own places work.
+    // and reverse names, and that unready endpoints have none.
     let server = Server::start(subject!(), &[]).await;
     let clients = server.clients();
     let dns = Dns::start(&server, &[]).await;
@@ -128,12 +122,6 @@ async fn the_orchestrators_services_have_kubernetes_names() {
     service("web", &format!(r#"{{"clusterIP":"10.96.0.7","ports":{port}}}"#)).await;
     service("db", r#"{"clusterIP":"None","ports":[{"name":"sql","port":5432}]}"#).await;
     service("away", r#"{"type":"ExternalName","externalName":"www.example.com"}"#).await;
-    service("near", r#"{"type":"ExternalName","externalName":"api.shop.svc.cluster.local"}"#).await;
-    let api = r#""apiVersion":"v1","metadata":{"name":"api","namespace":"shop"}"#;
-    let spec = format!(r#"{{"kind":"Service",{api},"spec":{{"clusterIP":"10.96.0.8"}}}}"#);
-    put(&clients, "/registry/services/specs/shop/api", &spec).await;
-    let endpoints = format!(r#"{{"kind":"Endpoints",{api},"subsets":[]}}"#);
-    put(&clients, "/registry/services/endpoints/shop/api", &endpoints).await;
     let endpoint = |address: &str, more: &str| format!(r#"{{"addresses":["{address}"]{more}}}"#);
     let slice = format!(
         r#"{{"metadata":{{"name":"db-x","namespace":"shop","labels":{{"kubernetes.io/service-name":"db"}}}},
@@ -148,8 +136,6 @@ async fn the_orchestrators_services_have_kubernetes_names() {
     dns.until(&[&format!("web.{domain}")], &["A 10.96.0.7"]).await;
     dns.until(&[&format!("db.{domain}")], &["A 10.1.0.1", "A 10.1.0.2"]).await;
     dns.until(&[&format!("away.{domain}")], &["CNAME www.example.com."]).await;
-    let near = ["A 10.96.0.8", "CNAME api.shop.svc.cluster.local."];
-    assert_eq!(dns.answers(&[&format!("near.{domain}")]).await, near);
     let web_srv = [format!("SRV 0 100 80 web.{domain}.")];
     assert_eq!(dns.answers(&[&format!("_http._tcp.web.{domain}"), "SRV"]).await, web_srv);
     let db_srv = [
@@ -289,39 +275,6 @@ async fn the_last_known_state_is_served_while_the_store_is_away() {
     instance(&server.clients(), "web/1", r#"{"address":"10.0.0.2","port":80}"#).await;
     dns.until(&[name], &["A 10.0.0.2"]).await;
     is(0.0).await;
-}
-
-/// A user who may read what is registered, and nothing else.
-async fn add_reader(clients: &Clients, user: &str, password: &str) {
-    let mut auth = clients.auth.clone();
-    let (name, password) = (user.to_owned(), password.to_owned());
-    let add = AuthUserAddRequest { name: name.clone(), password, ..Default::default() };
-    done(auth.user_add(add)).await;
-    done(auth.role_add(AuthRoleAddRequest { name: name.clone() })).await;
-    for (key, range_end) in [("/services/", "/services0"), ("/health/", "/health0")] {
-        let perm_type = permission::Type::Read.into();
-        let perm = Permission { perm_type, key: key.into(), range_end: range_end.into() };
-        let give = AuthRoleGrantPermissionRequest { name: name.clone(), perm: Some(perm) };
-        done(auth.role_grant_permission(give)).await;
-    }
-    done(auth.user_grant_role(AuthUserGrantRoleRequest { user: name.clone(), role: name })).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_user_may_not_read_is_not_waited_for() {
-    // Proves that a role for what is registered is enough for its names, that other names do not
-    // exist then, and that the log says so once for each part.
-    let server = Server::start(subject!(), &[]).await;
-    let clients = server.clients();
-    instance(&clients, "web/1", r#"{"address":"10.0.0.1","port":80}"#).await;
-    put(&clients, "/skydns/local/cluster/hidden", r#"{"host":"10.0.0.2"}"#).await;
-    add_reader(&clients, "ann", "secret").await;
-    enable_auth(&clients).await;
-    let dns = Dns::start(&server, &["--user=ann:secret"]).await;
-    assert_eq!(dns.answers(&["web.service.cluster.local"]).await, ["A 10.0.0.1"]);
-    assert_eq!(dns.code("hidden.cluster.local").await, "NXDOMAIN");
-    let log = dns.tool.log();
-    assert_eq!(log.matches("answering without what may not be read").count(), 3, "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

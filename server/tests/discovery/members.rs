@@ -41,7 +41,7 @@ async fn nobody_flaps_when_the_leader_is_killed() {
     dns.until(&[NAME], &[]).await;
 }
 
-pub(crate) async fn enable_auth(clients: &Clients) {
+async fn enable_auth(clients: &Clients) {
     let (name, password) = ("root".to_owned(), "secret".to_owned());
     let mut auth = clients.auth.clone();
     let user = AuthUserAddRequest { name: name.clone(), password, ..Default::default() };

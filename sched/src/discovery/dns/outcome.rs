@@ -84,6 +84,15 @@ impl Outcome {
         self.answers.push(Record::from_rdata(owner.clone(), ttl_s, RData::SRV(srv)));
     }
 
+    /// Addresses of a target, and the aliases on the way to them, which both families share.
+    pub(super) fn add_extra(&mut self, records: Vec<Record>) {
+        for record in records {
+            if !is_alias(&record) || !self.extra.contains(&record) {
+                self.extra.push(record);
+            }
+        }
+    }
+
     /// Another order each time, since clients take the first.
     pub(super) fn rotate(&mut self) {
         // A chain of aliases must be read in order.

@@ -96,8 +96,9 @@ impl<'z> Resolver<'_, 'z> {
         for qtype in [RecordType::A, RecordType::AAAA] {
             if trail.step(target, qtype)
                 && let Some((_, found)) = (Self { qtype, ..*self }).resolve(target, trail)
+                && found.leads_somewhere()
             {
-                outcome.extra.extend(found.answers);
+                outcome.add_extra(found.answers);
             }
         }
     }

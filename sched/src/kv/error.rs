@@ -17,7 +17,8 @@ pub struct Error {
 /// What the caller can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// No answer in time, from nobody. Try again; a write may have happened.
+    /// No answer in time, or from nobody who can do it at this moment. Try again; a write may have
+    /// happened.
     Unreachable,
     /// The history asked for is gone: list, then go on from there.
     Compacted,
@@ -25,6 +26,8 @@ pub enum Kind {
     NoLease,
     /// The store refuses; the same again is refused again.
     Refused,
+    /// The store fails for a reason of its own, which may last.
+    Failed,
 }
 
 impl Error {
@@ -62,7 +65,10 @@ impl From<Status> for Error {
             }
             (_, message) if message.contains("requested lease not found") => Kind::NoLease,
             (code, message) if is_passing(code, message) => Kind::Unreachable,
-            _ => Kind::Refused,
+            (Code::PermissionDenied | Code::InvalidArgument | Code::Unauthenticated, _) => {
+                Kind::Refused
+            }
+            _ => Kind::Failed,
         };
         let message = match status.message() {
             "" => format!("{:?}", status.code()),
@@ -78,9 +84,18 @@ fn is_passing(code: Code, message: &str) -> bool {
         Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => true,
         // tonic says so of connections that broke under way.
         Code::Unknown | Code::Internal => !message.starts_with("etcdserver: "),
-        Code::ResourceExhausted => message.contains("too many requests"),
-        _ => false,
+        // Alarms, until somebody makes room or replaces a member.
+        Code::ResourceExhausted => ["too many requests", "database space exceeded"]
+            .iter()
+            .any(|text| message.contains(text)),
+        Code::DataLoss => message.contains("corrupt cluster"),
+        _ => is_by_learner(message),
     }
+}
+
+/// Whether a member refused because it does not vote: it has done nothing, and another one may.
+pub(super) fn is_by_learner(message: &str) -> bool {
+    message.contains("rpc not supported for learner")
 }
 
 /// The innermost cause, where it says more: "connection refused" rather than "transport error".
@@ -90,4 +105,42 @@ fn cause(status: &Status) -> String {
         last = Some(next);
     }
     last.map(|cause| format!(": {cause}")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_last_and_alarms_pass() {
+        // Proves which answers of etcd are worth another try, and which are the asker's fault.
+        for (code, message, kind) in [
+            (Code::Unavailable, "etcdserver: no leader", Kind::Unreachable),
+            (Code::Unknown, "transport error", Kind::Unreachable),
+            (Code::ResourceExhausted, "etcdserver: too many requests", Kind::Unreachable),
+            (
+                Code::ResourceExhausted,
+                "etcdserver: mvcc: database space exceeded",
+                Kind::Unreachable,
+            ),
+            (Code::DataLoss, "etcdserver: corrupt cluster", Kind::Unreachable),
+            (
+                Code::FailedPrecondition,
+                "etcdserver: rpc not supported for learner",
+                Kind::Unreachable,
+            ),
+            (Code::NotFound, "etcdserver: requested lease not found", Kind::NoLease),
+            (
+                Code::OutOfRange,
+                "etcdserver: mvcc: required revision has been compacted",
+                Kind::Compacted,
+            ),
+            (Code::PermissionDenied, "etcdserver: permission denied", Kind::Refused),
+            (Code::InvalidArgument, "etcdserver: key is not provided", Kind::Refused),
+            (Code::ResourceExhausted, "message too large", Kind::Failed),
+            (Code::Unknown, "etcdserver: something new", Kind::Failed),
+        ] {
+            assert_eq!(Error::from(Status::new(code, message)).kind, kind, "{message}");
+        }
+    }
 }

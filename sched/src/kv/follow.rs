@@ -5,7 +5,7 @@
 //! replaced by an older copy (it lists again and passes on the differences alone).
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use api::etcdserverpb::{RangeRequest, WatchCreateRequest, WatchResponse};
 use api::mvccpb::event::EventType;
@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::pause::Pause;
 use super::{Error, Kind, Result, Store, keys};
@@ -77,6 +78,7 @@ impl Follower {
             known: HashMap::new(),
             revision: None,
             is_stale: false,
+            established: None,
             news: sender,
         };
         Self { news, task: tokio::spawn(follow.run()) }
@@ -106,6 +108,8 @@ struct Follow {
     /// Everything up to here has been told. `None`: the prefix must be listed.
     revision: Option<i64>,
     is_stale: bool,
+    /// When the watch of this session was in place; `None`: it never was.
+    established: Option<Instant>,
     news: mpsc::Sender<News>,
 }
 
@@ -113,9 +117,10 @@ impl Follow {
     async fn run(mut self) {
         let mut pause = Pause::default();
         while !self.news.is_closed() {
-            let started = Instant::now();
+            self.established = None;
             let Err(error) = self.session().await;
-            if started.elapsed() > STEADY {
+            // Only a watch that lasted: failing can take long too.
+            if self.established.is_some_and(|at| at.elapsed() > STEADY) {
                 pause.reset();
             }
             if error.kind == Kind::Compacted {
@@ -143,6 +148,7 @@ impl Follow {
             ..WatchCreateRequest::default()
         };
         let mut watch = self.store.watch(create).await?;
+        self.established = Some(Instant::now());
         self.tell_fresh().await;
         while let Some(answer) = watch.next().await {
             self.take(answer?).await;
@@ -242,4 +248,19 @@ impl Follow {
 
 fn lossy(key: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kv::testing::Fake;
+
+    #[tokio::test]
+    async fn a_store_that_fails_slowly_is_stale() {
+        // Proves that tries which take longer than a watch must last are failures all the same.
+        let store = Fake::refusing(STEADY + Duration::from_millis(100));
+        let mut follower = Follower::new(store, "/a");
+        let news = tokio::time::timeout(Duration::from_secs(60), follower.next()).await;
+        assert!(matches!(news, Ok(News::Stale(_))), "{news:?}");
+    }
 }

@@ -24,6 +24,7 @@ use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::credentials::{Token, Tokens};
+use super::error::is_by_learner;
 use super::{Answer, Credentials, Error, Kind, Kv, Result, Watch};
 
 /// How long one member may take to answer: longer than an election, in which calls wait.
@@ -51,7 +52,7 @@ pub struct GrpcKv {
 enum Repeat {
     /// Doing it twice is doing it once.
     Always,
-    /// Only what was certainly not sent.
+    /// Only what nobody can have done yet.
     IfUnsent,
 }
 
@@ -137,8 +138,11 @@ impl GrpcKv {
     }
 }
 
-/// Whether the connection could not even be made.
+/// Whether the member certainly did nothing: the connection could not even be made, or it has no say.
 fn is_unsent(status: &Status) -> bool {
+    if is_by_learner(status.message()) {
+        return true;
+    }
     let mut cause = std::error::Error::source(status);
     while let Some(error) = cause {
         if error.is::<tonic::ConnectError>() {
@@ -304,4 +308,38 @@ fn canceled(answer: &WatchResponse) -> Option<Error> {
     let message = format!("the watch was canceled: {reason}");
     let lasts = reason.contains("permission denied");
     Some(Error::new(if lasts { Kind::Refused } else { Kind::Unreachable }, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn another_member_is_asked_where_that_helps() {
+        // Proves that a learner's refusal of a write goes to the next member at once, that an alarm
+        // does not, but leaves that member, and that a refusal does neither.
+        let endpoint = |name: &str| {
+            let channel = Channel::from_static("http://127.0.0.1:1").connect_lazy();
+            Endpoint { name: name.to_owned(), channel }
+        };
+        let learner = Status::failed_precondition("etcdserver: rpc not supported for learner");
+        let full = Status::resource_exhausted("etcdserver: mvcc: database space exceeded");
+        let denied = Status::permission_denied("etcdserver: permission denied");
+        for (status, outcome, next) in [
+            (learner, Ok(2), 1),
+            (full, Err(Kind::Unreachable), 1),
+            (denied, Err(Kind::Refused), 0),
+        ] {
+            let kv = GrpcKv::new(vec![endpoint("one"), endpoint("two")], None).unwrap();
+            let calls = AtomicUsize::new(0);
+            let call = |_, _| {
+                let call = calls.fetch_add(1, Ordering::Relaxed) + 1;
+                let answer = if call == 1 { Err(status.clone()) } else { Ok(call) };
+                async move { answer }
+            };
+            let answer = kv.ask(Repeat::IfUnsent, call).await;
+            assert_eq!(answer.map_err(|error| error.kind), outcome, "{status}");
+            assert_eq!(kv.current.load(Ordering::Relaxed), next, "{status}");
+        }
+    }
 }

@@ -2,12 +2,8 @@
 
 use api::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use api::etcdserverpb::request_op::Request;
-use api::etcdserverpb::{
-    Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnResponse,
-};
+use api::etcdserverpb::{Compare, PutRequest, RangeRequest, RequestOp};
 use bytes::Bytes;
-
-use super::{Error, Kind, Result};
 
 /// The end of the range of all keys with a prefix, as etcd's clients make it. The empty prefix
 /// means all keys.
@@ -35,12 +31,6 @@ pub fn put(key: impl Into<Bytes>, value: impl Into<Bytes>, lease: i64) -> Reques
     RequestOp { request: Some(Request::RequestPut(put)) }
 }
 
-/// An operation of a transaction that deletes one key.
-pub fn delete(key: impl Into<Bytes>) -> RequestOp {
-    let delete = DeleteRangeRequest { key: key.into(), ..DeleteRangeRequest::default() };
-    RequestOp { request: Some(Request::RequestDeleteRange(delete)) }
-}
-
 /// Holds if a key belongs to this lease.
 pub fn leased_by(key: impl Into<Bytes>, lease: i64) -> Compare {
     equal(key, CompareTarget::Lease, TargetUnion::Lease(lease))
@@ -59,17 +49,6 @@ fn equal(key: impl Into<Bytes>, target: CompareTarget, union: TargetUnion) -> Co
         target_union: Some(union),
         ..Compare::default()
     }
-}
-
-/// The revision of a transaction whose comparisons held.
-///
-/// # Errors
-/// They did not.
-pub fn succeeded_with(answer: &TxnResponse) -> Result<i64> {
-    if !answer.succeeded {
-        return Err(Error::new(Kind::Refused, "the keys are not what they were expected to be"));
-    }
-    Ok(answer.header.as_ref().map_or(0, |header| header.revision))
 }
 
 #[cfg(test)]

@@ -82,8 +82,31 @@ async fn keep(store: Store, id: i64, ttl: Duration, mut renewed: Instant) {
                 pause.reset();
             }
             Ok(_) => return,
-            Err(error) if error.is_passing() => pause.wait().await,
+            Err(error) if error.is_passing() => tokio::select! {
+                () = tokio::time::sleep_until(renewed + ttl) => return,
+                () = pause.wait() => {}
+            },
             Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kv::testing::Fake;
+
+    #[tokio::test]
+    async fn a_lease_is_lost_when_its_time_is_over() {
+        // Proves that no pause between two tries to renew it holds up the news. Both timers are
+        // looked at in order, however late.
+        let ttl = Duration::from_secs(2);
+        let granted = Instant::now();
+        tokio::select! {
+            biased;
+            () = keep(Fake::refusing(Duration::ZERO), 1, ttl, granted) => {}
+            () = tokio::time::sleep_until(granted + ttl + ttl / 20) => panic!("told late"),
+        }
+        assert!(granted.elapsed() >= ttl);
     }
 }

@@ -14,6 +14,8 @@ pub mod grpc;
 mod keys;
 mod lease;
 mod pause;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod turn;
 
 use std::sync::Arc;
@@ -29,7 +31,7 @@ use futures::stream::BoxStream;
 pub use self::lease::Lease;
 pub use credentials::Credentials;
 pub use error::{Error, Kind, Result};
-pub use keys::{delete, is_absent, leased_by, prefix_end, put, range, succeeded_with};
+pub use keys::{is_absent, leased_by, prefix_end, put, range};
 pub(crate) use pause::Pause;
 
 /// What a call ends with.

@@ -10,12 +10,24 @@ const LONGEST: Duration = Duration::from_secs(2);
 
 /// Doubles from try to try, with some luck in it so that crowds spread. The first try after a
 /// success comes at once: usually another member answers it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pause {
     failures: u32,
+    longest: Duration,
+}
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self::up_to(LONGEST)
+    }
 }
 
 impl Pause {
+    /// With pauses of at most `longest`, for those who cannot wait.
+    pub(crate) fn up_to(longest: Duration) -> Self {
+        Self { failures: 0, longest: longest.min(LONGEST) }
+    }
+
     /// Failures since the last success.
     pub(crate) fn failures(&self) -> u32 {
         self.failures
@@ -35,7 +47,7 @@ impl Pause {
 
     fn length(&self) -> Option<Duration> {
         let doublings = self.failures.checked_sub(2)?.min(16);
-        let full = FIRST.saturating_mul(1 << doublings).min(LONGEST);
+        let full = FIRST.saturating_mul(1 << doublings).min(self.longest);
         Some(full.mul_f64(rand::rng().random_range(0.5..=1.0)))
     }
 }
@@ -47,12 +59,14 @@ mod tests {
     #[test]
     fn pauses_grow_to_a_bound() {
         // Proves that the first try is at once, the later ones spread, and none is too far off.
-        let length = |failures| Pause { failures }.length();
+        let length = |failures| Pause { failures, ..Pause::default() }.length();
         assert_eq!(length(1), None);
         assert!(length(2).unwrap() <= FIRST);
         for failures in 3..100 {
             let length = length(failures).unwrap();
             assert!(length >= FIRST && length <= LONGEST, "{failures}: {length:?}");
+            let hasty = Pause { failures, ..Pause::up_to(FIRST) };
+            assert!(hasty.length().unwrap() <= FIRST);
         }
     }
 }

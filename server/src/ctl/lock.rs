@@ -3,15 +3,19 @@
 //! Both speak the recipe of etcd's clients, so that they share a queue with those.
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::os::unix::ffi::OsStringExt;
-use std::process::Command;
+use std::process::ExitStatus;
 
 use api::etcdserverpb::{RangeRequest, RangeResponse};
 use clap::Args;
+use rustix::process::{Pid, Signal, kill_process};
 use sched::kv::follow::Follower;
 use sched::kv::grpc::ATTEMPT_MAX;
 use sched::kv::turn::{Turn, first};
 use sched::kv::{Lease, Store};
+use tokio::process::{Child, Command};
+use tokio::signal::unix::SignalKind;
 
 use super::connect::Session;
 use super::failure::{Failure, Outcome};
@@ -52,9 +56,14 @@ pub(super) async fn lock(lock: Lock, session: &Session) -> Outcome {
     let mut signals = Signals::install().map_err(Failure::error)?;
     let store = of_session(session, ATTEMPT_MAX)?;
     let lease = Lease::grant(&store, lock.ttl).await.map_err(|error| failed(&error))?;
-    let held = tokio::select! {
-        outcome = hold(&store, &name, &lease, "", command, session) => outcome,
-        () = signals.next() => Ok(()),
+    let held = match command.split_first() {
+        Some((program, arguments)) => {
+            run(&store, &name, &lease, Command::new(program).args(arguments), &mut signals).await
+        }
+        None => tokio::select! {
+            outcome = hold(&store, &name, &lease, "", session) => outcome,
+            () = signals.next() => Ok(()),
+        },
     };
     // The key goes with the lease.
     let left = lease.revoke().await.map_err(|error| failed(&error));
@@ -88,34 +97,16 @@ pub(super) async fn elect(elect: Elect, session: &Session) -> Outcome {
     let proposal = proposal?;
     let lease = Lease::grant(&store, ELECTION_TTL_S).await.map_err(|error| failed(&error))?;
     let held = tokio::select! {
-        outcome = hold(&store, &name, &lease, &proposal, &[], session) => outcome,
+        outcome = hold(&store, &name, &lease, &proposal, session) => outcome,
         () = signals.next() => Ok(()),
     };
     let left = lease.revoke().await.map_err(|error| failed(&error));
     held.and(left)
 }
 
-/// Waits for the turn; then runs the command, or prints the key and holds it until told to stop.
-async fn hold(
-    store: &Store,
-    name: &str,
-    lease: &Lease,
-    value: &str,
-    command: &[OsString],
-    session: &Session,
-) -> Outcome {
-    let expired = || Failure::error("session expired");
-    let turn = async {
-        let turn = Turn::queue(store, name, lease.id(), value.to_owned()).await?;
-        turn.wait().await.map(|()| turn)
-    };
-    let turn = tokio::select! {
-        turn = turn => turn.map_err(|error| failed(&error))?,
-        () = lease.lost() => return Err(expired()),
-    };
-    if let Some((program, arguments)) = command.split_first() {
-        return execute(&turn, program.clone(), arguments.to_vec()).await;
-    }
+/// Waits for the turn; then prints the key and holds it until told to stop.
+async fn hold(store: &Store, name: &str, lease: &Lease, value: &str, session: &Session) -> Outcome {
+    let turn = take_turn(store, name, lease, value).await?;
     let request = RangeRequest { key: turn.key().clone(), ..RangeRequest::default() };
     let found = store.range(request).await.map_err(|error| failed(&error))?;
     if found.kvs.is_empty() {
@@ -126,21 +117,71 @@ async fn hold(
     Err(expired())
 }
 
-/// Runs a command that knows what it holds.
-async fn execute(turn: &Turn, program: OsString, arguments: Vec<OsString>) -> Outcome {
-    let mut command = Command::new(&program);
+async fn take_turn(store: &Store, name: &str, lease: &Lease, value: &str) -> Result<Turn, Failure> {
+    let turn = async {
+        let turn = Turn::queue(store, name, lease.id(), value.to_owned()).await?;
+        turn.wait().await.map(|()| turn)
+    };
+    tokio::select! {
+        turn = turn => turn.map_err(|error| failed(&error)),
+        () = lease.lost() => Err(expired()),
+    }
+}
+
+fn expired() -> Failure {
+    Failure::error("session expired")
+}
+
+/// Waits for the turn; then runs a command that knows what it holds. While it runs nobody else has
+/// the turn: what tells us to stop tells the command.
+async fn run(
+    store: &Store,
+    name: &str,
+    lease: &Lease,
+    command: &mut Command,
+    signals: &mut Signals,
+) -> Outcome {
+    let turn = tokio::select! {
+        turn = take_turn(store, name, lease, "") => turn?,
+        () = signals.next() => return Ok(()),
+    };
     command
-        .args(arguments)
         .env("ETCD_LOCK_KEY", OsString::from_vec(turn.key().to_vec()))
         .env("ETCD_LOCK_REV", turn.revision().to_string());
-    let status = tokio::task::spawn_blocking(move || command.status()).await;
-    match status.map_err(std::io::Error::other).and_then(|status| status) {
+    let status = match command.spawn() {
+        Ok(mut child) => until_ended(&mut child, signals).await,
+        Err(error) => Err(error),
+    };
+    match status {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(Failure::error(match status.code() {
             Some(code) => format!("exit status {code}"),
             None => status.to_string(),
         })),
-        Err(error) => Err(Failure::error(format!("cannot run {}: {error}", program.display()))),
+        Err(error) => {
+            let program = command.as_std().get_program().display();
+            Err(Failure::error(format!("cannot run {program}: {error}")))
+        }
+    }
+}
+
+/// Waits for a command, and passes on the signals that come meanwhile.
+async fn until_ended(child: &mut Child, signals: &mut Signals) -> std::io::Result<ExitStatus> {
+    loop {
+        let kind = tokio::select! {
+            status = child.wait() => return status,
+            kind = signals.next_kind() => kind,
+        };
+        let is_interrupt = kind == SignalKind::interrupt();
+        if is_interrupt && std::io::stdin().is_terminal() {
+            // The terminal has told the command too.
+            continue;
+        }
+        let signal = if is_interrupt { Signal::INT } else { Signal::TERM };
+        let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        if let Some(Err(error)) = pid.map(|pid| kill_process(pid, signal)) {
+            tracing::warn!("cannot pass the signal on to the command: {error}");
+        }
     }
 }
 

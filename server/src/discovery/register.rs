@@ -95,11 +95,14 @@ pub(super) async fn run(flags: Register) -> Result<ExitCode, Failure> {
     let status = match (outcome, running) {
         (Ok(Some(status)), _) => return Ok(ExitCode::from(exit_code(status))),
         (Ok(None), None) => return Ok(ExitCode::SUCCESS),
-        (Ok(None), Some(running)) => running.stop(signals.next()).await,
+        (Ok(None), Some(mut running)) => {
+            running.drain(signals.next()).await;
+            running.stop(signals.next()).await
+        }
         (Err(error), None) => return Err(store::failed(&error)),
         (Err(error), Some(running)) => {
-            // Whoever runs it believes that it can be found.
-            let _ = running.stop(std::future::ready(())).await;
+            // Whoever runs it believes that it can be found. How it ends matters less than why.
+            let _ = running.stop(signals.next()).await;
             return Err(store::failed(&error));
         }
     };
@@ -172,6 +175,13 @@ impl Register {
             Some(address) => address,
             None => self.own_address().await?,
         };
+        if self.address.is_none() && address.is_loopback() {
+            tracing::warn!(
+                %address,
+                "the store is on this machine, so this address is registered, which no other machine \
+                 reaches: set --address"
+            );
+        }
         let health = if self.checks.is_empty() { HealthBy::None } else { HealthBy::Key };
         let since = SystemTime::now().duration_since(UNIX_EPOCH).ok();
         Ok(Registration {

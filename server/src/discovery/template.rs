@@ -1,13 +1,16 @@
 //! `berth template`: files that follow keys.
 
+use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use futures::FutureExt;
 use sched::discovery::template::{self, Metrics, Outcome, Resource};
 use sched::kv::Store;
 use sched::kv::grpc::ATTEMPT_MAX;
+use tokio::sync::oneshot;
 
 use super::{metrics, store as client};
 use crate::ctl::args::Global;
@@ -46,34 +49,44 @@ pub(super) async fn run(flags: Template) -> Result<ExitCode, Failure> {
     let mut signals = Signals::install().map_err(Failure::error)?;
     let resources = template::load(&flags.config, &flags.prefix).map_err(Failure::bad_args)?;
     let store = client::open(flags.global, ATTEMPT_MAX)?;
+    // In a task of its own, so that a second signal ends the process whatever is under way.
+    let (tell, told) = oneshot::channel();
+    tokio::spawn(async move {
+        signals.stop().await;
+        tell.send(())
+    });
+    let stop = told.map(|_| ());
     if flags.onetime {
-        return tokio::select! {
-            code = once(&store, &resources, flags.noop) => code,
-            () = signals.stop() => Ok(ExitCode::from(EXIT_ERROR)),
-        };
+        return once(&store, &resources, flags.noop, stop).await;
     }
     let counted = Metrics::default();
     if let Some(address) = flags.listen_metrics {
         let counted = counted.clone();
         metrics::serve(address, move || counted.render()).await.map_err(Failure::error)?;
     }
-    template::run(&store, &resources, flags.noop, &counted, signals.stop()).await;
+    template::run(&store, &resources, flags.noop, &counted, stop).await;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn once(store: &Store, resources: &[Resource], noop: bool) -> Result<ExitCode, Failure> {
-    let outcomes = template::once(store, resources, noop).await;
+async fn once(
+    store: &Store,
+    resources: &[Resource],
+    noop: bool,
+    stop: impl Future<Output = ()>,
+) -> Result<ExitCode, Failure> {
+    let outcomes = template::once(store, resources, noop, stop).await;
+    let Some(outcomes) = outcomes.map_err(|error| client::failed(&error))? else {
+        return Ok(ExitCode::from(EXIT_ERROR));
+    };
     let mut failed = false;
-    for (resource, outcome) in
-        resources.iter().zip(outcomes.map_err(|error| client::failed(&error))?)
-    {
+    for (resource, outcome) in resources.iter().zip(outcomes) {
         match outcome {
             Ok(Outcome::Differs(diff)) => print!("{diff}"),
             Ok(Outcome::Written) => tracing::info!(dest = %resource.dest().display(), "written"),
             Ok(Outcome::Unchanged) => {}
             Err(reason) => {
                 failed = true;
-                eprintln!("Error: {}: the old file stays: {reason}", resource.dest().display());
+                eprintln!("Error: {}: {reason}", resource.dest().display());
             }
         }
     }

@@ -32,10 +32,16 @@ impl Signals {
     /// Resolves with the next signal, whichever it is, and leaves those after it to whoever asks
     /// again. Cancel safe.
     pub(crate) async fn next(&mut self) {
-        let name = tokio::select! {
-            _ = self.terminate.recv() => "terminated",
-            _ = self.interrupt.recv() => "interrupt",
+        self.next_kind().await;
+    }
+
+    /// The same, and says which it was.
+    pub(crate) async fn next_kind(&mut self) -> SignalKind {
+        let (name, kind) = tokio::select! {
+            _ = self.terminate.recv() => ("terminated", SignalKind::terminate()),
+            _ = self.interrupt.recv() => ("interrupt", SignalKind::interrupt()),
         };
         tracing::info!(signal = name, "received signal");
+        kind
     }
 }

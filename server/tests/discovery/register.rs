@@ -84,7 +84,8 @@ async fn an_instance_is_found_while_it_is_well() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_is_registered_as_long_as_it_runs() {
     // Proves that the command runs on after it was deregistered (nobody is cut off), that it is
-    // then asked to end, and that its status is the sidecar's, also when it ends by itself.
+    // then asked to end, at once if a second signal comes, and that its status is the sidecar's,
+    // also when it ends by itself.
     let server = Server::start(subject!(), &[]).await;
     let clients = server.clients();
     let endpoints = endpoints(&server);
@@ -101,6 +102,13 @@ async fn a_command_is_registered_as_long_as_it_runs() {
     let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", sidecar.pid()));
     assert!(!children.unwrap().is_empty(), "the command has ended before its clients knew");
     assert_eq!(sidecar.ended().await.code(), Some(7), "{}", sidecar.log());
+
+    let flags = ["--drain=10m", "--", "sh", "-c", script];
+    let mut sidecar = Tool::berth(&register(&endpoints, &flags));
+    until_registered(&clients).await;
+    sidecar.signal("TERM");
+    eventually("deregistered", SOON_S, gone).await;
+    assert_eq!(sidecar.terminate().await.code(), Some(7), "{}", sidecar.log());
 
     let mut sidecar = Tool::berth(&register(&endpoints, &["--", "sh", "-c", "sleep 1; exit 3"]));
     until_registered(&clients).await;
@@ -130,6 +138,34 @@ async fn a_paused_sidecar_notices_and_comes_back() {
     let after = until_registered(&clients).await;
     assert_ne!(after, before);
     until_status(&clients, "passing").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_sidecar_leaves_its_name_to_its_replacement() {
+    // Proves that one that comes back after its lease was lost does not evict the instance that was
+    // started in its place, and ends, with its command, saying why.
+    let server = Server::start(subject!(), &[]).await;
+    let clients = server.clients();
+    let endpoints = endpoints(&server);
+    let command = ["--ttl=2s", "--", "sh", "-c", "sleep 600 & wait"];
+    let mut first = Tool::berth(&register(&endpoints, &command));
+    until_registered(&clients).await;
+    let children = format!("/proc/{0}/task/{0}/children", first.pid());
+    let command = std::fs::read_to_string(children).unwrap();
+    first.signal("STOP");
+    let gone = async || match get(&clients, INSTANCE).await {
+        None => Ok(()),
+        Some(_) => Err("still there".to_owned()),
+    };
+    eventually("expired", SOON_S, gone).await;
+    let mut second = Tool::berth(&register(&endpoints, &["--ttl=60s"]));
+    let lease = until_registered(&clients).await;
+    first.signal("CONT");
+    assert_eq!(first.ended().await.code(), Some(1), "{}", first.log());
+    assert!(first.log().contains("Error: ") && first.log().contains("--instance"));
+    assert!(!std::path::Path::new("/proc").join(command.trim()).exists());
+    assert_eq!(until_registered(&clients).await, lease, "the second one's is left alone");
+    second.terminate().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

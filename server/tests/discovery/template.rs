@@ -142,6 +142,28 @@ async fn a_refused_file_never_takes_the_old_ones_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stop_lets_a_reload_end() {
+    // Proves that whoever reads a file is told of it although the signal to stop comes meanwhile.
+    let server = Server::start(subject!(), &[]).await;
+    put(&server.clients(), "/app/v", "1").await;
+    for more in [&["--watch"][..], &["--onetime"]] {
+        let config = Config::new("{{ getv('/app/v') }}", "");
+        let (begun, done) = (config.path("begun"), config.path("done"));
+        let resource = std::fs::read_to_string(config.path("conf.d/a.toml")).unwrap();
+        let reload = format!("touch {}; sleep 1; touch {}", begun.display(), done.display());
+        let resource = format!("{resource}reload_cmd = \"{reload}\"\n");
+        std::fs::write(config.path("conf.d/a.toml"), resource).unwrap();
+        let (endpoints, flag) = (endpoints(&server), config.flag());
+        let mut tool = Tool::berth(&[&["template", &endpoints, &flag], more].concat());
+        let started = async || begun.exists().then_some(()).ok_or(tool.log());
+        eventually("the reload begins", SOON_S, started).await;
+        assert_eq!(tool.terminate().await.code(), Some(0), "{}", tool.log());
+        assert!(done.exists(), "{more:?}: {}", tool.log());
+        assert_eq!(config.read(), "1");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bursts_of_changes_cause_one_reload() {
     // Proves that many writes in a short time are one file: far fewer reloads than writes, and the
     // last state wins.

@@ -50,6 +50,31 @@ async fn a_lock_is_held_by_one_at_a_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lock_is_held_until_its_command_has_ended() {
+    // Proves that a signal to stop is the command's, and that nobody else has the turn before the
+    // command has ended.
+    let server = Server::start(subject!(), &[]).await;
+    let endpoints = endpoints(&server);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().display().to_string();
+    let read = || std::fs::read_to_string(file.path()).unwrap();
+    let script = format!(
+        "trap 'sleep 1; echo end >> {path}; exit 5' TERM; echo begin >> {path}; \
+         while :; do sleep 0.05; done"
+    );
+    let mut first = Tool::berth(&["ctl", &endpoints, "lock", "m", "sh", "-c", &script]);
+    let begun = async || (read() == "begin\n").then_some(()).ok_or(first.log());
+    eventually("the command runs", SOON_S, begun).await;
+    let script = format!("echo second >> {path}");
+    let mut second = Tool::berth(&["ctl", &endpoints, "lock", "m", "sh", "-c", &script]);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(first.terminate().await.code(), Some(1));
+    assert!(first.log().contains("exit status 5"), "{}", first.log());
+    assert_eq!(second.ended().await.code(), Some(0), "{}", second.log());
+    assert_eq!(read(), "begin\nend\nsecond\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_election_has_one_leader_that_all_observe() {
     // Proves that candidates lead in the order they came, that one that is told to stop is followed
     // by the next at once, and that etcdctl and berth observe the same.

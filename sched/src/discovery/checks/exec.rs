@@ -1,18 +1,10 @@
 //! A command ends with status 0.
 
-use std::process::Stdio;
+use crate::discovery::shell;
 
-use tokio::process::Command;
-
-/// The command is killed when the future is dropped.
+/// The command and what it started are killed when the future is dropped.
 pub(super) async fn ask(command: &str) -> Result<(), String> {
-    let output = Command::new("sh")
-        .args(["-c", command])
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .map_err(|error| format!("sh does not start: {error}"))?;
+    let output = shell::run(command).await?;
     if output.status.success() {
         return Ok(());
     }

@@ -5,13 +5,15 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::Registration;
+use super::{Registration, claim, is_waited_out};
 use crate::discovery::layout::Health;
 use crate::kv::follow::{Change, Changes, Follower, News};
-use crate::kv::{Error, Kind, Pause, Result, Store, succeeded_with};
+use crate::kv::{Error, Kind, Pause, Result, Store};
 
 /// A lease is renewed after this part of its time: two renewals may be lost.
 const RENEWALS: u32 = 3;
+/// No pause between two tries is longer than this part of it.
+const PAUSES: u32 = 6;
 
 /// Why a lease is no longer held.
 pub(super) enum End {
@@ -29,15 +31,29 @@ pub(super) struct Held<'a> {
     registration: &'a Registration,
     lease: i64,
     renewed: Instant,
+    /// The lease of the last write that was acknowledged, which may be an earlier one; `None`: there
+    /// was none yet.
+    registered: Option<i64>,
     /// The revision of the last write that was acknowledged; `None`: something is to be written.
     written: Option<i64>,
     pause: Pause,
 }
 
 impl<'a> Held<'a> {
-    pub(super) fn new(store: &'a Store, registration: &'a Registration, lease: i64) -> Self {
+    /// `registered`: the lease under which the instance was registered before.
+    pub(super) fn new(
+        store: &'a Store,
+        registration: &'a Registration,
+        lease: i64,
+        registered: Option<i64>,
+    ) -> Self {
+        let pause = Pause::up_to(ttl(registration) / PAUSES);
         let renewed = Instant::now();
-        Self { store, registration, lease, renewed, written: None, pause: Pause::default() }
+        Self { store, registration, lease, renewed, registered, written: None, pause }
+    }
+
+    pub(super) fn registered(&self) -> Option<i64> {
+        self.registered
     }
 
     /// Keeps keys and lease until one of them cannot be kept.
@@ -51,8 +67,10 @@ impl<'a> Held<'a> {
             match self.step(health, instance, vouched).await {
                 Ok(()) => {}
                 Err(error) if error.kind == Kind::NoLease => return End::Lost,
-                Err(error) if error.is_passing() => {
-                    tracing::debug!("the store does not answer: {error}");
+                Err(error) if is_waited_out(&error, self.registered.is_some()) => {
+                    if self.pause.failures() == 1 {
+                        tracing::warn!("the store does not do what it is asked: {error}");
+                    }
                     self.pause.wait().await;
                 }
                 Err(error) => return End::Failed(error),
@@ -67,7 +85,7 @@ impl<'a> Held<'a> {
         instance: &mut Follower,
         vouched: &mut Follower,
     ) -> Result<()> {
-        let due = self.renewed + self.renewal();
+        let due = self.renewed + ttl(self.registration) / RENEWALS;
         if Instant::now() >= due {
             return self.renew().await;
         }
@@ -85,25 +103,24 @@ impl<'a> Held<'a> {
         Ok(())
     }
 
-    fn renewal(&self) -> Duration {
-        Duration::from_secs(self.registration.ttl_s.unsigned_abs()) / RENEWALS
-    }
-
     async fn renew(&mut self) -> Result<()> {
         let ttl_s = self.store.lease_keep_alive(self.lease).await?;
         if ttl_s <= 0 {
             return Err(Error::new(Kind::NoLease, "the lease is gone"));
         }
         self.renewed = Instant::now();
-        self.pause.reset();
+        if self.written.is_some() {
+            self.pause.reset();
+        }
         Ok(())
     }
 
     async fn write(&mut self, health: &mut watch::Receiver<Health>) -> Result<()> {
         let now = health.borrow_and_update().clone();
-        let request = self.registration.write(self.lease, &now)?;
+        let request = claim::write(self.registration, self.lease, self.registered, &now)?;
         let answer = self.store.txn(request).await?;
-        self.written = Some(succeeded_with(&answer)?);
+        self.written = Some(claim::written(&answer)?);
+        self.registered = Some(self.lease);
         self.pause.reset();
         let name = &self.registration.name;
         tracing::info!(
@@ -122,14 +139,7 @@ impl<'a> Held<'a> {
         let written = self.written.unwrap_or(0);
         match list.iter().rev().find(|change| change.key() == key.as_bytes()) {
             Some(Change::Put(kv)) if kv.lease != self.lease && kv.mod_revision > written => {
-                Err(Error::new(
-                    Kind::Refused,
-                    format!(
-                        "{key} was taken over under another lease ({:x}): two instances have the \
-                         same name; give each its own with --instance",
-                        kv.lease
-                    ),
-                ))
+                Err(claim::taken_over(kv))
             }
             Some(Change::Delete(_)) if *revision > written => {
                 tracing::warn!(key, "deleted by somebody else; writing it again");
@@ -139,4 +149,8 @@ impl<'a> Held<'a> {
             _ => Ok(()),
         }
     }
+}
+
+fn ttl(registration: &Registration) -> Duration {
+    Duration::from_secs(registration.ttl_s.unsigned_abs())
 }

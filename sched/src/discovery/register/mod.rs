@@ -4,21 +4,23 @@
 //! the lease lasts, both go in one revision. It must never give up because the store cannot be
 //! reached, and never leave a key that nobody vouches for: whatever is written names the lease.
 //!
-//! Start at [`run`]; `lease.rs` holds one lease's life, [`supervise`] a command beside it.
+//! Start at [`run`]; `lease.rs` holds one lease's life, `claim.rs` says who may have a name,
+//! [`supervise`] runs a command beside it.
 
+mod claim;
 mod lease;
 pub mod supervise;
 
 use std::future::Future;
 use std::time::Duration;
 
-use api::etcdserverpb::{LeaseGrantRequest, TxnRequest};
+use api::etcdserverpb::LeaseGrantRequest;
 use tokio::sync::watch;
 
 use self::lease::{End, Held};
 use super::layout::{Health, HealthBy, Instance, Name};
 use crate::kv::follow::Follower;
-use crate::kv::{Error, Kind, Pause, Result, Store, put};
+use crate::kv::{Error, Kind, Pause, Result, Store};
 
 /// How long the way out may take while the store does not answer; the lease ends it anyway.
 const FAREWELL_MAX: Duration = Duration::from_secs(5);
@@ -33,22 +35,9 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// All keys and values, under `lease`, in one transaction.
-    fn write(&self, lease: i64, health: &Health) -> Result<TxnRequest> {
-        let mut success = vec![put(self.name.instance_key(), json(&self.instance)?, lease)];
-        if self.has_health() {
-            success.push(put(self.name.health_key(), json(health)?, lease));
-        }
-        Ok(TxnRequest { success, ..TxnRequest::default() })
-    }
-
     fn has_health(&self) -> bool {
         self.instance.health == HealthBy::Key
     }
-}
-
-fn json(document: &impl serde::Serialize) -> Result<Vec<u8>> {
-    serde_json::to_vec(document).map_err(|error| Error::new(Kind::Refused, error.to_string()))
 }
 
 /// Registers, keeps the lease alive, follows `health`, registers again whenever the lease or a key
@@ -56,7 +45,8 @@ fn json(document: &impl serde::Serialize) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// The store refuses (the user may not write there), or somebody else registers under the same
-/// name. Then nothing of this registration is left. Being unable to reach the store is no error.
+/// name. Then nothing of this registration is left. Being unable to reach the store is no error, nor
+/// is, once registered, whatever else is wrong with it.
 pub async fn run(
     store: &Store,
     registration: &Registration,
@@ -67,16 +57,18 @@ pub async fn run(
     let mut keys = Follower::new(store.clone(), name.instance_key());
     let mut vouched = Follower::new(store.clone(), name.health_key());
     let mut stop = std::pin::pin!(stop);
+    let mut registered = None;
     loop {
         let granted = tokio::select! {
-            granted = grant(store, registration.ttl_s) => granted?,
+            granted = grant(store, registration.ttl_s, registered.is_some()) => granted?,
             () = &mut stop => return Ok(()),
         };
-        let mut held = Held::new(store, registration, granted);
+        let mut held = Held::new(store, registration, granted, registered);
         let end = tokio::select! {
             end = held.keep(&mut health, &mut keys, &mut vouched) => end,
             () = &mut stop => End::Stop,
         };
+        registered = held.registered();
         match end {
             End::Lost => {
                 tracing::warn!(
@@ -97,14 +89,20 @@ pub async fn run(
     }
 }
 
+/// Whether to try again after a failure. One who is registered stays so as long as it can: all that
+/// ends it is that it may not write.
+fn is_waited_out(error: &Error, is_registered: bool) -> bool {
+    error.is_passing() || (is_registered && error.kind == Kind::Failed)
+}
+
 /// A lease, however long it takes.
-async fn grant(store: &Store, ttl_s: i64) -> Result<i64> {
+async fn grant(store: &Store, ttl_s: i64, is_registered: bool) -> Result<i64> {
     let mut pause = Pause::default();
     loop {
         let request = LeaseGrantRequest { ttl: ttl_s, id: 0 };
         match store.lease_grant(request).await {
             Ok(granted) => return Ok(granted.id),
-            Err(error) if error.is_passing() => {
+            Err(error) if is_waited_out(&error, is_registered) => {
                 if pause.failures() == 1 {
                     tracing::warn!("cannot register yet: {error}");
                 }
@@ -131,5 +129,24 @@ async fn say_farewell(store: &Store, lease: i64) {
         tracing::warn!(
             "cannot deregister: the store does not answer; the lease will end by itself"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_registered_waits_out_whatever_may_pass() {
+        // Proves that trouble of the store's own ends a first try alone, and a refusal always.
+        for (kind, first, later) in [
+            (Kind::Unreachable, true, true),
+            (Kind::Failed, false, true),
+            (Kind::Refused, false, false),
+        ] {
+            let error = Error::new(kind, "");
+            let outcome = [false, true].map(|registered| is_waited_out(&error, registered));
+            assert_eq!(outcome, [first, later], "{kind:?}");
+        }
     }
 }

@@ -31,15 +31,39 @@ impl Outcome {
 
 impl Resource {
     /// Renders, checks, puts in place and reloads, as far as that is needed; with `noop` only says
-    /// what would be done.
+    /// what would be done. Must not be dropped half-way.
+    ///
+    /// `unread`: whether the file in place was checked but never loaded; kept from call to call.
     ///
     /// # Errors
-    /// Which step failed, and why. The old file is in place then.
-    pub(super) async fn apply(&self, values: &Values, noop: bool) -> Result<Outcome, String> {
+    /// Which step failed, and why, and which file is in place.
+    pub(super) async fn apply(
+        &self,
+        values: &Values,
+        noop: bool,
+        unread: &mut bool,
+    ) -> Result<Outcome, String> {
+        self.steps(values, noop, unread).await.map_err(|reason| match unread {
+            false => format!("the old file stays: {reason}"),
+            true => format!("the file in place is new and has not been loaded: {reason}"),
+        })
+    }
+
+    async fn steps(
+        &self,
+        values: &Values,
+        noop: bool,
+        unread: &mut bool,
+    ) -> Result<Outcome, String> {
         let text = self.render(values)?;
         let owner = Owner { mode: self.mode()?, uid: self.fields.uid, gid: self.fields.gid };
         if is_current(self.dest(), &text, owner) {
-            return Ok(Outcome::Unchanged);
+            if !*unread {
+                return Ok(Outcome::Unchanged);
+            }
+            self.reload().await?;
+            *unread = false;
+            return Ok(Outcome::Written);
         }
         if noop {
             return Ok(Outcome::Differs(self.diff(&text)));
@@ -51,12 +75,23 @@ impl Resource {
             commands::run(check, staged.path()).await.map_err(|error| format!("check: {error}"))?;
         }
         let replaced = staged.commit().map_err(written)?;
-        let Some(reload) = &self.fields.reload_cmd else { return Ok(Outcome::Written) };
-        if let Err(error) = commands::run(reload, self.dest()).await {
-            replaced.undo().map_err(|undo| format!("reload: {error}; and {dest}: {undo}"))?;
-            return Err(format!("reload: {error}"));
+        if let Err(error) = self.reload().await {
+            // Without an old file that was in use the new one, which was checked, stays: whoever has
+            // yet to start can start with it.
+            if !*unread {
+                let undone = replaced.undo();
+                *unread = !undone.map_err(|undo| format!("{error}; and {dest}: {undo}"))?;
+            }
+            return Err(error);
         }
+        *unread = false;
         Ok(Outcome::Written)
+    }
+
+    /// Tells whoever reads the file.
+    async fn reload(&self) -> Result<(), String> {
+        let Some(reload) = &self.fields.reload_cmd else { return Ok(()) };
+        commands::run(reload, self.dest()).await.map_err(|error| format!("reload: {error}"))
     }
 
     fn diff(&self, text: &str) -> String {
@@ -64,5 +99,39 @@ impl Resource {
         let name = self.dest().display().to_string();
         let diff = TextDiff::from_lines(before.as_str(), text);
         diff.unified_diff().header(&name, &format!("{name} (new)")).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discovery::template::resource;
+
+    #[tokio::test]
+    async fn a_first_file_stays_until_it_can_be_loaded() {
+        // Proves that a checked file is not taken away because nobody was there to load it, and that
+        // it is loaded later although it has not changed.
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        for folder in ["conf.d", "templates"] {
+            std::fs::create_dir(path(folder)).unwrap();
+        }
+        std::fs::write(path("templates/a"), "text").unwrap();
+        let fields = "[template]\nsrc = \"a\"\ndest = \"DIR/out\"\nkeys = [\"/\"]\n\
+                      reload_cmd = \"echo >> DIR/reloads; test -e DIR/up\"";
+        let fields = fields.replace("DIR", &directory.path().display().to_string());
+        std::fs::write(path("conf.d/a.toml"), fields).unwrap();
+        let resource = resource::load(directory.path(), "").unwrap().remove(0);
+        let mut unread = false;
+        let mut apply = async || resource.apply(&Values::default(), false, &mut unread).await;
+        for _ in 0..2 {
+            let error = apply().await.unwrap_err();
+            assert!(error.contains("not been loaded: reload: "), "{error}");
+            assert_eq!(std::fs::read_to_string(path("out")).unwrap(), "text");
+        }
+        std::fs::write(path("up"), "").unwrap();
+        assert_eq!(apply().await, Ok(Outcome::Written));
+        assert_eq!(apply().await, Ok(Outcome::Unchanged));
+        assert_eq!(std::fs::read_to_string(path("reloads")).unwrap().lines().count(), 3);
     }
 }

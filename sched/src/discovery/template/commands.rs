@@ -1,12 +1,11 @@
 //! Check and reload commands.
 
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::process::Command;
+use crate::discovery::shell;
 
-/// No check or reload takes longer; one that does is killed.
+/// No check or reload takes longer; one that does is killed, with all that it started.
 const COMMAND_MAX: Duration = Duration::from_secs(60);
 
 /// Runs a command by `sh -c`, with the file's path in the place of `{{.src}}`.
@@ -15,11 +14,8 @@ const COMMAND_MAX: Duration = Duration::from_secs(60);
 /// How it ended and what it said, if not with status 0.
 pub(super) async fn run(command: &str, src: &Path) -> Result<(), String> {
     let line = with_src(command, src);
-    let output =
-        Command::new("sh").args(["-c", &line]).stdin(Stdio::null()).kill_on_drop(true).output();
-    let output = match tokio::time::timeout(COMMAND_MAX, output).await {
-        Ok(Ok(output)) => output,
-        Ok(Err(error)) => return Err(format!("sh does not start: {error}")),
+    let output = match tokio::time::timeout(COMMAND_MAX, shell::run(&line)).await {
+        Ok(output) => output?,
         Err(_) => return Err(format!("`{line}` takes more than {} s", COMMAND_MAX.as_secs())),
     };
     if output.status.success() {

@@ -51,7 +51,8 @@ pub fn load(directory: &Path, prefix: &str) -> std::result::Result<Vec<Resource>
 }
 
 /// Renders every resource once, from one look at the store at one revision. The outcomes are in the
-/// order of the resources.
+/// order of the resources. `None`: `stop` resolved before the store was read; later it is not looked
+/// at, because what was begun must be told to whoever reads the file.
 ///
 /// # Errors
 /// The store cannot be read.
@@ -59,7 +60,21 @@ pub async fn once(
     store: &Store,
     resources: &[Resource],
     noop: bool,
-) -> Result<Vec<std::result::Result<Outcome, String>>> {
+    stop: impl Future<Output = ()>,
+) -> Result<Option<Vec<std::result::Result<Outcome, String>>>> {
+    let values = tokio::select! {
+        values = look(store, resources) => values?,
+        () = stop => return Ok(None),
+    };
+    let mut outcomes = Vec::new();
+    for resource in resources {
+        outcomes.push(resource.apply(&values, noop, &mut false).await);
+    }
+    Ok(Some(outcomes))
+}
+
+/// All keys of all resources, at one revision.
+async fn look(store: &Store, resources: &[Resource]) -> Result<Values> {
     let mut values = Values::default();
     let mut revision = 0;
     for prefix in prefixes(resources) {
@@ -70,15 +85,11 @@ pub async fn once(
         }
         answer.kvs.iter().for_each(|kv| values.put(kv));
     }
-    let mut outcomes = Vec::new();
-    for resource in resources {
-        outcomes.push(resource.apply(&values, noop).await);
-    }
-    Ok(outcomes)
+    Ok(values)
 }
 
-/// Keeps all files up to date until `stop` resolves. What goes wrong is logged and counted, and
-/// tried again.
+/// Keeps all files up to date until `stop` resolves; what was begun then is brought to its end. What
+/// goes wrong is logged and counted, and tried again.
 pub async fn run(
     store: &Store,
     resources: &[Resource],
@@ -101,29 +112,32 @@ pub async fn run(
         values: Values::default(),
         listed: BTreeMap::new(),
         due: vec![true; resources.len()],
+        unread: vec![false; resources.len()],
         since: None,
         retry: None,
     };
     let mut news = stream::select_all(followers);
-    let following = async {
-        loop {
-            tokio::select! {
-                Some((prefix, news)) = news.next() => watch.take(&prefix, news),
-                () = watch.wait() => watch.apply().await,
-            }
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        tokio::select! {
+            Some((prefix, news)) = news.next() => watch.take(&prefix, news),
+            // A file in place whose reader was not told would never be reloaded.
+            () = watch.wait() => watch.apply().await,
+            () = &mut stop => return,
         }
-    };
-    tokio::select! {
-        () = following => {}
-        () = stop => {}
     }
 }
 
-/// All prefixes of keys that any resource is made of, each once.
+/// Prefixes that cover all keys that any resource is made of, each key once: of two that follow the
+/// same key one may be ahead, and would see the other take it back.
 fn prefixes(resources: &[Resource]) -> Vec<String> {
-    let mut all: Vec<String> = resources.iter().flat_map(Resource::prefixes).collect();
+    disjoint(resources.iter().flat_map(Resource::prefixes).collect())
+}
+
+fn disjoint(mut all: Vec<String>) -> Vec<String> {
     all.sort_unstable();
-    all.dedup();
+    // What begins with another one comes after it.
+    all.dedup_by(|later, kept| later.starts_with(kept.as_str()));
     all
 }
 
@@ -136,6 +150,8 @@ struct Watch<'a> {
     listed: BTreeMap<String, i64>,
     /// Which resources are to be rendered.
     due: Vec<bool>,
+    /// Which files are in place although they could not be loaded.
+    unread: Vec<bool>,
     /// The first and the last change that has not been rendered.
     since: Option<(Instant, Instant)>,
     /// When what failed is tried again.
@@ -185,16 +201,29 @@ impl Watch<'_> {
             if !std::mem::take(&mut self.due[at]) {
                 continue;
             }
-            let outcome = resource.apply(&self.values, self.noop).await;
+            let outcome = resource.apply(&self.values, self.noop, &mut self.unread[at]).await;
             self.metrics.applied(resource, outcome.is_ok());
             match outcome {
                 Ok(outcome) => outcome.tell(resource),
                 Err(reason) => {
-                    tracing::error!(dest = %resource.dest().display(), "the old file stays: {reason}");
+                    tracing::error!(dest = %resource.dest().display(), "{reason}");
                     self.due[at] = true;
                     self.retry = Some(Instant::now() + RETRY);
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_is_followed_twice() {
+        // Proves that what lies below another prefix is left to that one, and nothing else is.
+        let all = ["/app/web", "/app", "/app", "/b/", "/apple", "/ap2", "/b/c"];
+        let all = all.map(str::to_owned).to_vec();
+        assert_eq!(disjoint(all), ["/ap2", "/app", "/b/"]);
     }
 }

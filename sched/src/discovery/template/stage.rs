@@ -79,15 +79,12 @@ impl Staged {
 }
 
 impl Replaced {
-    /// Puts the old file back, or takes the new one away if there was none.
-    pub(super) fn undo(self) -> io::Result<()> {
-        match self.before {
-            Some(before) => {
-                before.persist(&self.dest).map_err(|error| error.error)?;
-            }
-            None => fs::remove_file(&self.dest)?,
-        }
-        sync_directory(&self.dest)
+    /// Puts the old file back, and says whether there was one: without, the new one stays.
+    pub(super) fn undo(self) -> io::Result<bool> {
+        let Some(before) = self.before else { return Ok(false) };
+        before.persist(&self.dest).map_err(|error| error.error)?;
+        sync_directory(&self.dest)?;
+        Ok(true)
     }
 }
 
@@ -125,19 +122,18 @@ mod tests {
 
     #[test]
     fn files_are_replaced_and_put_back() {
-        // Proves that the mode is kept or set, that undoing restores the file or its absence, and
-        // that nothing is left beside it.
+        // Proves that the mode is kept or set, that undoing restores the old file if there was one,
+        // and that nothing is left beside it.
         let directory = tempfile::tempdir().unwrap();
         let dest = directory.path().join("a.conf");
         let owner = Owner { mode: None, uid: None, gid: None };
-        Staged::new(&dest, "one", owner).unwrap().commit().unwrap().undo().unwrap();
-        assert!(!dest.exists());
-        drop(Staged::new(&dest, "one", owner).unwrap().commit().unwrap());
+        assert!(!Staged::new(&dest, "one", owner).unwrap().commit().unwrap().undo().unwrap());
+        assert_eq!(fs::read(&dest).unwrap(), b"one");
         fs::set_permissions(&dest, Permissions::from_mode(0o600)).unwrap();
         let replaced = Staged::new(&dest, "two", owner).unwrap().commit().unwrap();
         assert_eq!(fs::read(&dest).unwrap(), b"two");
         assert_eq!(fs::metadata(&dest).unwrap().mode() & MODE_BITS, 0o600, "as it was");
-        replaced.undo().unwrap();
+        assert!(replaced.undo().unwrap());
         assert!(is_current(&dest, "one", Owner { mode: Some(0o600), ..owner }));
         assert!(!is_current(&dest, "one", Owner { mode: Some(0o640), ..owner }));
         drop(Staged::new(&dest, "three", owner).unwrap());

@@ -13,7 +13,6 @@ use crate::kv::follow::Change;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Values {
     all: BTreeMap<String, String>,
-    revisions: BTreeMap<String, i64>,
 }
 
 /// A key and its value, as `gets` gives them.
@@ -34,11 +33,6 @@ pub(super) struct Passing {
 impl Values {
     pub(super) fn put(&mut self, kv: &KeyValue) {
         let key = String::from_utf8_lossy(&kv.key).into_owned();
-        // Prefixes may overlap: what is followed twice must not go back in time.
-        if self.revisions.get(&key).is_some_and(|known| *known > kv.mod_revision) {
-            return;
-        }
-        self.revisions.insert(key.clone(), kv.mod_revision);
         match std::str::from_utf8(&kv.value) {
             Ok(value) => self.all.insert(key, value.to_owned()),
             Err(_) => self.all.remove(&key),
@@ -49,9 +43,7 @@ impl Values {
         match change {
             Change::Put(kv) => self.put(kv),
             Change::Delete(key) => {
-                let key = String::from_utf8_lossy(key).into_owned();
-                self.all.remove(&key);
-                self.revisions.remove(&key);
+                self.all.remove(String::from_utf8_lossy(key).as_ref());
             }
         }
     }
@@ -63,7 +55,7 @@ impl Values {
             let key = key.strip_prefix(prefix.trim_end_matches('/'))?;
             Some((format!("/{}", key.trim_start_matches('/')), value.clone()))
         });
-        Self { all: all.collect(), revisions: BTreeMap::new() }
+        Self { all: all.collect() }
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&str> {

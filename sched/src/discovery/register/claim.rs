@@ -127,7 +127,7 @@ mod tests {
         // is a write at the revision of the whole.
         let header = Some(ResponseHeader { revision: 5, ..ResponseHeader::default() });
         let within = |response| TxnResponse {
-            header: header.clone(),
+            header,
             responses: vec![ResponseOp { response: Some(response) }],
             ..TxnResponse::default()
         };

@@ -11,6 +11,10 @@
 //!               1 command     berthpb.Command
 //!               2 membership  MembershipRecord
 //! ```
+//!
+//! A member must do with an entry what all others do with it, so one with anything in it that this
+//! version does not know is refused as a whole ([`is_of_later_version`]), and ends the member: to
+//! leave out what is not known would be another state than the others'.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -103,16 +107,44 @@ pub(crate) fn decode_payload(payload: Bytes) -> io::Result<Payload> {
     match kind {
         BLANK => Ok(EntryPayload::Blank),
         COMMAND => {
-            let command = Command::decode(body).map_err(|e| damaged(&format!("command: {e}")))?;
+            let command: Command = decode_all_of("command", body)?;
+            if command.op.is_none() {
+                return Err(later_version("a command that does nothing"));
+            }
             Ok(EntryPayload::Normal(Proposal::from_parts(command, payload)))
         }
         MEMBERSHIP => {
-            let record =
-                MembershipRecord::decode(body).map_err(|e| damaged(&format!("membership: {e}")))?;
+            let record: MembershipRecord = decode_all_of("membership", body)?;
             Ok(EntryPayload::Membership(record.into_membership()?))
         }
-        kind => Err(damaged(&format!("entry of unknown kind {kind}"))),
+        kind => Err(later_version(&format!("an entry of kind {kind}"))),
     }
+}
+
+/// Decodes a message of which nothing may be skipped, at whatever depth.
+fn decode_all_of<M: Message + Default>(what: &str, body: Bytes) -> io::Result<M> {
+    let len = body.len();
+    let message = M::decode(body).map_err(|e| damaged(&format!("{what}: {e}")))?;
+    // Whoever wrote it, wrote it with the same library: what was understood whole has the length
+    // that it came with.
+    if message.encoded_len() == len {
+        Ok(message)
+    } else {
+        Err(later_version(&format!("a {what} with more in it than is known here")))
+    }
+}
+
+/// The error that ends a member which is older than what it was given to read.
+fn later_version(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, format!("the log has {what}, {LATER_VERSION}"))
+}
+
+/// What an operator reads, whatever the error was wrapped in on its way.
+pub(crate) const LATER_VERSION: &str = "written by a later version of berth; upgrade this member";
+
+/// Whether it was refused because it is of a later version, not because it is damaged.
+pub(crate) fn is_of_later_version(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Unsupported
 }
 
 /// The membership and the log id that it came with, as the store keeps it for us.
@@ -239,6 +271,7 @@ fn damaged(what: &str) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use api::berthpb::command::Op;
 
     fn joint() -> Membership {
         let peer = |n: u64| Peer {
@@ -285,7 +318,7 @@ mod tests {
             value: "v".into(),
             ..Default::default()
         };
-        let op = Some(api::berthpb::command::Op::Put(put));
+        let op = Some(Op::Put(put));
         assert_eq!(
             hex(encode_command(&Command { principal: None, origin: None, op })),
             "0152060a016b120176"
@@ -320,7 +353,27 @@ mod tests {
         assert!(decode_vote(&[[0xff; 16].as_slice(), &[1]].concat()).is_err());
         assert!(decode_vote(&[]).is_err());
         assert!(decode_payload(Bytes::new()).is_err());
-        assert!(decode_payload(Bytes::from_static(&[9])).is_err());
-        assert!(decode_payload(Bytes::from_static(&[COMMAND, 0xff])).is_err());
+        let damaged = decode_payload(Bytes::from_static(&[COMMAND, 0xff])).unwrap_err();
+        assert!(!is_of_later_version(&damaged), "{damaged}");
+    }
+
+    #[test]
+    fn nothing_of_a_later_version_is_skipped() {
+        // Proves that an unknown kind, an unknown or missing op, and an unknown field at any depth
+        // each refuse the entry with words for the operator.
+        let put = Some(Op::Put(api::etcdserverpb::PutRequest::default()));
+        let put = encode_command(&Command { op: put, ..Command::default() });
+        decode_payload(put.clone()).unwrap();
+        // Field 2000 of the command; field 15 of the put, and of the membership.
+        let beside = [&put[..], &[0x80, 0x7d, 0x01]].concat();
+        let within = b"\x01\x52\x08\x0a\x01k\x12\x01v\x78\x01".to_vec();
+        let other_op = [&[COMMAND][..], &[0x82, 0x7d, 0x00]].concat();
+        let membership = encode_payload(&EntryPayload::Membership(joint()));
+        let membership = [&membership[..], &[0x78, 0x01]].concat();
+        for bytes in [vec![9], vec![COMMAND], beside, within, other_op, membership] {
+            let error = decode_payload(bytes.clone().into()).expect_err(&format!("{bytes:?}"));
+            assert!(is_of_later_version(&error), "{bytes:?}: {error}");
+            assert!(error.to_string().contains(LATER_VERSION), "{error}");
+        }
     }
 }

@@ -5,6 +5,8 @@ use std::fmt;
 use openraft::RaftTypeConfig;
 use openraft::errors::{Fatal, LinearizableReadError, RaftError};
 
+use crate::codec;
+
 /// Retry, slow down, or give up. What the state machine answered to a command is not here: it is
 /// in [`store::Applied::result`].
 #[non_exhaustive]
@@ -63,6 +65,11 @@ impl Error {
 
 /// What ended consensus or log, and what to do about it.
 pub(crate) fn with_advice(cause: &dyn fmt::Display) -> String {
+    let told = cause.to_string();
+    if told.contains(codec::LATER_VERSION) {
+        // Openraft has wrapped it in words about disks, and the disk is well.
+        return format!("{told}. Nothing that was acknowledged is lost");
+    }
     format!(
         "{cause}. Nothing that was acknowledged is lost. Check the disk (space, permissions, the \
          kernel's log), then start berth again"

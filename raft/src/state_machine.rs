@@ -139,6 +139,12 @@ impl<R: AsyncRuntime> StateMachine<R> {
             Err(store::Error::Engine(error)) => {
                 return Err(io::Error::other(self.behind.engine_failed(error)));
             }
+            // The codec lets none of these through. Were it to, passing over one would be worse.
+            Err(store::Error::UnknownCommand) => {
+                let message = format!("entry {index} of the log is {}", codec::LATER_VERSION);
+                self.behind.failure.set(message.clone());
+                return Err(io::Error::other(message));
+            }
             Ok(Response::Compact(_)) => self.behind.compact.raise(),
             Ok(Response::PublishMember) => self.roster.follow(&self.store.reader())?,
             _ => {}

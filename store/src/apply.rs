@@ -53,7 +53,7 @@ pub(crate) fn apply(
         Some(Op::V2Write(request)) => apply.v2_write(request),
         Some(Op::V2Expire(request)) => apply.v2_expire(request),
         Some(op) => apply.auth(op),
-        // Written by a later version, or by nobody: every replica refuses it alike.
+        // Written by a later version, or by nobody: whoever drives the store must stop.
         None => Err(Error::UnknownCommand),
     }
 }
@@ -267,6 +267,9 @@ impl<'a> Apply<'a> {
     /// No key of the v3 API changes, and no revision. While auth is on, nobody has a right to it:
     /// its users are not those of the v2 API.
     fn v2_write(&self, request: &V2Write) -> Result<Effect, Error> {
+        if Action::try_from(request.action).is_err() {
+            return Err(Error::UnknownCommand);
+        }
         let mut write = self.begin();
         let state = write.state_mut();
         let removes = matches!(request.action(), Action::Delete | Action::CompareAndDelete);

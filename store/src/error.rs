@@ -70,7 +70,8 @@ pub enum Error {
     InvalidAuthManagement,
     /// No such member.
     MemberNotFound,
-    /// A command that this version does not know.
+    /// A command that this version does not know. To go on after it would be to have another state
+    /// than those who do: the server must stop.
     UnknownCommand,
     /// The state was replaced as a whole (a snapshot was installed) while it was being read: ask
     /// the one that took its place.

@@ -138,8 +138,16 @@ impl<R: AsyncRuntime> Service<R> {
         }
         let requests = stream::iter([Ok(first)]).chain(requests);
         // An error, or bytes that are no request, end the stream: the leader opens another.
+        let behind = self.behind.clone();
         let requests = requests
             .map(|request| wire::decode_append_request(request.map_err(io::Error::other)?))
+            .inspect(move |request| match request {
+                // What cannot be applied must not be promised either.
+                Err(error) if codec::is_of_later_version(error) => {
+                    behind.failure.set(error.to_string());
+                }
+                _ => {}
+            })
             .take_while(|request| std::future::ready(request.is_ok()))
             .filter_map(|request| std::future::ready(request.ok()));
         self.append_decoded(requests.boxed())

@@ -5,6 +5,7 @@ mod corruption;
 mod damage;
 mod home;
 mod installing;
+mod later;
 mod leases;
 mod lives;
 mod members;

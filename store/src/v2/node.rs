@@ -1,9 +1,9 @@
 //! Files and directories.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rpds::RedBlackTreeMapSync;
 
 use super::event::Seen;
 use super::path::Path;
@@ -12,8 +12,8 @@ use super::refusal::{Reason, Refusal};
 /// Bytes that a node takes beside its path and value, as the quota counts them.
 const NODE_OVERHEAD_BYTES: u64 = 64;
 
-/// Shared between the tree and whoever looks at an earlier state of it: a change copies the
-/// directories on its way only if somebody looks.
+/// Shared between the tree and whoever looks at an earlier state of it: a change copies what is on
+/// its way only if somebody looks, and of a directory then no more than the path to one name.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     /// The index that made it.
@@ -31,11 +31,14 @@ pub(super) enum Content {
     Dir(Children),
 }
 
-pub(super) type Children = BTreeMap<Box<[u8]>, Arc<Node>>;
+/// By name, sorted. A copy costs nothing, and a change of one that is shared as many steps as the
+/// tree is high: a listing of a large directory must not make the writes beside it slow, which all
+/// other clients wait for.
+pub(super) type Children = RedBlackTreeMapSync<Bytes, Arc<Node>>;
 
 impl Node {
     pub(super) fn dir(index: u64, deadline_ns: Option<i64>) -> Node {
-        let content = Content::Dir(Children::new());
+        let content = Content::Dir(Children::new_sync());
         Node { created: index, modified: index, deadline_ns, content }
     }
 
@@ -85,20 +88,6 @@ impl Node {
             created: self.created,
             nodes: Vec::new(),
         }
-    }
-
-    /// It with what is in it; with everything below, if `recursive`. Names that begin with `_` are
-    /// left out.
-    pub(super) fn listed(&self, path: &Path, recursive: bool) -> Seen {
-        let mut seen = self.seen(path);
-        let visible = self.children().into_iter().flatten().filter(|(name, _)| name[0] != b'_');
-        seen.nodes = visible
-            .map(|(name, child)| {
-                let path = path.child(name);
-                if recursive { child.listed(&path, true) } else { child.seen(&path) }
-            })
-            .collect();
-        seen
     }
 }
 

@@ -85,14 +85,18 @@ impl Tree {
         self.count(path, &node);
         let key = records::node_key(path);
         self.changes.push((key, Some(records::encode_node(&node))));
-        let before = self.children_mut(&dir).insert(name.into(), Arc::new(node));
-        assert!(before.is_none(), "a node is taken out before another is put there");
+        let name = Bytes::copy_from_slice(name);
+        let children = self.children_mut(&dir);
+        assert!(!children.contains_key(&name), "a node is taken out before another is put there");
+        children.insert_mut(name, Arc::new(node));
     }
 
     /// Takes a node out with everything below it, and returns it alone.
     pub(super) fn remove(&mut self, path: &Path) -> Arc<Node> {
         let (dir, name) = path.split().expect("the root is never taken out");
-        let node = self.children_mut(&dir).remove(name).expect("it was found before");
+        let children = self.children_mut(&dir);
+        let node = Arc::clone(children.get(name).expect("it was found before"));
+        children.remove_mut(name);
         self.forget(path, &node);
         node
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::event::Seen;
 use super::history::{Interest, Past};
+use super::listing::{Listing, Step};
 use super::node::{Node, find};
 use super::path::Path;
 use super::refusal::Refusal;
@@ -28,12 +29,47 @@ impl View {
         find(&self.root, path, self.index).is_ok_and(Node::is_dir)
     }
 
-    /// A file, or a directory with what is in it; with everything below it, if `recursive`.
+    /// A file, or a directory with what is in it; with everything below it, if `recursive`. Step
+    /// by step, as the view shows it, whatever becomes of the tree meanwhile.
     ///
     /// # Errors
     /// [`super::Reason::KeyNotFound`], [`super::Reason::NotDir`].
+    pub fn list(&self, path: &Path, recursive: bool) -> Result<Listing, Refusal> {
+        let node = find(&self.root, path, self.index)?.clone();
+        Ok(Listing::new(path.clone(), node, recursive))
+    }
+
+    /// The same as one, for who knows it to be small.
+    ///
+    /// # Errors
+    /// As [`View::list`].
     pub fn get(&self, path: &Path, recursive: bool) -> Result<Seen, Refusal> {
-        Ok(find(&self.root, path, self.index)?.listed(path, recursive))
+        let mut open: Vec<Seen> = Vec::new();
+        let mut whole = Seen::default();
+        for step in self.list(path, recursive)? {
+            let done = match step {
+                Step::Node { seen, opens: true } => {
+                    open.push(seen);
+                    continue;
+                }
+                Step::Node { seen, opens: false } => seen,
+                Step::End => open.pop().expect("what ends has opened"),
+            };
+            match open.last_mut() {
+                Some(dir) => dir.nodes.push(done),
+                None => whole = done,
+            }
+        }
+        Ok(whole)
+    }
+}
+
+#[cfg(test)]
+impl View {
+    /// Of how many files in a directory there is a second owner.
+    pub(crate) fn children_held_twice(&self, dir: &Path) -> usize {
+        let children = find(&self.root, dir, self.index).unwrap().children().unwrap();
+        children.values().filter(|child| Arc::strong_count(child) > 1).count()
     }
 }
 

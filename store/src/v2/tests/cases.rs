@@ -199,3 +199,26 @@ fn the_bytes_on_disk_do_not_change() {
     assert_eq!(store.reader().hash(), log.store.reader().hash());
     assert_eq!(store.reader().v2_next_deadline_ns(), deadline_ns);
 }
+
+#[test]
+fn a_write_beside_a_listing_copies_a_path_and_not_the_directory() {
+    // Proves that somebody who looks at a large directory does not make the next write to it walk
+    // over all that is in it, and goes on seeing what was there.
+    const FILES: usize = 20_000;
+    let mut log = Log::new();
+    for number in 0..FILES {
+        log.set(&format!("/dir/{number}"), "old").unwrap();
+    }
+    let dir = Path::clean(b"/dir");
+    let view = log.store.reader().v2();
+    log.set("/dir/7", "new").unwrap();
+    log.set("/dir/more", "new").unwrap();
+    // By the old tree and the new: a copy of the directory would hold each file once more.
+    let held_twice = view.children_held_twice(&dir);
+    assert!(held_twice < 200, "{held_twice} of {FILES}");
+    let old = view.get(&dir, false).unwrap();
+    assert_eq!(old.nodes.len(), FILES);
+    assert!(old.nodes.iter().all(|file| file.value.as_deref() == Some(b"old")));
+    let new = log.store.reader().v2().get(&dir, false).unwrap();
+    assert_eq!(new.nodes.len(), FILES + 1);
+}

@@ -9,13 +9,12 @@ use std::time::{Duration, Instant};
 
 use api::etcdserverpb::request_op::Request;
 use api::etcdserverpb::{
-    AuthEnableRequest, AuthRoleAddRequest, AuthUserAddRequest, AuthUserGrantRoleRequest,
     CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
-use testkit::{Clients, Program, Server, env_number, subject};
+use testkit::{Clients, Program, Server, enable_auth, env_number, subject};
 
 use crate::tool::{berth, done, everything, put, watch_from};
 
@@ -324,17 +323,6 @@ async fn a_prefix_goes_to_another_one_with_credentials() {
     let log = mirror.log();
     let last = log.lines().last().unwrap();
     assert!(last.contains("stopped") && last.contains("lag-seconds"), "{log}");
-}
-
-async fn enable_auth(clients: &Clients) {
-    let (name, password) = ("root".to_owned(), "secret".to_owned());
-    let mut auth = clients.auth.clone();
-    let user = AuthUserAddRequest { name: name.clone(), password, ..Default::default() };
-    done(auth.user_add(user)).await;
-    done(auth.role_add(AuthRoleAddRequest { name: name.clone() })).await;
-    let grant = AuthUserGrantRoleRequest { user: name.clone(), role: name };
-    done(auth.user_grant_role(grant)).await;
-    done(auth.auth_enable(AuthEnableRequest {})).await;
 }
 
 async fn token(clients: &Clients) -> String {

@@ -2,14 +2,11 @@
 
 use std::time::Duration;
 
-use api::etcdserverpb::{
-    AuthEnableRequest, AuthRoleAddRequest, AuthUserAddRequest, AuthUserGrantRoleRequest,
-    AuthenticateRequest, RangeRequest,
-};
-use testkit::{Clients, Cluster, Server, bounded, eventually, subject, with_token};
+use api::etcdserverpb::{AuthenticateRequest, RangeRequest};
+use testkit::{Clients, Cluster, Server, bounded, enable_auth, eventually, subject, with_token};
 
 use crate::dig::Dns;
-use crate::tool::{SOON_S, Tool, done, get};
+use crate::tool::{SOON_S, Tool, get};
 
 const INSTANCE: &str = "/services/web/1";
 const NAME: &str = "web.service.cluster.local";
@@ -39,17 +36,6 @@ async fn nobody_flaps_when_the_leader_is_killed() {
     assert_eq!(get(&cluster.clients(other), INSTANCE).await, Some(before), "{}", first.log());
     first.terminate().await;
     dns.until(&[NAME], &[]).await;
-}
-
-async fn enable_auth(clients: &Clients) {
-    let (name, password) = ("root".to_owned(), "secret".to_owned());
-    let mut auth = clients.auth.clone();
-    let user = AuthUserAddRequest { name: name.clone(), password, ..Default::default() };
-    done(auth.user_add(user)).await;
-    done(auth.role_add(AuthRoleAddRequest { name: name.clone() })).await;
-    let grant = AuthUserGrantRoleRequest { user: name.clone(), role: name };
-    done(auth.user_grant_role(grant)).await;
-    done(auth.auth_enable(AuthEnableRequest {})).await;
 }
 
 /// The instance's key, by a token of its own.

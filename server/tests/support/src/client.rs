@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use api::etcdserverpb::RangeRequest;
 use api::etcdserverpb::auth_client::AuthClient;
 use api::etcdserverpb::cluster_client::ClusterClient;
 use api::etcdserverpb::kv_client::KvClient;
 use api::etcdserverpb::lease_client::LeaseClient;
 use api::etcdserverpb::maintenance_client::MaintenanceClient;
 use api::etcdserverpb::watch_client::WatchClient;
+use api::etcdserverpb::{
+    AuthEnableRequest, AuthRoleAddRequest, AuthUserAddRequest, AuthUserGrantRoleRequest,
+    RangeRequest,
+};
 use api::v3electionpb::election_client::ElectionClient;
 use api::v3lockpb::lock_client::LockClient;
 use tonic::Code;
@@ -83,4 +86,20 @@ pub(crate) async fn serves(endpoint: &str) -> bool {
         ),
         Err(_) => false,
     }
+}
+
+/// Turns auth on, with the user `root` whose password is `secret`.
+///
+/// # Panics
+/// When the server refuses a step, or does not answer.
+pub async fn enable_auth(clients: &Clients) {
+    let (name, password) = ("root".to_owned(), "secret".to_owned());
+    let mut auth = clients.auth.clone();
+    let accepted = "the server takes users";
+    let user = AuthUserAddRequest { name: name.clone(), password, ..Default::default() };
+    bounded(auth.user_add(user)).await.expect(accepted);
+    bounded(auth.role_add(AuthRoleAddRequest { name: name.clone() })).await.expect(accepted);
+    let grant = AuthUserGrantRoleRequest { user: name.clone(), role: name };
+    bounded(auth.user_grant_role(grant)).await.expect(accepted);
+    bounded(auth.auth_enable(AuthEnableRequest {})).await.expect(accepted);
 }

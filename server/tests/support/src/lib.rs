@@ -18,7 +18,7 @@ mod server;
 mod skip;
 mod wait;
 
-pub use client::{Clients, bounded, connect, with_token};
+pub use client::{Clients, bounded, connect, enable_auth, with_token};
 pub use cluster::{Birth, Cluster, Member, Place};
 pub use command::{Finished, Script, require};
 pub use history::{Follower, History, Ledger, Position, Promises, Timeline, Write};

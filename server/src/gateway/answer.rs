@@ -10,13 +10,19 @@ use tonic::Status;
 
 use super::call::{Answer, Answers};
 use super::table::Method;
-use super::{error, json, ok};
+use super::{error, json, ok, pieces};
 
 /// Messages up to this are translated where they are; larger ones would hold up others.
-const AT_ONCE_BYTES_MAX: usize = 64 << 10;
+pub(super) const AT_ONCE_BYTES_MAX: usize = 64 << 10;
+/// Answers up to this are translated as a whole, and have a length.
+pub(super) const WHOLE_BYTES_MAX: usize = 1 << 20;
 
 /// The answer that has one message.
 pub(super) async fn single(method: &Arc<Method>, mut answers: Answers) -> Result<Response, Status> {
+    let len = answers.len_of_next().await?;
+    if let Some(len) = len.filter(|len| *len > WHOLE_BYTES_MAX) {
+        return Ok(ok(pieces::body(method.clone(), answers.into_fields(len))));
+    }
     let answer = answers.next().await?;
     let answer = answer.ok_or_else(|| Status::internal("the call has no answer"))?;
     let text = translate(method.clone(), answer, Shape::Plain).await?;

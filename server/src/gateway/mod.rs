@@ -21,8 +21,10 @@ mod error;
 mod json;
 mod metadata;
 mod path;
+mod pieces;
 mod table;
 mod values;
+mod verb;
 mod websocket;
 
 use std::sync::Arc;
@@ -93,7 +95,17 @@ impl Gateway {
         if websocket::is_asked_for(&request) {
             return websocket::serve(self, request).await;
         }
-        let (parts, body) = request.into_parts();
+        let (mut parts, mut body) = request.into_parts();
+        if let Some(verb) = verb::overridden(&parts) {
+            parts.method = verb;
+            if parts.method == Verb::POST {
+                // What was a form is no message.
+                if let Err(wrong) = verb::read_form(body, self.json_bytes_max).await {
+                    return plain_error(StatusCode::BAD_REQUEST, &wrong);
+                }
+                body = Body::empty();
+            }
+        }
         let messages = Messages::of_body(body, self.json_bytes_max);
         self.serve(&parts.method, &Target::of(&parts.uri), Metadata::of(&parts.headers), messages)
             .await

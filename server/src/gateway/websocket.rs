@@ -4,6 +4,8 @@
 //! Source: etcd wraps its gateway into `tmc/grpc-websocket-proxy`; headers and the parameters are
 //! as there.
 
+use std::time::Duration;
+
 use axum::body::{Body, Bytes};
 use axum::extract::FromRequestParts;
 use axum::extract::Request;
@@ -16,10 +18,13 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method as Verb, header};
 use http_body_util::BodyExt;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::Gateway;
+use super::answer::WHOLE_BYTES_MAX;
 use super::body::Messages;
+use super::call::Caller;
 use super::metadata::Metadata;
 use super::path::Target;
 
@@ -27,6 +32,9 @@ use super::path::Target;
 const BEARER: &str = "Bearer";
 /// The cookie that may carry it instead.
 const TOKEN_COOKIE: &str = "token";
+
+/// How long a client may take for a line that takes much memory.
+const LARGE_LINE_MAX: Duration = Duration::from_secs(600);
 
 /// Texts that are read before the call takes them.
 const AHEAD: usize = 4;
@@ -63,7 +71,8 @@ async fn talk(gateway: Gateway, parts: Parts, socket: WebSocket) {
         let messages = Messages::of_pieces(texts, gateway.json_bytes_max);
         let response = gateway.serve(&Verb::POST, &target, metadata, messages).await;
         // Who has gone is not told anything.
-        if let Some(mut outgoing) = send_lines(outgoing, response.into_body()).await {
+        let caller = &gateway.caller;
+        if let Some(mut outgoing) = send_lines(caller, outgoing, response.into_body()).await {
             let _ = outgoing.close().await;
         }
     };
@@ -87,16 +96,25 @@ async fn read(mut incoming: SplitStream<WebSocket>, taker: mpsc::Sender<Bytes>) 
     }
 }
 
-/// `None` when nobody takes them any more.
+/// `None` when nobody takes them any more, or when there is no memory for a line: a text is sent as a
+/// whole.
 async fn send_lines(
+    caller: &Caller,
     mut outgoing: SplitSink<WebSocket, Message>,
     mut body: Body,
 ) -> Option<SplitSink<WebSocket, Message>> {
     let mut text = BytesMut::new();
+    let (mut held, mut held_bytes) = (None, 0);
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.ok()?.into_data() else { continue };
         let seen = text.len();
         text.extend_from_slice(&data);
+        if text.len() > WHOLE_BYTES_MAX && text.len() > held_bytes {
+            // What it holds so far is given back first: two must not wait for each other.
+            drop(held.take());
+            held_bytes = text.len() * 2;
+            held = Some(caller.try_hold(held_bytes)?);
+        }
         let mut from = seen;
         while let Some(end) = text[from..].iter().position(|byte| *byte == b'\n') {
             send(&mut outgoing, text.split_to(from + end + 1)).await?;
@@ -114,8 +132,12 @@ async fn send(outgoing: &mut SplitSink<WebSocket, Message>, line: BytesMut) -> O
     if line.ends_with(b"\n") {
         line.truncate(line.len() - 1);
     }
-    let text = Utf8Bytes::try_from(line).ok()?;
-    outgoing.send(Message::Text(text)).await.ok()
+    let is_large = line.len() > WHOLE_BYTES_MAX;
+    let sent = outgoing.send(Message::Text(Utf8Bytes::try_from(line).ok()?));
+    match is_large {
+        true => timeout(LARGE_LINE_MAX, sent).await.ok()?.ok(),
+        false => sent.await.ok(),
+    }
 }
 
 /// The headers, and a token that came by a way that browsers have.

@@ -5,8 +5,11 @@ use api::etcdserverpb::range_request::SortOrder;
 use api::etcdserverpb::request_op::Request;
 use api::etcdserverpb::{RangeRequest, RequestOp, TxnRequest};
 
+use futures::Stream;
+
 use super::Context;
 use super::errors::Error;
+use super::feed::{STALL_MAX, feed};
 
 /// A range with at most this limit is read where it is asked; more may take long, or wait for the
 /// disk often, and takes a turn ([`super::turns`]).
@@ -35,6 +38,15 @@ impl Context {
             return Ok(read(&reader)?);
         }
         Ok(self.readers().run(move || read(&reader)).await??)
+    }
+
+    /// What `next` answers until it answers `None`, each when its client takes it, with a turn as
+    /// any read; a client that takes nothing for long is cut off, and holds nothing from then on.
+    pub(crate) fn feed<T: Send + 'static>(
+        &self,
+        next: impl FnMut() -> Result<Option<T>, store::Error> + Send + 'static,
+    ) -> impl Stream<Item = Result<T, Error>> + Send + 'static {
+        feed(self.readers().clone(), next, STALL_MAX)
     }
 
     /// Auth may have changed while a read went on; then what was read must not go out. As etcd

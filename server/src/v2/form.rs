@@ -108,6 +108,14 @@ fn token(text: &str) -> (&str, &str) {
     text.split_at(end)
 }
 
+/// The text of a form, its parts not taken apart.
+///
+/// # Errors
+/// Go's words for what is wrong with it.
+pub(crate) fn decode_whole(form: &[u8]) -> Result<Vec<u8>, String> {
+    decode(form, true)
+}
+
 /// Percent-decoding; `plus_is_space` in forms.
 ///
 /// # Errors

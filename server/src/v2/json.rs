@@ -29,6 +29,16 @@ struct EventBody<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct NodeBody<'a> {
+    #[serde(flatten)]
+    head: HeadBody<'a>,
+    #[serde(flatten)]
+    tail: TailBody,
+}
+
+/// Of a node, what stands before what is in it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct HeadBody<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     key: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,8 +49,12 @@ struct NodeBody<'a> {
     expiration: Option<String>,
     #[serde(skip_serializing_if = "is_zero")]
     ttl: i64,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    nodes: Vec<NodeBody<'a>>,
+}
+
+/// And what stands behind it.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TailBody {
     #[serde(skip_serializing_if = "is_zero")]
     modified_index: u64,
     #[serde(skip_serializing_if = "is_zero")]
@@ -68,12 +82,6 @@ pub(super) fn written(event: &Event, values: bool) -> Response {
     response(status, &body(event, values || removes))
 }
 
-/// The answer to a read at `now_ns`.
-pub(super) fn got(seen: &Seen, now_ns: i64) -> Response {
-    let node = Some(node(seen, now_ns));
-    response(StatusCode::OK, &EventBody { action: name(Action::Get), node, prev_node: None })
-}
-
 fn body(event: &Event, values: bool) -> EventBody<'_> {
     let prev = event.prev.as_ref().filter(|_| values);
     EventBody {
@@ -84,16 +92,21 @@ fn body(event: &Event, values: bool) -> EventBody<'_> {
 }
 
 fn node(seen: &Seen, now_ns: i64) -> NodeBody<'_> {
-    NodeBody {
+    NodeBody { head: head(seen, now_ns), tail: tail(seen) }
+}
+
+pub(super) fn head(seen: &Seen, now_ns: i64) -> HeadBody<'_> {
+    HeadBody {
         key: text(&seen.path),
         value: seen.value.as_ref().map(|value| text(value)),
         dir: seen.dir,
         expiration: seen.deadline_ns.map(rfc3339),
         ttl: seen.deadline_ns.map_or(0, |deadline_ns| ttl_s(deadline_ns, now_ns)),
-        nodes: seen.nodes.iter().map(|seen| node(seen, now_ns)).collect(),
-        modified_index: seen.modified,
-        created_index: seen.created,
     }
+}
+
+pub(super) fn tail(seen: &Seen) -> TailBody {
+    TailBody { modified_index: seen.modified, created_index: seen.created }
 }
 
 fn name(action: Action) -> &'static str {
@@ -136,8 +149,15 @@ pub(super) fn text(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// A line of JSON in which nothing can be taken for HTML, as Go writes it.
+/// A line of JSON as Go writes it.
 fn write<T: Serialize>(body: &T) -> String {
+    let mut json = escaped(body);
+    json.push('\n');
+    json
+}
+
+/// JSON in which nothing can be taken for HTML.
+pub(super) fn escaped<T: Serialize>(body: &T) -> String {
     let mut json = serde_json::to_string(body).expect("text and numbers are always JSON");
     for (sign, escaped) in [('<', "\\u003c"), ('>', "\\u003e"), ('&', "\\u0026")] {
         // They stand in strings alone.
@@ -145,7 +165,6 @@ fn write<T: Serialize>(body: &T) -> String {
             json = json.replace(sign, escaped);
         }
     }
-    json.push('\n');
     json
 }
 
@@ -162,7 +181,11 @@ pub(super) fn response_unended<T: Serialize>(status: StatusCode, body: &T) -> Re
 }
 
 fn of_text(status: StatusCode, text: String) -> Response {
-    let mut response = Response::new(Body::from(text));
+    of_body(status, Body::from(text))
+}
+
+pub(super) fn of_body(status: StatusCode, body: Body) -> Response {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);

@@ -12,6 +12,7 @@ use tonic::metadata::MetadataMap;
 
 use super::errors::{Code, Refused};
 use super::form::Form;
+use super::listing::{Begun, Pieces};
 use super::request::Asked;
 use super::{V2, json, now_ns, watch};
 use crate::grpc::errors::Error;
@@ -81,12 +82,12 @@ async fn get(v2: &V2, path: Path, recursive: bool, quorum: bool) -> Result<Respo
     let is_short = !v2.reader().v2().is_dir(&path);
     let read = move |reader: &Reader| {
         let view = reader.v2();
-        let seen = view.get(&path, recursive);
-        reader.count_v2_get(seen.is_ok());
-        Ok((seen.map(|seen| json::got(&seen, now_ns())), view.index()))
+        let listing = view.list(&path, recursive);
+        reader.count_v2_get(listing.is_ok());
+        Ok((listing.map(|listing| Begun::new(Pieces::new(listing, now_ns()))), view.index()))
     };
-    let (answer, index) = v2.context.read(is_short, read).await?;
-    let mut response = answer?;
+    let (begun, index) = v2.context.read(is_short, read).await?;
+    let mut response = begun?.into_response(&v2.context);
     v2.tell_position(response.headers_mut(), index);
     Ok(response)
 }

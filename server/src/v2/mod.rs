@@ -12,6 +12,7 @@ mod expiry;
 mod form;
 mod json;
 mod keys;
+mod listing;
 mod members;
 mod notices;
 mod paths;
@@ -34,6 +35,7 @@ use crate::http;
 use errors::Refused;
 
 pub use expiry::run as expire;
+pub(crate) use form::decode_whole as decode_form;
 pub use notices::Notices;
 
 /// What all requests share.

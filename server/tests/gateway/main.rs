@@ -8,5 +8,6 @@ mod http;
 mod python;
 mod random;
 mod replay;
+mod slow;
 mod streams;
 mod websocket;

@@ -31,7 +31,9 @@ const STEADY: Duration = Duration::from_secs(1);
 pub enum News {
     /// What is now different. The first of these, which may be empty, is the whole prefix.
     Changes(Changes),
-    /// The store cannot be followed at this moment, for this reason; what is known stays.
+    /// The store cannot be followed at this moment, for this reason; what is known stays. Told
+    /// again when the kind of the reason changes: who waits out a member that is down may give up
+    /// on a refusal.
     Stale(Error),
     /// It can again. Whatever was missed follows or has come already.
     Fresh,
@@ -77,7 +79,7 @@ impl Follower {
             prefix: prefix.into(),
             known: HashMap::new(),
             revision: None,
-            is_stale: false,
+            stale: None,
             established: None,
             news: sender,
         };
@@ -107,7 +109,8 @@ struct Follow {
     known: HashMap<Bytes, i64>,
     /// Everything up to here has been told. `None`: the prefix must be listed.
     revision: Option<i64>,
-    is_stale: bool,
+    /// The kind of trouble that was told last; `None`: it follows.
+    stale: Option<Kind>,
     /// When the watch of this session was in place; `None`: it never was.
     established: Option<Instant>,
     news: mpsc::Sender<News>,
@@ -225,16 +228,15 @@ impl Follow {
     }
 
     async fn tell_stale(&mut self, error: Error) {
-        if !self.is_stale {
-            self.is_stale = true;
+        if self.stale != Some(error.kind) {
+            self.stale = Some(error.kind);
             tracing::warn!(prefix = %lossy(&self.prefix), "cannot follow the store: {error}");
             self.tell(News::Stale(error)).await;
         }
     }
 
     async fn tell_fresh(&mut self) {
-        if self.is_stale {
-            self.is_stale = false;
+        if self.stale.take().is_some() {
             tracing::info!(prefix = %lossy(&self.prefix), "following the store again");
             self.tell(News::Fresh).await;
         }
@@ -262,5 +264,28 @@ mod tests {
         let mut follower = Follower::new(store, "/a");
         let news = tokio::time::timeout(Duration::from_secs(60), follower.next()).await;
         assert!(matches!(news, Ok(News::Stale(_))), "{news:?}");
+    }
+
+    #[tokio::test]
+    async fn another_kind_of_trouble_is_told_and_the_same_is_not() {
+        // Proves that a follower whose store first cannot be reached and then refuses tells both,
+        // each once however often it fails.
+        let (store, kind) = Fake::failing(Kind::Unreachable);
+        let mut follower = Follower::new(store, "/a");
+        let mut next = async |patience| match tokio::time::timeout(
+            Duration::from_secs(patience),
+            follower.next(),
+        )
+        .await
+        {
+            Ok(News::Stale(error)) => Some(error.kind),
+            Ok(other) => panic!("{other:?}"),
+            Err(_) => None,
+        };
+        assert_eq!(next(60).await, Some(Kind::Unreachable));
+        assert_eq!(next(2).await, None, "told once");
+        kind.send_replace(Kind::Refused);
+        assert_eq!(next(60).await, Some(Kind::Refused));
+        assert_eq!(next(2).await, None, "told once");
     }
 }

@@ -1,26 +1,35 @@
-//! A store for tests that cannot be reached.
+//! A store for tests that fails.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use tokio::sync::watch;
 
 use super::*;
 
-/// A store that takes its time to say that it cannot be reached.
+/// A store that takes its time to say that it cannot be reached, or what else is wrong.
 pub(crate) struct Fake {
     takes: Duration,
+    kind: watch::Receiver<Kind>,
 }
 
 impl Fake {
     pub(crate) fn refusing(takes: Duration) -> Store {
-        Arc::new(Self { takes })
+        let (_, kind) = watch::channel(Kind::Unreachable);
+        Arc::new(Self { takes, kind })
+    }
+
+    /// Fails at once, in a way that may change.
+    pub(crate) fn failing(kind: Kind) -> (Store, watch::Sender<Kind>) {
+        let (change, kind) = watch::channel(kind);
+        (Arc::new(Self { takes: Duration::ZERO, kind }), change)
     }
 
     fn fail<T: Send>(&self) -> Answer<'_, T> {
         let failing = async {
             tokio::time::sleep(self.takes).await;
-            Err(Error::unreachable("nobody is there"))
+            Err(Error::new(*self.kind.borrow(), "nobody is there"))
         };
         failing.boxed()
     }

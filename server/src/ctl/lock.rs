@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use api::etcdserverpb::{RangeRequest, RangeResponse};
 use clap::Args;
@@ -16,12 +17,16 @@ use sched::kv::turn::{Turn, first};
 use sched::kv::{Lease, Store};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::SignalKind;
+use tokio::time::timeout;
 
 use super::connect::Session;
 use super::failure::{Failure, Outcome};
 use super::output::{fields, json, simple};
 use crate::discovery::store::{failed, of_session};
 use crate::serve::signals::Signals;
+
+/// How long a command whose lock is lost may take to end.
+const END_MAX: Duration = Duration::from_secs(5);
 
 /// What etcd's clients take for an election.
 const ELECTION_TTL_S: i64 = 60;
@@ -149,7 +154,13 @@ async fn run(
         .env("ETCD_LOCK_KEY", OsString::from_vec(turn.key().to_vec()))
         .env("ETCD_LOCK_REV", turn.revision().to_string());
     let status = match command.spawn() {
-        Ok(mut child) => until_ended(&mut child, signals).await,
+        Ok(mut child) => tokio::select! {
+            status = until_ended(&mut child, signals) => status,
+            () = lease.lost() => {
+                end(&mut child).await;
+                return Err(expired());
+            }
+        },
         Err(error) => Err(error),
     };
     match status {
@@ -177,11 +188,24 @@ async fn until_ended(child: &mut Child, signals: &mut Signals) -> std::io::Resul
             // The terminal has told the command too.
             continue;
         }
-        let signal = if is_interrupt { Signal::INT } else { Signal::TERM };
-        let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        if let Some(Err(error)) = pid.map(|pid| kill_process(pid, signal)) {
-            tracing::warn!("cannot pass the signal on to the command: {error}");
-        }
+        tell(child, if is_interrupt { Signal::INT } else { Signal::TERM });
+    }
+}
+
+fn tell(child: &Child, signal: Signal) {
+    let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    if let Some(Err(error)) = pid.map(|pid| kill_process(pid, signal)) {
+        tracing::warn!("cannot pass the signal on to the command: {error}");
+    }
+}
+
+/// Somebody else may have the turn by now, or in a moment: the command must not go on.
+async fn end(child: &mut Child) {
+    eprintln!("the lock is lost: ending the command");
+    tell(child, Signal::TERM);
+    if timeout(END_MAX, child.wait()).await.is_err() {
+        // One that is gone already needs no more.
+        let _ = child.kill().await;
     }
 }
 

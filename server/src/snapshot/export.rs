@@ -40,6 +40,14 @@ impl Export {
         let sealed = seal(&output.file);
         sealed.map_err(|error| format!("{} cannot be written: {error}", self.out.display()))?;
         output.publish()?;
+        if summary.v2_nodes > 0 {
+            eprintln!(
+                "Warning: {} keys and directories of the v2 API are left out: a snapshot of etcd has \
+                 no place for them. Read them from the running server (GET \
+                 /v2/keys/?recursive=true) if they are still needed",
+                summary.v2_nodes
+            );
+        }
         println!(
             "Exported revision {} to {}; next: etcdutl snapshot restore {}",
             summary.revision,

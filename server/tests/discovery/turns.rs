@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use api::etcdserverpb::{LeaseRevokeRequest, RangeRequest};
 use testkit::{Server, eventually, require, subject};
 
-use crate::tool::{SOON_S, Tool, berth, endpoints};
+use crate::tool::{SOON_S, Tool, berth, done, endpoints};
 
 /// Waits until a process has printed as many lines, and returns them.
 async fn lines(tool: &Tool, count: usize) -> Vec<String> {
@@ -72,6 +73,37 @@ async fn a_lock_is_held_until_its_command_has_ended() {
     assert!(first.log().contains("exit status 5"), "{}", first.log());
     assert_eq!(second.ended().await.code(), Some(0), "{}", second.log());
     assert_eq!(read(), "begin\nend\nsecond\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_ends_when_its_lock_is_lost() {
+    // Proves that a command does not go on under a lock that may be somebody else's by now: it is
+    // told to end, and killed if it does not care.
+    let server = Server::start(subject!(), &[]).await;
+    let endpoints = endpoints(&server);
+    for (script, last_word) in [
+        ("trap 'echo told; exit 0' TERM; echo begin; while :; do sleep 0.05; done", "told"),
+        ("trap '' TERM; echo begin; while :; do sleep 0.05; done", "begin"),
+    ] {
+        let args = ["ctl", &endpoints, "lock", "--ttl=3", "m", "sh", "-c", script];
+        let mut holder = Tool::berth(&args);
+        lines(&holder, 1).await;
+        let clients = server.clients();
+        let found = done(clients.clone().kv.range(keys_under("m/"))).await;
+        let id = found.kvs[0].lease;
+        done(clients.lease.clone().lease_revoke(LeaseRevokeRequest { id })).await;
+        assert_eq!(holder.ended().await.code(), Some(1), "{}", holder.log());
+        let log = holder.log();
+        assert!(log.contains("Error: session expired"), "{log}");
+        let words: Vec<&str> = log.lines().filter(|line| line.split(' ').count() == 1).collect();
+        assert_eq!(words.last(), Some(&last_word), "{log}");
+    }
+}
+
+fn keys_under(prefix: &str) -> RangeRequest {
+    let mut end = prefix.as_bytes().to_vec();
+    *end.last_mut().expect("a prefix") += 1;
+    RangeRequest { key: prefix.to_owned().into(), range_end: end.into(), ..Default::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,11 +3,12 @@
 use api::authpb::{Permission, permission};
 use api::etcdserverpb::{
     AuthEnableRequest, AuthRoleAddRequest, AuthRoleGrantPermissionRequest, AuthUserAddRequest,
-    AuthUserGrantRoleRequest, AuthenticateRequest,
+    AuthUserGrantRoleRequest, AuthUserRevokeRoleRequest, AuthenticateRequest, LeaseLeasesRequest,
+    RangeRequest,
 };
 use api::v3electionpb::{CampaignRequest, LeaderRequest};
 use api::v3lockpb::{LockRequest, UnlockRequest};
-use testkit::{Clients, Server, bounded, subject, with_token};
+use testkit::{Clients, Kind, Server, bounded, eventually, subject, with_token};
 use tonic::Code;
 
 use crate::{LONG_S, grant};
@@ -69,4 +70,64 @@ async fn the_callers_own_rights_count() {
     assert_eq!(told.message(), denied);
     let leader = with_token(LeaderRequest { name: "else".into() }, Some(&token));
     assert_eq!(bounded(election.leader(leader)).await.unwrap_err().message(), denied);
+}
+
+async fn token_of(clients: &Clients, name: &str) -> String {
+    let login = AuthenticateRequest { name: name.to_owned(), password: "p".into() };
+    bounded(clients.auth.clone().authenticate(login)).await.unwrap().into_inner().token
+}
+
+/// Proves that a place in a queue goes with its caller, although the caller may not delete it any
+/// more by then: nobody else would, and those behind it would wait for it. A lease that was granted
+/// for it goes too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_place_goes_with_a_caller_whose_rights_have_ended() {
+    let program = subject!();
+    if program.kind == Kind::Etcd {
+        // There it stays until its lease ends.
+        return;
+    }
+    let server = Server::start(program, &["--bcrypt-cost=4"]).await;
+    let clients = server.clients();
+    grant(&clients, 1, LONG_S).await;
+    grant(&clients, 2, LONG_S).await;
+    let hers = with_ann(&clients).await;
+    let root = token_of(&clients, "root").await;
+    let lock = |lease: i64, token: &str| {
+        let request = LockRequest { name: "hers/lock".into(), lease };
+        let (clients, request) = (clients.clone(), with_token(request, Some(token)));
+        async move { clients.lock.clone().lock(request).await }
+    };
+    bounded(lock(1, &root)).await.unwrap();
+    let waiting = [lock(2, &hers), lock(0, &hers)].map(tokio::spawn);
+    let queue_of = async |count: i64| {
+        let range = RangeRequest {
+            key: "hers/".into(),
+            range_end: "hers0".into(),
+            count_only: true,
+            ..Default::default()
+        };
+        let what = format!("{count} in the queue");
+        eventually(&what, 60, async || {
+            let root = token_of(&clients, "root").await;
+            let found = clients.kv.clone().range(with_token(range.clone(), Some(&root))).await;
+            let found = found.map_err(|status| status.to_string())?.into_inner().count;
+            if found == count { Ok(()) } else { Err(found.to_string()) }
+        })
+        .await;
+    };
+    queue_of(3).await;
+    let take = AuthUserRevokeRoleRequest { name: "ann".into(), role: "hers".into() };
+    let mut auth = clients.auth.clone();
+    bounded(auth.user_revoke_role(with_token(take, Some(&root)))).await.unwrap();
+    for waiting in waiting {
+        waiting.abort();
+    }
+    queue_of(1).await;
+    let root = token_of(&clients, "root").await;
+    let leases = with_token(LeaseLeasesRequest {}, Some(&root));
+    let leases = bounded(clients.lease.clone().lease_leases(leases)).await.unwrap().into_inner();
+    let mut ids: Vec<i64> = leases.leases.into_iter().map(|lease| lease.id).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, [1, 2], "its own lease is gone, the one that it brought is not");
 }

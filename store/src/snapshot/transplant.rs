@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes};
 
 use super::{OTHER, VERSION, codec, u32_len};
 use crate::persist::records::{self, Mark};
-use crate::{Position, Revision};
+use crate::{Position, Revision, v2};
 
 /// What is different in the new cluster.
 #[derive(Clone, Debug)]
@@ -35,6 +35,8 @@ pub struct Summary {
     pub compact_revision: i64,
     /// Of every kind: versions of keys, leases, users and the rest.
     pub records: u64,
+    /// Files and directories of the v2 API among them, which no other format has a place for.
+    pub v2_nodes: u64,
     /// Over all records, as they are.
     pub crc: u32,
 }
@@ -83,13 +85,20 @@ pub(super) fn pass(
     crc.update(&first);
     let mark = decode_mark(&first).ok_or_else(|| damaged("its first record is no mark"))?;
     visit(Record::Mark(&mark))?;
+    let mut v2_nodes = 0;
     while let Some(record) = reader.next()? {
         crc.update(&record);
+        v2_nodes += u64::from(is_v2_node(&record));
         visit(classify(&record, &mark).ok_or_else(|| damaged("a record of it"))?)?;
     }
     let Mark { position, revision, compact_revision } = mark;
     let (records, crc) = (reader.records(), crc.finalize());
-    Ok(Summary { position, revision, compact_revision, records, crc })
+    Ok(Summary { position, revision, compact_revision, records, v2_nodes, crc })
+}
+
+fn is_v2_node(record: &[u8]) -> bool {
+    record.first() == Some(&OTHER)
+        && split_other(record).is_some_and(|(key, _)| v2::records::is_node_key(key))
 }
 
 fn decode_mark(record: &[u8]) -> Option<Mark> {

@@ -31,6 +31,11 @@ pub(super) fn node_key(path: &Path) -> Bytes {
     key(NODE, path.as_bytes())
 }
 
+/// Whether it is that of a file or a directory.
+pub(crate) fn is_node_key(key: &[u8]) -> bool {
+    key.starts_with(&[PREFIX, NODE])
+}
+
 pub(super) fn event_key(index: u64) -> Bytes {
     key(EVENT, &index.to_be_bytes())
 }

@@ -1,6 +1,8 @@
 //! The store as one caller's client: every call bears the caller's credentials and is checked,
 //! admitted and proposed as if it had come over the network.
 
+use api::berthpb::Principal;
+use api::berthpb::command::Op as Command;
 use api::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use api::etcdserverpb::kv_server::Kv as _;
 use api::etcdserverpb::lease_server::Lease as _;
@@ -49,9 +51,25 @@ impl Client {
         Ok(lease.lease_grant(self.call(grant)).await?.into_inner().id)
     }
 
+    /// Ends a lease that was granted by [`Client::session`], with the server's own rights.
     pub(super) async fn revoke(&self, id: i64) -> Result<(), Status> {
-        let lease = Lease { context: self.context.clone() };
-        lease.lease_revoke(self.call(LeaseRevokeRequest { id })).await.map(drop)
+        self.take_back(Command::LeaseRevoke(LeaseRevokeRequest { id })).await
+    }
+
+    /// Deletes a key that its caller made, if it is still the one that was created at that
+    /// revision; with the server's own rights.
+    pub(super) async fn remove_own(&self, key: &Bytes, revision: i64) -> Result<(), Status> {
+        self.take_back(Command::Txn(if_created_at(key, revision, remove(key)))).await
+    }
+
+    /// What was made with the caller's rights must go even if those have ended since: a token
+    /// expires, a role is taken away. `root` is there, and may everything, while auth is on.
+    async fn take_back(&self, command: Command) -> Result<(), Status> {
+        let auth = self.context.node().reader().auth();
+        let root = || Principal { user: "root".to_owned(), auth_revision: auth.revision() };
+        let principal = auth.enabled().then(root);
+        self.context.propose(principal, command).await?;
+        Ok(())
     }
 
     pub(super) async fn txn(&self, txn: TxnRequest) -> Result<TxnResponse, Status> {
@@ -171,6 +189,12 @@ pub(super) fn created_at(key: &Bytes, revision: i64) -> Compare {
         target_union: Some(TargetUnion::CreateRevision(revision)),
         ..Default::default()
     }
+}
+
+/// `op`, if the key is still the one that was created at that revision.
+pub(super) fn if_created_at(key: &Bytes, revision: i64, op: RequestOp) -> TxnRequest {
+    let compare = vec![created_at(key, revision)];
+    TxnRequest { compare, success: vec![op], failure: Vec::new() }
 }
 
 pub(super) fn put(key: &Bytes, value: Bytes, lease: i64) -> RequestOp {

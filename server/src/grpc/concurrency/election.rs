@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
-use super::client::{Client, put, remove, told};
+use super::client::{Client, if_created_at, put, remove, told};
 use super::observe;
-use super::queue::{Place, attended, if_created_at, prefix};
+use super::queue::{Place, attended, prefix};
 use crate::grpc::Context;
 use crate::grpc::errors::Error;
 

@@ -3,14 +3,14 @@
 use std::future::Future;
 use std::time::Duration;
 
-use api::etcdserverpb::{RequestOp, ResponseHeader, TxnRequest};
+use api::etcdserverpb::{ResponseHeader, TxnRequest};
 use api::mvccpb::KeyValue;
 use api::mvccpb::event::EventType;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
-use super::client::{Changes, Client, created_at, first_read, first_under, put, read, remove};
+use super::client::{Changes, Client, created_at, first_read, first_under, put, read};
 use crate::grpc::errors::Error;
 
 /// How often a key is taken back whose owner has gone, with pauses that double: an election may be
@@ -139,9 +139,7 @@ impl Undo {
 
     async fn once(&self, client: &Client) -> Result<(), Status> {
         match self {
-            Self::Key(key, revision) => {
-                client.txn(if_created_at(key, *revision, remove(key))).await.map(drop)
-            }
+            Self::Key(key, revision) => client.remove_own(key, *revision).await,
             Self::Lease(id) => match client.revoke(*id).await {
                 Err(error) if error.code() == Code::NotFound => Ok(()),
                 revoked => revoked,
@@ -158,12 +156,6 @@ async fn deleted(mut changes: Changes) -> Result<(), Status> {
         }
     }
     Ok(())
-}
-
-/// `op`, if the key is still the one that was created at that revision.
-pub(super) fn if_created_at(key: &Bytes, revision: i64, op: RequestOp) -> TxnRequest {
-    let compare = vec![created_at(key, revision)];
-    TxnRequest { compare, success: vec![op], failure: Vec::new() }
 }
 
 /// Runs `work` to its end, whether or not the caller waits for it: one that has gone must not leave

@@ -7,6 +7,7 @@
 //! Start at [`serve::run`], which opens everything in order, then `grpc::kv`.
 
 pub mod bolt;
+pub mod completion;
 pub mod config;
 pub mod ctl;
 pub mod discovery;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use berth::config::Invocation;
-use berth::{ETCD_VERSION, VERSION, ctl, discovery, mirror, serve, snapshot};
+use berth::{ETCD_VERSION, VERSION, completion, ctl, discovery, mirror, serve, snapshot};
 
 /// What the system's allocator keeps after values have come and gone is several times what lives.
 #[global_allocator]
@@ -24,6 +24,7 @@ Usage:
   berth register [flags] keep a service registered while it is well; see `berth register --help`
   berth services [NAME]  what is registered, and how it is; see `berth services --help`
   berth template [flags] render files from keys; `berth template --help` lists the flags
+  berth completion SHELL print a script that completes all this in a shell
   berth --version        print versions
 
 Called through a link named `etcd` it is `berth serve`, through `etcdctl` it is `berth ctl`.
@@ -51,6 +52,7 @@ fn berth(mut args: Vec<OsString>) -> ExitCode {
         Some("register") => discovery::register(args.split_off(1)),
         Some("services") => discovery::services(args.split_off(1)),
         Some("template") => discovery::template(args.split_off(1)),
+        Some("completion") => completion::run(args.split_off(1)),
         Some("help" | "-h" | "-help" | "--help") => {
             print!("{USAGE}");
             ExitCode::SUCCESS

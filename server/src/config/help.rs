@@ -7,6 +7,13 @@ use super::table::{Disposition, GROUPS};
 /// Follows a complaint about the command line.
 pub const FLAGS_HINT: &str = "Usage: berth serve [flags]; `berth serve --help` lists them.";
 
+/// The names of all flags that do something.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    let flags = GROUPS.iter().flat_map(|group| group.flags);
+    let supported = flags.filter(|flag| matches!(flag.disposition, Disposition::Supported(_)));
+    supported.map(|flag| flag.name)
+}
+
 /// The whole help text.
 pub fn text() -> String {
     let mut text = String::from(

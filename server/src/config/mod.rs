@@ -33,7 +33,7 @@ pub use cluster::{InitialCluster, Member};
 pub use compaction::AutoCompaction;
 #[cfg(any(test, feature = "failpoints"))]
 pub(crate) use duration::parse as go_duration_ns;
-pub use help::{FLAGS_HINT, text as help};
+pub use help::{FLAGS_HINT, names as flag_names, text as help};
 pub use ids::{added_member_id, cluster_id, member_id};
 pub use settings::{Addresses, Limits, LogSettings, Notice, Settings};
 pub use tls::{

@@ -4,13 +4,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use super::auth::AuthVerb;
+use super::check::CheckVerb;
 use super::endpoint::EndpointVerb;
 use super::kv::{Compaction, Del, Get, Put};
 use super::lease::LeaseVerb;
 use super::lock::{Elect, Lock};
 use super::maintenance::SnapshotVerb;
+use super::make_mirror::MakeMirror;
 use super::member::MemberVerb;
 use super::role::RoleVerb;
 use super::txn::Txn;
@@ -96,6 +99,16 @@ pub(super) enum Verb {
         #[command(subcommand)]
         verb: MemberVerb,
     },
+    /// Makes a mirror at the destination etcd cluster
+    MakeMirror(MakeMirror),
+    /// Checks properties of the etcd cluster
+    Check {
+        #[command(subcommand)]
+        verb: CheckVerb,
+    },
+    /// Prints a script that completes the commands of `etcdctl`, a link to berth; `berth completion`
+    /// prints one for `berth`
+    Completion { shell: Shell },
     /// Transfers leadership to another etcd cluster member.
     MoveLeader {
         /// the new leader's id, hexadecimal

@@ -10,11 +10,17 @@ use api::etcdserverpb::lease_client::LeaseClient;
 use api::etcdserverpb::maintenance_client::MaintenanceClient;
 use api::etcdserverpb::watch_client::WatchClient;
 use api::etcdserverpb::{AuthenticateRequest, MemberListRequest};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
+use tower::ServiceExt;
 
 use super::args::Global;
 use super::failure::{EXIT_BAD_CONNECTION, Failure};
@@ -116,12 +122,55 @@ impl Session {
         Ok(members.into_iter().flat_map(|member| member.client_urls).collect())
     }
 
+    /// A page that one endpoint serves by plain HTTP.
+    pub(super) async fn page(&self, endpoint: &str, path: &str) -> Result<String, Failure> {
+        match timeout(self.command_timeout, self.fetch(endpoint, path)).await {
+            Ok(page) => page,
+            Err(_) => Err(Failure::error("context deadline exceeded")),
+        }
+    }
+
+    async fn fetch(&self, endpoint: &str, path: &str) -> Result<String, Failure> {
+        let unread = |error: &dyn std::fmt::Display| {
+            Failure::error(format!("cannot read {path} of {endpoint}: {error}"))
+        };
+        let (target, is_secure) = self.target(endpoint)?;
+        let authority = target.uri().authority().map_or("", |it| it.as_str()).to_owned();
+        let page = format!("{}://{authority}{path}", if is_secure { "https" } else { "http" });
+        let body = if is_secure {
+            // Over TLS the server tells gRPC from the rest by what is asked.
+            let request = http::Request::get(page).body(tonic::body::Body::empty());
+            let request = request.map_err(|error| unread(&error))?;
+            let answer = self.dial(endpoint).await?.oneshot(request).await;
+            answer
+                .map_err(|error| unread(&error))?
+                .into_body()
+                .collect()
+                .await
+                .map_err(|error| unread(&error))?
+                .to_bytes()
+        } else {
+            // Without it, HTTP/2 is gRPC for etcd.
+            let stream = TcpStream::connect(&authority).await.map_err(|error| unread(&error))?;
+            let shake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+            let (mut sender, connection) = shake.map_err(|error| unread(&error))?;
+            let request = http::Request::get(path).header(http::header::HOST, &authority);
+            let request = request.body(Empty::<Bytes>::new()).map_err(|error| unread(&error))?;
+            let talk = async { sender.send_request(request).await?.into_body().collect().await };
+            tokio::select! {
+                body = talk => body.map_err(|error| unread(&error))?.to_bytes(),
+                Err(error) = connection => return Err(unread(&error)),
+            }
+        };
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
     /// Waits for `answer` for at most `--command-timeout`.
     pub(super) async fn call<T>(
         &self,
         answer: impl Future<Output = Result<tonic::Response<T>, Status>>,
     ) -> Result<T, Failure> {
-        match tokio::time::timeout(self.command_timeout, answer).await {
+        match timeout(self.command_timeout, answer).await {
             Ok(answer) => Ok(answer?.into_inner()),
             Err(_) => Err(Failure::error("context deadline exceeded")),
         }

@@ -36,6 +36,11 @@ impl Failure {
         Self::new(EXIT_ERROR, message)
     }
 
+    /// All that there is to say has been printed.
+    pub(crate) fn silent() -> Self {
+        Self::error("")
+    }
+
     pub(crate) fn bad_args(message: impl Into<String>) -> Self {
         Self::new(EXIT_BAD_ARGS, message)
     }

@@ -9,6 +9,7 @@
 mod alarm;
 pub(crate) mod args;
 mod auth;
+mod check;
 pub(crate) mod connect;
 mod endpoint;
 pub(crate) mod failure;
@@ -16,6 +17,7 @@ mod kv;
 mod lease;
 mod lock;
 mod maintenance;
+mod make_mirror;
 mod member;
 pub(crate) mod output;
 mod quote;
@@ -30,12 +32,13 @@ mod watch;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 use self::args::{Ctl, Verb};
 use self::connect::Session;
 use self::failure::{EXIT_BAD_ARGS, Failure, Outcome};
+use crate::completion;
 
 /// Runs `berth ctl ARGS` and returns the exit status that etcdctl would: 0, 1 for a refusal by
 /// the server, 128 for wrong arguments, and the others of [`failure`].
@@ -47,6 +50,11 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
         Ok(ctl) => finish(block_on(ctl)),
         Err(error) => report_usage(&error),
     }
+}
+
+/// All verbs and flags, for who completes them.
+pub(crate) fn command() -> clap::Command {
+    Ctl::command()
 }
 
 fn report_usage(error: &clap::Error) -> ExitCode {
@@ -70,7 +78,11 @@ fn block_on(ctl: Ctl) -> Outcome {
 }
 
 async fn execute(ctl: Ctl) -> Outcome {
-    let mut session = Session::new(ctl.global)?;
+    if let Verb::Completion { shell } = ctl.verb {
+        completion::print(shell, Ctl::command(), "etcdctl");
+        return Ok(());
+    }
+    let mut session = Session::new(ctl.global.clone())?;
     match ctl.verb {
         Verb::Get(get) => kv::get(get, &mut session).await,
         Verb::Put(put) => kv::put(put, &mut session).await,
@@ -90,6 +102,9 @@ async fn execute(ctl: Ctl) -> Outcome {
         Verb::Role { verb } => role::role(verb, &mut session).await,
         Verb::Auth { verb } => auth::auth(&verb, &mut session).await,
         Verb::Member { verb } => member::member(verb, &mut session).await,
+        Verb::MakeMirror(flags) => make_mirror::make_mirror(flags, &ctl.global, &session).await,
+        Verb::Check { verb } => check::check(verb, &session).await,
+        Verb::Completion { .. } => unreachable!("it was done before anything was connected"),
         Verb::MoveLeader { id } => member::move_leader(&id, &session).await,
     }
 }
@@ -98,7 +113,9 @@ fn finish(outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("Error: {}", failure.message);
+            if !failure.message.is_empty() {
+                eprintln!("Error: {}", failure.message);
+            }
             ExitCode::from(failure.exit_code)
         }
     }

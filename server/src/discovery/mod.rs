@@ -44,6 +44,17 @@ pub fn template(args: Vec<OsString>) -> ExitCode {
     run("berth template", args, template::run)
 }
 
+/// Each command with its flags, for who completes them.
+pub(crate) fn commands() -> impl Iterator<Item = (&'static str, clap::Command)> {
+    let commands = [
+        ("register", register::Register::command()),
+        ("services", services::Services::command()),
+        ("dns", dns::Dns::command()),
+        ("template", template::Template::command()),
+    ];
+    commands.into_iter().map(|(name, command)| (name, store::hide_unused(command)))
+}
+
 /// Parses the flags, starts log and runtime, and runs a command to its end.
 fn run<F, C>(name: &'static str, args: Vec<OsString>, command: impl FnOnce(F) -> C) -> ExitCode
 where

@@ -143,7 +143,7 @@ impl Mirror {
 }
 
 /// Without what makes no sense here.
-fn command() -> clap::Command {
+pub(super) fn command() -> clap::Command {
     let hidden = ["endpoints", "write_out", "hex", "command_timeout"];
     let hide = |command: clap::Command, name| command.mut_arg(name, |arg| arg.hide(true));
     hidden.into_iter().fold(Mirror::command(), hide)

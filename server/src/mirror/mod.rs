@@ -52,6 +52,11 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
     }
 }
 
+/// All flags, for who completes them.
+pub(crate) fn command() -> clap::Command {
+    flags::command()
+}
+
 fn report_usage(error: &clap::Error) -> ExitCode {
     // Printing help can only fail when nobody reads it.
     let _ = error.print();

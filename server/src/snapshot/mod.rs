@@ -16,7 +16,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::umask;
 
@@ -71,6 +71,11 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
     }
 }
 
+/// All subcommands and flags, for who completes them.
+pub(crate) fn command() -> clap::Command {
+    Snapshot::command()
+}
+
 fn report_usage(error: &clap::Error) -> ExitCode {
     // Printing help can only fail when nobody reads it.
     let _ = error.print();
@@ -83,7 +88,6 @@ fn report_usage(error: &clap::Error) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn command_tree_is_well_formed() {

@@ -5,6 +5,7 @@
 //! berth's place, which proves the harness.
 
 mod cases;
+mod check;
 mod client;
 mod normal;
 mod transcript;

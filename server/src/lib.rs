@@ -20,6 +20,7 @@ pub mod mirror;
 pub mod peer;
 pub mod serve;
 pub mod snapshot;
+pub mod traces;
 mod umask;
 pub mod v2;
 

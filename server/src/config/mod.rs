@@ -35,7 +35,7 @@ pub use compaction::AutoCompaction;
 pub(crate) use duration::parse as go_duration_ns;
 pub use help::{FLAGS_HINT, names as flag_names, text as help};
 pub use ids::{added_member_id, cluster_id, member_id};
-pub use settings::{Addresses, Limits, LogSettings, Notice, Settings};
+pub use settings::{Addresses, Limits, LogSettings, Notice, Settings, TraceSettings};
 pub use tls::{
     AllowedNames, CIPHER_SUITES, Certificate, CertificateFiles, ClientTlsSettings, PeerTlsSettings,
     TlsProtocol, TlsSettings, TlsVersions,

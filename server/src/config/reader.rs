@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::auth_token::{self, AuthToken};
 use super::cluster::InitialCluster;
-use super::settings::{Addresses, Limits, LogSettings, Membership};
+use super::settings::{Addresses, Limits, LogSettings, Membership, TraceSettings};
 use super::urls::{self, Url};
 use super::values::Values;
 use super::{Invocation, REQUEST_BYTES_MAX, table};
@@ -14,6 +14,7 @@ use super::{Invocation, REQUEST_BYTES_MAX, table};
 /// etcd's `DefaultQuotaBytes`.
 const QUOTA_BYTES_DEFAULT: u64 = 2 << 30;
 const ELECTION_MS_MAX: u64 = 50_000;
+const TRACED_PER_MILLION_MAX: u32 = 1_000_000;
 /// What bcrypt itself allows.
 const BCRYPT_COST: std::ops::RangeInclusive<u64> = 4..=31;
 
@@ -187,6 +188,25 @@ impl Reader<'_> {
             Ok(cost) if BCRYPT_COST.contains(&u64::from(cost)) => Ok(cost),
             _ => Err(format!("--bcrypt-cost must be between 4 and 31 (set to {cost})")),
         }
+    }
+
+    /// Where spans go, if anywhere.
+    pub(super) fn traces(&self) -> Result<Option<TraceSettings>, String> {
+        if !self.flag("enable-distributed-tracing") {
+            return Ok(None);
+        }
+        let per_million = self.number32("distributed-tracing-sampling-rate");
+        if per_million > TRACED_PER_MILLION_MAX {
+            return Err(format!(
+                "tracing sampling rate must be less than {TRACED_PER_MILLION_MAX}"
+            ));
+        }
+        Ok(Some(TraceSettings {
+            address: self.values.get("distributed-tracing-address"),
+            service_name: self.values.get("distributed-tracing-service-name"),
+            instance_id: self.values.get("distributed-tracing-instance-id"),
+            per_million,
+        }))
     }
 
     pub(super) fn log(&self) -> Result<LogSettings, String> {

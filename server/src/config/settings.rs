@@ -50,6 +50,10 @@ pub struct Settings {
     pub enable_v2: bool,
     pub log: LogSettings,
     pub extensive_metrics: bool,
+    /// `None`: no traces.
+    pub traces: Option<TraceSettings>,
+    /// Serve a CPU profile.
+    pub profile: bool,
     pub slow_request: Duration,
     /// Serve the JSON gateway.
     pub gateway: bool,
@@ -98,6 +102,18 @@ pub struct Limits {
     /// `None`: no pings.
     pub keepalive_interval: Option<Duration>,
     pub keepalive_timeout: Duration,
+}
+
+/// Where spans go, and which.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceSettings {
+    /// Host and port.
+    pub address: String,
+    pub service_name: String,
+    /// Empty: none.
+    pub instance_id: String,
+    /// Of a million calls, those that are traced though their caller does not trace them.
+    pub per_million: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -168,6 +184,8 @@ impl Settings {
             enable_v2: reader.convenience("enable-v2", invocation),
             log: reader.log()?,
             extensive_metrics: values.get("metrics") == "extensive",
+            traces: reader.traces()?,
+            profile: reader.flag("enable-pprof"),
             slow_request: reader.duration("warning-unary-request-duration"),
             gateway: reader.flag("enable-grpc-gateway"),
             cors: values.get("cors").split(',').map(|word| word.trim().to_owned()).collect(),

@@ -11,6 +11,7 @@ mod location;
 mod members;
 mod metrics;
 mod probe;
+mod profile;
 mod query;
 mod reply;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use metrics::{
     GrpcLayer, MemberCounters, Metrics, PeerMetrics, Reading, SnapshotUnderWay, Source,
 };
 pub use probe::Probe;
+pub use profile::routes as profile_routes;
 pub(crate) use reply::error;
 
 /// Everything a client address serves over plain HTTP.

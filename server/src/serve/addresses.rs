@@ -8,6 +8,7 @@ use super::member::NodeProbe;
 use crate::config::Settings;
 use crate::gateway::{self, Cors};
 use crate::http::{self, GrpcLayer, Metrics};
+use crate::traces::Traces;
 use crate::{grpc, v2};
 
 pub(super) struct Services {
@@ -26,6 +27,7 @@ impl Services {
         notices: &v2::Notices,
         ending: EndStreams,
         messages: Router,
+        traces: Option<&Traces>,
     ) -> Self {
         let probe = NodeProbe::new(context.node().clone());
         let node = context.node().clone();
@@ -35,7 +37,13 @@ impl Services {
             http = http.merge(v2::routes(context, notices, &ending.stopping));
         }
         let counted = GrpcLayer::new(metrics, settings.slow_request);
-        let grpc = grpc::routes(context).layer(ending).layer(counted);
+        let mut grpc = grpc::routes(context).layer(ending).layer(counted);
+        if let Some(traces) = traces {
+            grpc = grpc.layer(traces.layer());
+        }
+        if settings.profile {
+            http = http.merge(http::profile_routes());
+        }
         if settings.gateway {
             http = http.merge(gateway::routes(context, grpc.clone()));
         }

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::config::{InitialCluster, Settings};
 use crate::http::{Metrics, PeerMetrics};
+use crate::traces::Traces;
 use crate::{grpc, peer, v2};
 
 /// How long another member may take to lead in this one's place.
@@ -53,7 +54,8 @@ pub(super) async fn serve(settings: Settings, bare: bool) -> Result<(), String> 
     metrics.attach(member::MemberMetrics::new(&node, &settings));
 
     let context = grpc::Context::new(node.clone(), grpc_options(&settings, &node), tokens);
-    let server = Server::new(&settings, &metrics, &notices, peers, context, tls);
+    let traces = settings.traces.as_ref().map(Traces::open).transpose()?;
+    let server = Server::new(&settings, &metrics, &notices, peers, context, tls, traces.as_ref());
     let for_members = listen_all(for_members)?;
     let outcome = tokio::select! {
         () = server.run(&settings, for_members, for_clients, bare) => Ok(()),
@@ -61,6 +63,10 @@ pub(super) async fn serve(settings: Settings, bare: bool) -> Result<(), String> 
         error = node.failed() => Err(error.to_string()),
     };
     server.stop().await;
+    if let Some(traces) = traces {
+        // It blocks, and needs the runtime meanwhile. A panic there must not hide the outcome.
+        let _ = tokio::task::spawn_blocking(move || traces.close()).await;
+    }
     if outcome.is_ok() {
         tracing::info!("stopped");
     }
@@ -103,6 +109,7 @@ async fn start(
     let config = node_config(settings, &identity, metrics, observer);
     let mut surroundings = Surroundings::real(&config);
     surroundings.transport = transport(peers.clone(), tls);
+    surroundings.engines = metrics.measured(surroundings.engines);
     let node = ServerNode::start_in(config, surroundings).await;
     Ok(Started { node: node.map_err(|error| error.to_string())?, peers })
 }
@@ -135,6 +142,7 @@ impl Server {
         peers: PeerMetrics,
         context: grpc::Context,
         tls: Tls,
+        traces: Option<&Traces>,
     ) -> Self {
         let stopping = CancellationToken::new();
         let node = context.node().clone();
@@ -144,7 +152,7 @@ impl Server {
         Self {
             connections: Connections::new(settings, tls, stopping.clone()),
             services: addresses::Services::new(
-                settings, &context, metrics, notices, ending, members,
+                settings, &context, metrics, notices, ending, members, traces,
             ),
             leaderless,
             tasks: TaskTracker::new(),

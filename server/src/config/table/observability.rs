@@ -3,7 +3,6 @@
 use super::{Flag, accepted, refused, supported};
 use crate::config::value::{Kind::*, UINT};
 
-const ONLY_WHEN_TRACING: &str = "it is read by distributed tracing alone, which is off";
 const NO_ROTATION: &str = "rotate the file from outside, as logrotate with copytruncate does";
 
 /// etcd's own default for `log-rotation-config-json`.
@@ -21,11 +20,11 @@ pub(super) const FLAGS: &[Flag] = &[
     supported("warning-unary-request-duration", Duration, "300ms", "a warning is logged for each slower request"),
     accepted("disable-log-sampling", Bool, "false", "log lines are never sampled"),
     accepted("log-rotation-config-json", Text, ROTATION, "it is read by --enable-log-rotation alone, which is off"),
-    accepted("distributed-tracing-address", Text, "localhost:4317", ONLY_WHEN_TRACING),
-    accepted("distributed-tracing-service-name", Text, "etcd", ONLY_WHEN_TRACING),
-    accepted("distributed-tracing-instance-id", Text, "", ONLY_WHEN_TRACING),
-    accepted("distributed-tracing-sampling-rate", UINT, "0", ONLY_WHEN_TRACING),
-    refused("enable-distributed-tracing", Bool, "false", "no traces are exported"),
+    supported("enable-distributed-tracing", Bool, "false", "send a span for each gRPC call to a collector, by OTLP"),
+    supported("distributed-tracing-address", Text, "localhost:4317", "host and port of the collector (gRPC, without TLS)"),
+    supported("distributed-tracing-service-name", Text, "etcd", "service.name of the spans; the same for all members"),
+    supported("distributed-tracing-instance-id", Text, "", "service.instance.id of the spans; another for each member"),
+    supported("distributed-tracing-sampling-rate", UINT, "0", "of a million calls, how many are traced whose caller does not trace them"),
     refused("enable-log-rotation", Bool, "false", NO_ROTATION),
-    refused("enable-pprof", Bool, "false", "that is Go's profiler; use perf"),
+    supported("enable-pprof", Bool, "false", "serve a CPU profile at /debug/pprof/profile?seconds=N"),
 ];

@@ -4,6 +4,7 @@
 //! Counters that something increments live in [`Metrics`]; values that are read off the member
 //! when somebody asks come from a [`Source`].
 
+mod engine_times;
 mod grpc;
 mod log_times;
 mod peers;
@@ -16,7 +17,7 @@ use prometheus::{Encoder, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry
 
 pub use grpc::GrpcLayer;
 pub use peers::{MemberCounters, PeerMetrics, SnapshotUnderWay};
-use raft::LogObserver;
+use raft::{EngineSource, LogObserver};
 pub use source::{Reading, Source};
 
 pub(super) const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -83,6 +84,11 @@ impl Metrics {
     /// Measures the log's writes and syncs. Called once, before the member is opened.
     pub fn log_observer(&self) -> LogObserver {
         LogObserver(Arc::new(log_times::LogTimes::new(&self.0.registry)))
+    }
+
+    /// `engines`, with their batches measured. Called once, before the member is opened.
+    pub fn measured(&self, engines: Box<dyn EngineSource>) -> Box<dyn EngineSource> {
+        Box::new(engine_times::Measured::new(&self.0.registry, engines))
     }
 
     /// Counts what goes between this member, `local`, and others. Called once.

@@ -28,6 +28,8 @@ use crate::serve::signals::Signals;
 
 /// Keys read at a time.
 const PAGE_KEYS: i64 = 1000;
+/// Writes that are under way while everything is copied.
+const PUTS_AT_ONCE: usize = 32;
 /// How often the count of copied keys is printed.
 const REPORT: Duration = Duration::from_secs(30);
 
@@ -151,11 +153,17 @@ impl Copy<'_> {
                 page.revision = found.header.as_ref().map_or(0, |header| header.revision);
             }
             let last = found.kvs.last().map(|kv| kv.key.clone());
-            for kv in found.kvs {
-                let (key, value) = (self.renamed(&kv.key), kv.value);
-                self.there.put(PutRequest { key, value, ..PutRequest::default() }).await?;
+            let puts = found.kvs.into_iter().map(|kv| {
+                let (key, value, mut there) = (self.renamed(&kv.key), kv.value, self.there.clone());
+                async move { there.put(PutRequest { key, value, ..Default::default() }).await }
+            });
+            // Each is another key: their order is of no account.
+            let mut puts = stream::iter(puts).buffer_unordered(PUTS_AT_ONCE);
+            while let Some(done) = puts.next().await {
+                done?;
                 self.copied.fetch_add(1, Ordering::Relaxed);
             }
+            drop(puts);
             match last.filter(|_| found.more) {
                 // The next key that there can be.
                 Some(last) => page.key = [&last[..], &[0]].concat().into(),

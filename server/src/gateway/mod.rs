@@ -98,8 +98,8 @@ impl Gateway {
         let (mut parts, mut body) = request.into_parts();
         if let Some(verb) = verb::overridden(&parts) {
             parts.method = verb;
-            if parts.method == Verb::POST {
-                // What was a form is no message.
+            if matches!(parts.method, Verb::POST | Verb::PUT | Verb::PATCH) {
+                // Go reads the form of these; what was one is no message.
                 if let Err(wrong) = verb::read_form(body, self.json_bytes_max).await {
                     return plain_error(StatusCode::BAD_REQUEST, &wrong);
                 }

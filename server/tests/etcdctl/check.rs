@@ -23,6 +23,8 @@ fn endpoints(server: &Server) -> String {
 
 /// Every number as a hash sign; what is drawn over and over left out.
 fn shape(text: &str) -> Vec<String> {
+    // Memory may have become less meanwhile.
+    let text = text.replace(": -", ": ");
     let lines = text.split(['\r', '\n']).map(str::trim);
     let lines = lines.filter(|line| !line.is_empty() && !line.contains('%'));
     let shape = |line: &str| {

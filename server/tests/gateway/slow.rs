@@ -8,8 +8,8 @@ use testkit::{Kind, Server, bounded, subject};
 
 use super::http::Http;
 
-const VALUES: usize = 24;
-const VALUE_BYTES: usize = 1 << 20;
+const VALUES: usize = 384;
+const VALUE_BYTES: usize = 64 << 10;
 /// Of each API. All that they asked for together would be several times [`MEMORY_BYTES_MAX`].
 const READERS: usize = 48;
 /// What is stored twice, and what a debug build of the server needs beside it.
@@ -60,18 +60,22 @@ async fn write_values(server: &Server) {
     let mut clients = server.clients();
     let mut http = Http::connect(server.client_port).await;
     for number in 0..VALUES {
-        let letter = b'a' + u8::try_from(number).unwrap();
+        let letter = letter(number);
         let put = api::etcdserverpb::PutRequest {
-            key: format!("/slow/{number:02}").into(),
+            key: format!("/slow/{number:03}").into(),
             value: vec![letter; VALUE_BYTES].into(),
             ..Default::default()
         };
         bounded(clients.kv.put(put)).await.unwrap();
         let form = [("content-type", "application/x-www-form-urlencoded")];
         let value = format!("value={}", char::from(letter).to_string().repeat(VALUE_BYTES));
-        let path = format!("/v2/keys/slow/dir/{number:02}");
+        let path = format!("/v2/keys/slow/dir/{number:03}");
         assert_eq!(http.send("PUT", &path, &form, value).await.status, 201);
     }
+}
+
+fn letter(number: usize) -> u8 {
+    b'a' + u8::try_from(number % 26).unwrap()
 }
 
 async fn read_on(first: Bytes, mut rest: Incoming) -> Value {
@@ -98,9 +102,9 @@ fn assert_list(answer: &Value) {
     let nodes = answer["node"]["nodes"][0]["nodes"].as_array().unwrap();
     assert_eq!(nodes.len(), VALUES);
     for (number, node) in nodes.iter().enumerate() {
-        assert_eq!(node["key"], format!("/slow/dir/{number:02}"));
+        assert_eq!(node["key"], format!("/slow/dir/{number:03}"));
         let value = node["value"].as_str().unwrap();
-        let letter = char::from(b'a' + u8::try_from(number).unwrap());
+        let letter = char::from(letter(number));
         assert!(value.len() == VALUE_BYTES && value.chars().all(|it| it == letter), "{number}");
     }
 }

@@ -89,8 +89,12 @@ impl PeerMetrics {
     pub fn member(&self, id: u64) -> MemberCounters {
         let mut known = self.0.known.lock();
         let told_apart = known.contains(&id) || (known.len() < MEMBERS_MAX && known.insert(id));
-        let id = if told_apart { id } else { 0 };
-        MemberCounters { families: self.0.clone(), id: format!("{id:x}") }
+        let id = format!("{:x}", if told_apart { id } else { 0 });
+        // An alert needs to see the first failure as a step, not as where a series begins.
+        for failures in [&self.0.sent_failures, &self.0.received_failures] {
+            failures.with_label_values(&[&id]);
+        }
+        MemberCounters { families: self.0.clone(), id }
     }
 }
 

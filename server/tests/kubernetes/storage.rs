@@ -29,7 +29,7 @@ async fn objects_live_as_on_etcd() {
         compaction(&clients, &mut transcript).await;
         seen.push(transcript);
     }
-    assert!(seen[0].len() > 30);
+    assert!(seen[0].len() > 20, "{seen:?}");
     assert_eq!(seen[0], seen[1]);
 }
 

@@ -94,6 +94,7 @@ impl PeerMetrics {
         for failures in [&self.0.sent_failures, &self.0.received_failures] {
             failures.with_label_values(&[&id]);
         }
+        self.0.round_trips.with_label_values(&[&id]);
         MemberCounters { families: self.0.clone(), id }
     }
 }

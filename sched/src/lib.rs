@@ -6,6 +6,10 @@
 //!
 //! Start at [`kv`], then [`discovery`]; the orchestrator begins at [`objects`].
 
+pub mod apiserver;
 pub mod discovery;
 pub mod kv;
 pub mod objects;
+
+/// berth's version.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");

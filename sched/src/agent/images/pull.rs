@@ -1,0 +1,17 @@
+//! Images from registries.
+
+use super::{Error, Images, Reference, Result, Unpacked};
+
+/// Which registries are asked, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Registries {}
+
+impl Registries {
+    /// Fetches and unpacks an image.
+    ///
+    /// # Errors
+    /// The registry cannot be reached, or has no such image.
+    pub async fn pull(&self, _images: &Images, reference: &Reference) -> Result<Unpacked> {
+        Err(Error::no_image(format!("{reference}: import it with `berth image import FILE`")))
+    }
+}

@@ -3,6 +3,7 @@
 mod agent;
 mod container;
 mod image;
+mod runtime;
 
 pub use agent::run as agent;
 pub use container::run as container;

@@ -129,13 +129,13 @@ pub(super) fn read_config(bytes: &[u8]) -> Result<(Config, String)> {
     Ok((config, id))
 }
 
-pub(super) fn is_ours(architecture: &str, os: &str) -> bool {
+fn is_ours(architecture: &str, os: &str) -> bool {
     (architecture.is_empty() || architecture == go_architecture())
         && (os.is_empty() || os == "linux")
 }
 
 /// The architecture as images and nodes spell it.
-pub(crate) fn go_architecture() -> &'static str {
+pub(super) fn go_architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

@@ -113,3 +113,8 @@ impl Images {
             .map_err(while_doing("making room for an image"))
     }
 }
+
+/// This machine's architecture as images and nodes spell it.
+pub fn architecture() -> &'static str {
+    import::go_architecture()
+}

@@ -143,7 +143,6 @@ impl Bundle<'_> {
                 "bounding": capabilities, "effective": effective, "permitted": effective,
             },
             "noNewPrivileges": spec.security.no_new_privileges,
-            "rlimits": [{ "type": "RLIMIT_NOFILE", "hard": 1_048_576, "soft": 1_048_576 }],
         })
     }
 

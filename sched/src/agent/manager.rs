@@ -37,6 +37,7 @@ pub(super) async fn run(store: Store, runtime: Arc<dyn Runtime>, settings: Setti
     let machine = Machine::look(&settings.root);
     let (state, lease) = watch::channel(Lease::Fading);
     let (taken, mut registered) = watch::channel(0);
+    let mut first = registered.clone();
     let context = Arc::new(Context {
         runtime: runtime.clone(),
         services: Mirror::new(&objects),
@@ -51,8 +52,8 @@ pub(super) async fn run(store: Store, runtime: Arc<dyn Runtime>, settings: Setti
     let settings = &context.settings;
     let cidr = claim(&store, settings).await?;
     ready_network(&context, &cidr).await;
-    let token = http::token(&store, &settings.node).await?;
-    let server = http::bind(settings.listen, context.clone(), token).await?;
+    let token = http::token();
+    let server = http::bind(settings.listen, context.clone(), &token).await?;
     let registration = Registration {
         settings,
         machine: &context.machine,
@@ -70,8 +71,12 @@ pub(super) async fn run(store: Store, runtime: Arc<dyn Runtime>, settings: Setti
     tokio::select! {
         () = keeper.run(state, taken) => Ok(()),
         () = server.run() => Ok(()),
-        outcome = keep_registered(&objects, &registration, &mut registered) => outcome,
-        () = manage(context.clone()) => Ok(()),
+        outcome = keep_registered(&objects, &registration, &token, &mut registered) => outcome,
+        () = async {
+            // Another agent may have this node.
+            let _ = first.wait_for(|count| *count > 0).await;
+            manage(context.clone()).await;
+        } => Ok(()),
     }
 }
 
@@ -129,6 +134,7 @@ async fn version(runtime: &Arc<dyn Runtime>) -> String {
 async fn keep_registered(
     objects: &Objects,
     registration: &Registration<'_>,
+    token: &str,
     taken: &mut watch::Receiver<u64>,
 ) -> Result<()> {
     let key = Objects::key::<Node>(None, &registration.settings.node);
@@ -136,7 +142,12 @@ async fn keep_registered(
     // Not before the lease is held: a node is ready as long as that is there.
     let _ = taken.wait_for(|count| *count > 0).await;
     loop {
-        match node::register(objects, registration).await {
+        let published = http::publish(objects.store(), &registration.settings.node, token).await;
+        let registering = async {
+            published?;
+            node::register(objects, registration).await
+        };
+        match registering.await {
             Err(error) if error.is_passing() || error.kind == ErrorKind::Conflict => {
                 tracing::warn!("cannot register the node: {error}");
                 tokio::time::sleep(RETRY).await;

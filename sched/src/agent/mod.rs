@@ -24,6 +24,8 @@ mod resolver;
 pub mod runtime;
 mod services;
 mod steps;
+#[cfg(test)]
+mod tests;
 mod volumes;
 
 use std::collections::BTreeMap;

@@ -6,11 +6,12 @@ use std::process::ExitCode;
 
 use sched::agent::runtime::runc::shim;
 
-/// Runs `shim DIRECTORY` or `pause HOSTNAME` to its end.
+/// Runs `shim DIRECTORY` or `pause [HOSTNAME]` to its end.
 pub fn run(args: Vec<OsString>) -> ExitCode {
     let outcome = match args.as_slice() {
         [kind, directory] if kind == "shim" => shim::run(PathBuf::from(directory)),
-        [kind, hostname] if kind == "pause" => shim::pause(&hostname.to_string_lossy()),
+        [kind, hostname] if kind == "pause" => shim::pause(Some(&hostname.to_string_lossy())),
+        [kind] if kind == "pause" => shim::pause(None),
         _ => Err("berth container is what `berth agent` starts, and nothing else".to_owned()),
     };
     match outcome {

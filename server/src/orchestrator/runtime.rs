@@ -1,12 +1,13 @@
 //! Which runtime an agent of this machine has.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::ValueEnum;
 use sched::agent::images::pull::Registries;
 use sched::agent::runc_below;
 use sched::agent::runtime::Runtime;
+use sched::agent::runtime::docker::{self, Docker};
 use sched::agent::runtime::fake::{Fake, Latency};
 use sched::agent::runtime::runc::{self, Runc};
 
@@ -68,21 +69,29 @@ fn runc(wanted: &Wanted) -> Result<Arc<dyn Runtime>, Failure> {
     if !rustix::process::geteuid().is_root() {
         return Err(Failure::error("runc needs root"));
     }
-    let program = std::env::current_exe()
-        .map_err(|error| Failure::error(format!("cannot find this very program: {error}")))?;
     let settings = runc::Settings {
         root: runc_below(&wanted.root),
-        helper: vec![program.to_string_lossy().into_owned(), "container".into()],
+        helper: vec![program()?.to_string_lossy().into_owned(), "container".into()],
         bridge: wanted.bridge.clone(),
-        registries: Registries::default(),
+        registries: Registries { insecure: wanted.insecure_registries.clone() },
     };
     let runc = Runc::open(settings).map_err(|error| Failure::error(error.message))?;
     Ok(Arc::new(runc))
 }
 
 async fn docker(wanted: &Wanted) -> Result<Arc<dyn Runtime>, Failure> {
-    let _: &Path = &wanted.docker_socket;
-    Err(Failure::error("no Docker engine"))
+    let settings = docker::Settings {
+        socket: wanted.docker_socket.clone(),
+        network: wanted.bridge.clone(),
+        program: program()?,
+    };
+    let docker = Docker::connect(settings).await.map_err(|error| Failure::error(error.message))?;
+    Ok(Arc::new(docker))
+}
+
+fn program() -> Result<PathBuf, Failure> {
+    std::env::current_exe()
+        .map_err(|error| Failure::error(format!("cannot find this very program: {error}")))
 }
 
 /// As quick as containers without a daemon are.

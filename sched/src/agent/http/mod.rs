@@ -27,9 +27,13 @@ use crate::objects::{Error, ErrorKind, Result};
 /// Where the API server finds the tokens of agents.
 const TOKENS: &str = "/registry/berth/agents/";
 
-/// Makes a new token and tells those who can read the store.
-pub(super) async fn token(store: &Store, node: &str) -> Result<String> {
-    let token = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
+/// A new token.
+pub(super) fn token() -> String {
+    format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>())
+}
+
+/// Tells those who can read the store what the token is.
+pub(super) async fn publish(store: &Store, node: &str, token: &str) -> Result<()> {
     let value = serde_json::json!({ "token": token }).to_string();
     let put = api::etcdserverpb::PutRequest {
         key: format!("{TOKENS}{node}").into(),
@@ -37,7 +41,7 @@ pub(super) async fn token(store: &Store, node: &str) -> Result<String> {
         ..Default::default()
     };
     store.put(put).await?;
-    Ok(token)
+    Ok(())
 }
 
 /// A server that has its port.
@@ -52,7 +56,7 @@ pub(super) struct Server {
 pub(super) async fn bind(
     address: SocketAddr,
     context: Arc<Context>,
-    token: String,
+    token: &str,
 ) -> Result<Server> {
     let fail = |error: std::io::Error| {
         Error::new(ErrorKind::Invalid, format!("cannot listen on {address}: {error}"))

@@ -4,7 +4,10 @@ use super::{Error, Images, Reference, Result, Unpacked};
 
 /// Which registries are asked, and how.
 #[derive(Clone, Debug, Default)]
-pub struct Registries {}
+pub struct Registries {
+    /// Those that speak plain HTTP, beside those on this machine.
+    pub insecure: Vec<String>,
+}
 
 impl Registries {
     /// Fetches and unpacks an image.

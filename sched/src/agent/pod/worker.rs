@@ -18,7 +18,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::events::Events;
 use super::hook::Target;
 use super::memory::{Failure, Memory, Probed, Task};
-use super::plan::{Action, View, Why, plan};
+use super::plan::{Action, Lease, View, Why, plan};
 use super::probe::{self, Finding, Prober};
 use super::status::{is_news, status};
 use super::{make, spec};
@@ -415,7 +415,8 @@ impl Worker {
 
     /// Writes the status, if it is any news. Over what was read, or what is there instead.
     async fn write_status(&mut self, sandbox: Option<&Sandbox>) -> Result<(), String> {
-        if self.gone_since.is_some() {
+        // Without the lease it is for others to say how it is.
+        if self.gone_since.is_some() || *self.context.lease.borrow() != Lease::Held {
             return Ok(());
         }
         let (host, now) = (self.context.host, clock::now());

@@ -9,6 +9,7 @@
 
 pub mod contract;
 
+pub mod docker;
 mod error;
 pub mod fake;
 pub mod logs;

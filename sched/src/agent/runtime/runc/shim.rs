@@ -204,10 +204,12 @@ fn delete(record: &ContainerRecord) {
 ///
 /// # Errors
 /// The host name is refused.
-pub fn pause(hostname: &str) -> Result<(), String> {
+pub fn pause(hostname: Option<&str>) -> Result<(), String> {
     let _ = setsid();
-    rustix::system::sethostname(hostname.as_bytes())
-        .map_err(|error| format!("cannot be called {hostname:?}: {error}"))?;
+    if let Some(hostname) = hostname {
+        rustix::system::sethostname(hostname.as_bytes())
+            .map_err(|error| format!("cannot be called {hostname:?}: {error}"))?;
+    }
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{RUNS}").and_then(|()| stdout.flush()).map_err(|error| error.to_string())?;
     loop {

@@ -19,8 +19,8 @@ use super::spread::{self, Spreading};
 use super::topology::{DomainId, Slot, TopologyId};
 use super::verdict::{self, Verdict};
 
-/// A key with at most so many domains makes buckets.
-const LARGE_DOMAINS_MAX: usize = 32;
+/// A key with at most so many domains makes buckets, unless a test says otherwise.
+pub(super) const LARGE_DOMAINS_MAX: usize = 32;
 
 /// A node in the order of its bucket: more points first, then by name.
 type Rank = (Reverse<i64>, Arc<str>, Slot);
@@ -29,6 +29,7 @@ type Rank = (Reverse<i64>, Arc<str>, Slot);
 pub(super) struct Candidates {
     id: ClassId,
     strategy: Strategy,
+    large_max: usize,
     /// How far the log has been read.
     position: usize,
     /// The class as it was.
@@ -62,11 +63,17 @@ struct Entry {
 
 impl Candidates {
     /// Works everything out. Looks at every node.
-    pub(super) fn new(cluster: &Cluster, id: ClassId, strategy: Strategy) -> Self {
+    pub(super) fn new(
+        cluster: &Cluster,
+        id: ClassId,
+        strategy: Strategy,
+        large_max: usize,
+    ) -> Self {
         let class = cluster.classes.get(id);
         let mut new = Self {
             id,
             strategy,
+            large_max,
             position: cluster.log.position(),
             epoch: class.epoch,
             nodes_when_built: cluster.nodes_count(),
@@ -84,9 +91,8 @@ impl Candidates {
             .chain(class.matches.iter().copied())
             .filter_map(|id| Some(cluster.terms.get(id)?.topology))
             .collect();
-        (new.large, new.small) = keys
-            .into_iter()
-            .partition(|key| cluster.topologies.inhabited(*key) <= LARGE_DOMAINS_MAX);
+        (new.large, new.small) =
+            keys.into_iter().partition(|key| cluster.topologies.inhabited(*key) <= large_max);
         new.work_out_all(cluster, class);
         new
     }
@@ -105,13 +111,13 @@ impl Candidates {
     /// Catches up with what has changed.
     pub(super) fn keep_up(&mut self, cluster: &Cluster) {
         let class = cluster.classes.get(self.id);
-        let has_grown = cluster.nodes_count() > 2 * self.nodes_when_built + LARGE_DOMAINS_MAX;
+        let has_grown = cluster.nodes_count() > 2 * self.nodes_when_built + self.large_max;
         let behind = cluster.log.position() - self.position;
         let Some(changes) = cluster.log.since(self.position) else {
-            return *self = Self::new(cluster, self.id, self.strategy);
+            return *self = Self::new(cluster, self.id, self.strategy, self.large_max);
         };
         if class.epoch != self.epoch || has_grown || behind > 4 * cluster.slots_count() + 64 {
-            return *self = Self::new(cluster, self.id, self.strategy);
+            return *self = Self::new(cluster, self.id, self.strategy, self.large_max);
         }
         let mut changed: Vec<Slot> = Vec::new();
         for change in changes {

@@ -21,6 +21,7 @@ pub mod planner;
 pub mod pod;
 pub mod preempt;
 pub mod quantity;
+pub mod queue;
 pub mod resources;
 pub mod score;
 pub mod select;
@@ -34,3 +35,6 @@ pub use planner::{Placement, Planner};
 pub use pod::PodKey;
 pub use preempt::{Budget, Preemption};
 pub use score::Strategy;
+
+#[cfg(test)]
+mod tests;

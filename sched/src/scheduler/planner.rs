@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 
-use super::candidates::Candidates;
+use super::candidates::{Candidates, LARGE_DOMAINS_MAX};
 use super::classes::ClassId;
 use super::cluster::Cluster;
 use super::node::NodeInfo;
@@ -22,10 +22,11 @@ const CANDIDATES_MAX: usize = 128;
 /// Decides where pods go. It knows what it is told, and does nothing but answer.
 ///
 /// The same news in the same order give the same decisions, on every machine.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Planner {
     pub(super) cluster: Cluster,
     strategy: Strategy,
+    pub(super) large_max: usize,
     candidates: HashMap<ClassId, (u64, Candidates)>,
     asked: u64,
     pub(super) budgets: Vec<Budget>,
@@ -40,7 +41,14 @@ pub struct Placement {
 
 impl Planner {
     pub fn new(strategy: Strategy) -> Self {
-        Self { strategy, ..Self::default() }
+        Self {
+            cluster: Cluster::default(),
+            strategy,
+            large_max: LARGE_DOMAINS_MAX,
+            candidates: HashMap::new(),
+            asked: 0,
+            budgets: Vec::new(),
+        }
     }
 
     /// A node is there, or has changed.
@@ -158,7 +166,7 @@ impl Planner {
         let (asked, candidates) = self
             .candidates
             .entry(class)
-            .or_insert_with(|| (0, Candidates::new(cluster, class, self.strategy)));
+            .or_insert_with(|| (0, Candidates::new(cluster, class, self.strategy, self.large_max)));
         *asked = self.asked;
         candidates.keep_up(cluster);
         (cluster, candidates)
@@ -167,5 +175,10 @@ impl Planner {
     pub(super) fn verdict(&mut self, class: ClassId, slot: Slot) -> Verdict {
         let (cluster, candidates) = self.candidates(class);
         candidates.verdict(cluster, slot)
+    }
+
+    #[cfg(test)]
+    pub(super) fn forget_candidates(&mut self) {
+        self.candidates.clear();
     }
 }

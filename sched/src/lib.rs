@@ -9,4 +9,5 @@
 pub mod discovery;
 pub mod kv;
 pub mod objects;
+pub mod proxy;
 pub mod scheduler;

@@ -10,12 +10,15 @@
 //!
 //! Start at [`planner`], then [`candidates`], which is what makes it fast.
 
+pub mod bind;
 mod candidates;
 mod classes;
 mod cluster;
 mod domains;
 mod explain;
+mod lanes;
 mod log;
+mod news;
 mod node;
 pub mod planner;
 pub mod pod;
@@ -23,17 +26,21 @@ pub mod preempt;
 pub mod quantity;
 pub mod queue;
 pub mod resources;
+mod run;
 pub mod score;
 pub mod select;
 mod spread;
 pub mod taints;
+mod tell;
 mod terms;
 mod topology;
 mod verdict;
+mod write;
 
 pub use planner::{Placement, Planner};
 pub use pod::PodKey;
 pub use preempt::{Budget, Preemption};
+pub use run::{Settings, run};
 pub use score::Strategy;
 
 #[cfg(test)]

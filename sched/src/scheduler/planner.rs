@@ -107,6 +107,17 @@ impl Planner {
         Some((known.class, is_alone.then(|| key.clone())))
     }
 
+    /// Changes with everything that could change a decision.
+    pub fn position(&self) -> usize {
+        self.cluster.log.position()
+    }
+
+    /// The priority of a pod, and when it was created, in seconds since 1970.
+    pub fn rank_of(&self, key: &PodKey) -> Option<(i32, i64)> {
+        let known = self.cluster.pod(key)?;
+        Some((self.cluster.classes.get(known.class).shape.priority, known.created_s))
+    }
+
     /// Whether pods that are placed elsewhere may make room for this one.
     pub fn waits_for_others(&self, key: &PodKey) -> bool {
         self.cluster.pod(key).is_some_and(|known| {

@@ -18,6 +18,8 @@ type Rank = (Reverse<i32>, i64, PodKey);
 pub struct Queue {
     ready: BTreeSet<Rank>,
     parked: BTreeMap<PodKind, BTreeSet<Rank>>,
+    /// The kinds among them that pods which find a place may help.
+    dependent: BTreeSet<PodKind>,
     places: HashMap<PodKey, (Rank, Place)>,
     /// The one that is tried for its kind, by kind.
     probes: BTreeMap<PodKind, PodKey>,
@@ -71,8 +73,12 @@ impl Queue {
         }
     }
 
-    /// The pod fits nowhere: it waits with its kind until something changes.
-    pub fn park(&mut self, key: &PodKey, kind: PodKind) {
+    /// The pod fits nowhere: it waits with its kind until something changes. `depends` if a pod that
+    /// is placed somewhere may be such a change.
+    pub fn park(&mut self, key: &PodKey, kind: PodKind, depends: bool) {
+        if depends {
+            self.dependent.insert(kind.clone());
+        }
         self.probes.retain(|_, probe| probe != key);
         let Some((rank, place)) = self.places.get_mut(key) else { return };
         if *place == Place::Ready {
@@ -84,9 +90,22 @@ impl Queue {
 
     /// Something has changed: one of each kind is tried.
     pub fn wake(&mut self) {
-        let kinds: Vec<PodKind> =
-            self.parked.keys().filter(|kind| !self.probes.contains_key(*kind)).cloned().collect();
-        kinds.iter().for_each(|kind| self.wake_one(kind));
+        let kinds: Vec<PodKind> = self.parked.keys().cloned().collect();
+        self.wake_kinds(&kinds);
+    }
+
+    /// A pod was placed: one of each kind is tried that this may help.
+    pub fn wake_dependent(&mut self) {
+        let kinds: Vec<PodKind> = std::mem::take(&mut self.dependent).into_iter().collect();
+        self.wake_kinds(&kinds);
+    }
+
+    fn wake_kinds(&mut self, kinds: &[PodKind]) {
+        for kind in kinds {
+            if !self.probes.contains_key(kind) {
+                self.wake_one(kind);
+            }
+        }
     }
 
     fn wake_one(&mut self, kind: &PodKind) {

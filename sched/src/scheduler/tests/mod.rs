@@ -1,6 +1,7 @@
 //! The planner beside what is known of Kubernetes, and beside a plain reference.
 
 mod cases;
+mod executor;
 mod pods_that_wait;
 mod preemption;
 mod random;

@@ -14,7 +14,7 @@ fn one_of_a_kind_is_tried_for_all() {
     let mut all = Vec::new();
     while let Some(key) = queue.next() {
         all.push(key.name.to_string());
-        queue.park(&key, (0, None));
+        queue.park(&key, (0, None), false);
     }
     assert_eq!(all, ["late", "old", "new"]);
     assert!(queue.next().is_none());
@@ -22,7 +22,7 @@ fn one_of_a_kind_is_tried_for_all() {
     queue.wake();
     assert_eq!(queue.next(), Some(key("late")));
     assert_eq!(queue.next(), None, "the others wait for what becomes of it");
-    queue.park(&key("late"), (0, None));
+    queue.park(&key("late"), (0, None), false);
     assert_eq!(queue.next(), None);
     queue.wake();
     assert_eq!(queue.next(), Some(key("late")));
@@ -42,7 +42,7 @@ fn a_probe_that_goes_away_holds_nobody_up() {
         queue.add(&key(name), 0, 0);
     }
     while let Some(key) = queue.next() {
-        queue.park(&key, (7, None));
+        queue.park(&key, (7, None), false);
     }
     queue.wake();
     queue.remove(&key("one"));

@@ -10,3 +10,5 @@ pub mod agent;
 pub mod discovery;
 pub mod kv;
 pub mod objects;
+pub mod proxy;
+pub mod scheduler;

@@ -350,6 +350,13 @@ pub fn as_created(resource: &Resource, mut value: Value) -> Result<Value> {
     Ok(value)
 }
 
+/// The write of a new object, for the transaction of somebody to whom it does not matter whether
+/// there is one already.
+pub(super) fn put_new(resource: &Resource, mut value: Value, lease: i64) -> Result<RequestOp> {
+    prepare(resource, &mut value)?;
+    Ok(kv::put(own_key(resource, &value)?, bytes(&value), lease))
+}
+
 /// Fills in what every new object has.
 fn prepare(resource: &Resource, value: &mut Value) -> Result<()> {
     let invalid = |message: &str| Error::new(ErrorKind::Invalid, message.to_owned());

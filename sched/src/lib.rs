@@ -6,5 +6,6 @@
 //!
 //! Start at [`kv`], then [`discovery`].
 
+pub mod controllers;
 pub mod discovery;
 pub mod kv;

@@ -1,16 +1,11 @@
 //! What a planner asks for.
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet};
-use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::{
-    Endpoints, Namespace, Node, ObjectReference, Pod, ReplicationController, Service,
-};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::api::core::v1::ObjectReference;
 
 use super::id::Id;
+use super::kinds::Object;
+pub(crate) use crate::objects::events::reference;
 
 /// What is to be done for one object: the actions in their order, then another look.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,8 +26,8 @@ pub(crate) enum Action {
     /// Takes marks off an object of any kind; one that is being deleted and has no finalizer left
     /// goes.
     Strip(Strip),
-    /// A record outside of the registry: `None` removes it.
-    Record { key: String, value: Option<String> },
+    /// Records outside of the registry; `None` removes one.
+    Record(Vec<(String, Option<String>)>),
     Tell(Event),
 }
 
@@ -112,77 +107,4 @@ impl Plan {
         let event = Event { about: about.clone(), is_warning: true, reason, message };
         self.push(Action::Tell(event));
     }
-}
-
-/// What an event is about.
-pub(crate) fn reference<T>(object: &T) -> ObjectReference
-where
-    T: k8s_openapi::Resource + k8s_openapi::Metadata<Ty = ObjectMeta>,
-{
-    let meta = object.metadata();
-    ObjectReference {
-        api_version: Some(T::API_VERSION.to_owned()),
-        kind: Some(T::KIND.to_owned()),
-        name: meta.name.clone(),
-        namespace: meta.namespace.clone(),
-        resource_version: meta.resource_version.clone(),
-        uid: meta.uid.clone(),
-        field_path: None,
-    }
-}
-
-/// Says once which kinds the controllers know in their own form.
-macro_rules! objects {
-    ($($kind:ident, $plural:literal;)*) => {
-        /// An object of a kind that controllers know.
-        #[derive(Clone, Debug, PartialEq)]
-        pub(crate) enum Object {
-            $($kind(Box<$kind>),)*
-        }
-
-        $(impl From<$kind> for Object {
-            fn from(object: $kind) -> Self {
-                Self::$kind(Box::new(object))
-            }
-        }
-
-        impl From<&$kind> for Object {
-            fn from(object: &$kind) -> Self {
-                Self::$kind(Box::new(object.clone()))
-            }
-        })*
-
-        impl Object {
-            pub(crate) fn metadata(&self) -> &ObjectMeta {
-                match self {
-                    $(Self::$kind(object) => &object.metadata,)*
-                }
-            }
-
-            pub(crate) fn id(&self) -> Id {
-                let resource = match self {
-                    $(Self::$kind(_) => $plural,)*
-                };
-                let meta = self.metadata();
-                let namespace = meta.namespace.clone().unwrap_or_default();
-                Id::new(resource, namespace, meta.name.clone().unwrap_or_default())
-            }
-        }
-    };
-}
-
-objects! {
-    CronJob, "cronjobs";
-    DaemonSet, "daemonsets";
-    Deployment, "deployments";
-    Endpoints, "endpoints";
-    EndpointSlice, "endpointslices";
-    Job, "jobs";
-    Namespace, "namespaces";
-    Node, "nodes";
-    Pod, "pods";
-    PodDisruptionBudget, "poddisruptionbudgets";
-    ReplicaSet, "replicasets";
-    ReplicationController, "replicationcontrollers";
-    Service, "services";
 }

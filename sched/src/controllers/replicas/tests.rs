@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::apps::v1::ReplicaSetSpec;
 use proptest::prelude::*;
 
-use super::super::action::{Action, Object};
+use super::super::{action::Action, kinds::Object};
 use super::super::model::testing::{at, in_phase, owned, pod, ready};
 use super::*;
 

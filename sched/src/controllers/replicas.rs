@@ -118,7 +118,8 @@ impl Wanted<'_> {
     fn plan(&self, seen: &Observed<'_>, now: Timestamp) -> (Plan, Counts) {
         let mut plan = Plan::default();
         let uid = owners::uid(self.meta);
-        let fits = |pod: &Pod| selectors::matches(&self.selector, selectors::labels(&pod.metadata.labels));
+        let fits =
+            |pod: &Pod| selectors::matches(&self.selector, selectors::labels(&pod.metadata.labels));
         let is_own = |pod: &Pod| owners::is_controlled_by(&pod.metadata, uid);
         let mut own: Vec<&Pod> =
             seen.pods.iter().copied().filter(|pod| is_own(pod) && fits(pod)).collect();

@@ -97,7 +97,8 @@ impl World {
         } else if self.by_uid.get(uid) == Some(id) {
             self.by_uid.remove(uid);
         }
-        let mark = |map: &mut HashMap<String, BTreeSet<Id>>, key: &str| mark(map, key, id, is_there);
+        let mark =
+            |map: &mut HashMap<String, BTreeSet<Id>>, key: &str| mark(map, key, id, is_there);
         mark(&mut self.in_namespace, &id.namespace);
         for owner in &entry.meta.owners {
             mark(&mut self.dependents, &owner.uid);
@@ -122,10 +123,21 @@ impl World {
     }
 
     /// The objects of a kind in one namespace; the empty one for what has none.
-    pub(crate) fn all_in<'a, T: Typed>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a T> {
+    pub(crate) fn all_in<'a, T: Typed>(
+        &'a self,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = &'a T> {
         let first = Id::new(T::PLURAL, namespace, "");
         let all = self.objects.range(first..);
         all.take_while(move |(id, _)| id.resource == T::PLURAL && id.namespace == namespace)
+            .filter_map(|(_, entry)| T::of(entry.known.as_ref()?))
+            .map(|stored| &stored.object)
+    }
+
+    /// The objects of a kind in all namespaces.
+    pub(crate) fn every<T: Typed>(&self) -> impl Iterator<Item = &T> {
+        let all = self.objects.range(Id::new(T::PLURAL, "", "")..);
+        all.take_while(|(id, _)| id.resource == T::PLURAL)
             .filter_map(|(_, entry)| T::of(entry.known.as_ref()?))
             .map(|stored| &stored.object)
     }

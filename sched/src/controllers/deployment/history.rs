@@ -1,7 +1,7 @@
 //! The versions of a deployment: their numbers, and how many are kept.
 
-use super::super::kinds::Object;
 use super::super::action::How;
+use super::super::kinds::Object;
 use super::super::model::owners;
 use super::{Rollout, sets};
 

@@ -166,12 +166,10 @@ impl Rollout<'_> {
         }
         let rolling = self.spec.strategy.as_ref().and_then(|one| one.rolling_update.as_ref());
         let quarter = |round| (self.wanted() + if round == Round::Up { 3 } else { 0 }) / 4;
-        let part = |value, round| {
-            share(value, self.wanted(), round).unwrap_or_else(|| quarter(round))
-        };
+        let part =
+            |value, round| share(value, self.wanted(), round).unwrap_or_else(|| quarter(round));
         let surge = part(rolling.and_then(|one| one.max_surge.as_ref()), Round::Up);
-        let unavailable =
-            part(rolling.and_then(|one| one.max_unavailable.as_ref()), Round::Down);
+        let unavailable = part(rolling.and_then(|one| one.max_unavailable.as_ref()), Round::Down);
         // With neither, nothing could ever move.
         let unavailable = if surge == 0 { unavailable.max(1) } else { unavailable };
         Room { surge, unavailable: unavailable.min(self.wanted()) }

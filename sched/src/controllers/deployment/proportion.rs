@@ -44,9 +44,7 @@ impl Rollout<'_> {
     pub(super) fn was_scaled(&self) -> bool {
         let active = self.new.iter().chain(&self.old).filter(|set| set.replicas() > 0);
         let wanted = self.wanted();
-        active
-            .filter_map(|set| sets::scale_then(&set.before.metadata).0)
-            .any(|then| then != wanted)
+        active.filter_map(|set| sets::scale_then(&set.before.metadata).0).any(|then| then != wanted)
     }
 
     pub(super) fn scale_in_proportion(&mut self) {

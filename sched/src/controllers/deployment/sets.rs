@@ -167,12 +167,8 @@ pub(super) fn scale_then(meta: &ObjectMeta) -> (Option<i32>, Option<i32>) {
 
 /// A version carries the annotations that its deployment had, the reason for the change above all.
 pub(super) fn copy_annotations(from: &ObjectMeta, to: &mut ObjectMeta) {
-    let own: BTreeMap<_, _> = from
-        .annotations
-        .iter()
-        .flatten()
-        .filter(|(key, _)| !OWN.contains(&key.as_str()))
-        .collect();
+    let own: BTreeMap<_, _> =
+        from.annotations.iter().flatten().filter(|(key, _)| !OWN.contains(&key.as_str())).collect();
     for (key, value) in own {
         owners::annotate(to, key, value);
     }

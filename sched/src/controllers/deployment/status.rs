@@ -52,7 +52,8 @@ impl Rollout<'_> {
     /// The same, unless it says so already.
     fn set_once(&mut self, kind: &str, is: &str, reason: &str, message: String) {
         let says = self.condition(kind);
-        let says = says.is_some_and(|one| one.status == is && one.reason.as_deref() == Some(reason));
+        let says =
+            says.is_some_and(|one| one.status == is && one.reason.as_deref() == Some(reason));
         if !says {
             self.set(kind, is, reason, message);
         }

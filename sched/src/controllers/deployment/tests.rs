@@ -8,10 +8,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use proptest::prelude::*;
 
-use super::super::{action::Action, kinds::Object};
 use super::super::model::pods;
 use super::super::model::testing::{at, ready};
 use super::super::replicas;
+use super::super::{action::Action, kinds::Object};
 use super::*;
 
 /// A cluster of one deployment. Time goes on by a second with each turn.
@@ -28,11 +28,8 @@ struct Cluster {
 
 fn deployment(replicas: i32, image: &str) -> Deployment {
     let labels: selectors::Labels = [("app".to_owned(), "web".to_owned())].into();
-    let container = Container {
-        name: "web".into(),
-        image: Some(image.into()),
-        ..Container::default()
-    };
+    let container =
+        Container { name: "web".into(), image: Some(image.into()), ..Container::default() };
     let template = PodTemplateSpec {
         metadata: Some(ObjectMeta { labels: Some(labels.clone()), ..ObjectMeta::default() }),
         spec: Some(PodSpec { containers: vec![container], ..PodSpec::default() }),

@@ -156,10 +156,8 @@ mod tests {
             operator: operator.into(),
             values: Some(vec![value.into()]),
         };
-        let by_label = |one| NodeSelectorTerm {
-            match_expressions: Some(vec![one]),
-            match_fields: None,
-        };
+        let by_label =
+            |one| NodeSelectorTerm { match_expressions: Some(vec![one]), match_fields: None };
         let by_name = |name| NodeSelectorTerm {
             match_expressions: None,
             match_fields: Some(vec![requirement("metadata.name", "In", name)]),

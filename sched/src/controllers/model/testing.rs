@@ -47,11 +47,8 @@ pub(crate) fn in_phase(mut pod: Pod, phase: &str) -> Pod {
 }
 
 pub(crate) fn owned(mut pod: Pod, uid: &str) -> Pod {
-    let owner = OwnerReference {
-        uid: uid.into(),
-        controller: Some(true),
-        ..OwnerReference::default()
-    };
+    let owner =
+        OwnerReference { uid: uid.into(), controller: Some(true), ..OwnerReference::default() };
     pod.metadata.owner_references = Some(vec![owner]);
     pod
 }

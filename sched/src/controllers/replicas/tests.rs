@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::apps::v1::ReplicaSetSpec;
 use proptest::prelude::*;
 
-use super::super::{action::Action, kinds::Object};
 use super::super::model::testing::{at, in_phase, owned, pod, ready};
+use super::super::{action::Action, kinds::Object};
 use super::*;
 
 const UID: &str = "uid-web";
@@ -159,8 +159,7 @@ fn nothing_is_made_for_what_is_being_deleted() {
     going.metadata.deletion_timestamp =
         Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(0)));
     assert!(created(&plan(&going, &[], at(1))).is_empty());
-    let seen =
-        Observed { pods: &[], revision: 1, is_taken: &|_| false, is_namespace_ending: true };
+    let seen = Observed { pods: &[], revision: 1, is_taken: &|_| false, is_namespace_ending: true };
     assert!(created(&plan_replica_set(&set(2), &seen, at(1))).is_empty());
 }
 

@@ -8,6 +8,7 @@
 
 pub mod agent;
 pub mod apiserver;
+pub mod controllers;
 pub mod discovery;
 pub mod kv;
 pub mod objects;

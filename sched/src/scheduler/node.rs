@@ -13,7 +13,7 @@ use super::taints::{NOT_READY, Taint};
 
 /// What is known of a node from its object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeInfo {
+pub(super) struct NodeInfo {
     pub name: Arc<str>,
     pub labels: Labels,
     /// With the one of a node that is not ready.
@@ -24,7 +24,7 @@ pub struct NodeInfo {
 }
 
 impl NodeInfo {
-    pub fn new(node: &Node) -> Self {
+    pub(super) fn new(node: &Node) -> Self {
         let spec = node.spec.as_ref();
         let status = node.status.as_ref();
         let mut taints: Vec<Taint> = spec

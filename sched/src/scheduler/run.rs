@@ -283,8 +283,8 @@ impl Scheduler {
         let mut due: Vec<PodKey> =
             self.late.iter().filter(|(_, of)| is_due(of)).map(|(key, _)| key.clone()).collect();
         due.sort_unstable();
-        due.iter().for_each(|key| drop(self.late.remove(key)));
         for key in due {
+            self.late.remove(&key);
             if self.pods.contains_key(&key)
                 && let Some((priority, created_s)) = self.planner.rank_of(&key)
             {

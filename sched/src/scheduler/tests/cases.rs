@@ -201,9 +201,9 @@ fn replicas_are_spread_over_domains() {
     assert_eq!(planner.settle(&pod("5", json!({"cpu": "2"}), spread("DoNotSchedule"))), None);
     assert_eq!(
         planner.explain(&key("5")),
-        "0/4 nodes are available: 1 Insufficient cpu, \
+        "0/4 nodes are available: 1 node(s) didn't match pod topology spread constraints, \
          1 node(s) didn't match pod topology spread constraints (missing required label), \
-         2 node(s) didn't match pod topology spread constraints."
+         2 Insufficient cpu."
     );
     let soft = planner.settle(&pod("6", json!({"cpu": "2"}), spread("ScheduleAnyway")));
     assert_eq!(soft.as_deref(), Some("d"), "anywhere rather than nowhere");

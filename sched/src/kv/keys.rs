@@ -2,7 +2,7 @@
 
 use api::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use api::etcdserverpb::request_op::Request;
-use api::etcdserverpb::{Compare, PutRequest, RangeRequest, RequestOp};
+use api::etcdserverpb::{Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp};
 use bytes::Bytes;
 
 /// The end of the range of all keys with a prefix, as etcd's clients make it. The empty prefix
@@ -31,6 +31,13 @@ pub fn put(key: impl Into<Bytes>, value: impl Into<Bytes>, lease: i64) -> Reques
     RequestOp { request: Some(Request::RequestPut(put)) }
 }
 
+/// An operation of a transaction that writes a key that exists, under the lease it has.
+pub fn put_keeping_lease(key: impl Into<Bytes>, value: impl Into<Bytes>) -> RequestOp {
+    let (key, value) = (key.into(), value.into());
+    let put = PutRequest { key, value, ignore_lease: true, ..PutRequest::default() };
+    RequestOp { request: Some(Request::RequestPut(put)) }
+}
+
 /// Holds if a key belongs to this lease.
 pub fn leased_by(key: impl Into<Bytes>, lease: i64) -> Compare {
     equal(key, CompareTarget::Lease, TargetUnion::Lease(lease))
@@ -39,6 +46,28 @@ pub fn leased_by(key: impl Into<Bytes>, lease: i64) -> Compare {
 /// Holds if there is no such key.
 pub fn is_absent(key: impl Into<Bytes>) -> Compare {
     equal(key, CompareTarget::Create, TargetUnion::CreateRevision(0))
+}
+
+/// Holds if a key was last written at this revision.
+pub fn unchanged_since(key: impl Into<Bytes>, mod_revision: i64) -> Compare {
+    equal(key, CompareTarget::Mod, TargetUnion::ModRevision(mod_revision))
+}
+
+/// Holds if a key is still the one that was created at this revision.
+pub fn created_at(key: impl Into<Bytes>, create_revision: i64) -> Compare {
+    equal(key, CompareTarget::Create, TargetUnion::CreateRevision(create_revision))
+}
+
+/// An operation of a transaction that deletes a key.
+pub fn delete(key: impl Into<Bytes>) -> RequestOp {
+    let delete = DeleteRangeRequest { key: key.into(), ..DeleteRangeRequest::default() };
+    RequestOp { request: Some(Request::RequestDeleteRange(delete)) }
+}
+
+/// An operation of a transaction that reads a key.
+pub fn get(key: impl Into<Bytes>) -> RequestOp {
+    let get = RangeRequest { key: key.into(), ..RangeRequest::default() };
+    RequestOp { request: Some(Request::RequestRange(get)) }
 }
 
 fn equal(key: impl Into<Bytes>, target: CompareTarget, union: TargetUnion) -> Compare {

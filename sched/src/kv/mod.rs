@@ -29,9 +29,13 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 pub use self::lease::Lease;
+pub use api::etcdserverpb::compare::TargetUnion as Target;
 pub use credentials::Credentials;
 pub use error::{Error, Kind, Result};
-pub use keys::{is_absent, leased_by, prefix_end, put, range};
+pub use keys::{
+    created_at, delete, get, is_absent, leased_by, prefix_end, put, put_keeping_lease, range,
+    unchanged_since,
+};
 pub(crate) use pause::Pause;
 
 /// What a call ends with.

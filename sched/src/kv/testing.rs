@@ -1,4 +1,4 @@
-//! A store for tests that fails.
+//! Stores for tests: one that cannot be reached, one that fails, and an etcd.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,5 +70,44 @@ impl Kv for Fake {
 
     fn watch(&self, _: WatchCreateRequest) -> Answer<'_, Watch> {
         self.fail()
+    }
+}
+
+/// An etcd of a test's own; it ends with this.
+pub(crate) struct Etcd {
+    _process: tokio::process::Child,
+    _directory: tempfile::TempDir,
+}
+
+impl Etcd {
+    /// Starts one and waits until it answers.
+    pub(crate) async fn start() -> (Self, Store) {
+        let directory = tempfile::tempdir().expect("a directory");
+        // Held until the server is about to bind them, so that they differ.
+        let held = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").expect("a port"));
+        let [client, peer] = held.each_ref().map(|socket| {
+            format!("http://{}", socket.local_addr().expect("a bound socket has an address"))
+        });
+        drop(held);
+        let process = tokio::process::Command::new("etcd")
+            .args(["--logger=zap", "--log-level=error"])
+            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+            .args(["--initial-cluster", &format!("default={peer}")])
+            .arg("--data-dir")
+            .arg(directory.path())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("etcd is installed (Debian: etcd-server)");
+        let channel =
+            tonic::transport::Endpoint::from_shared(client.clone()).expect("a URL").connect_lazy();
+        let endpoint = grpc::Endpoint { name: client, channel };
+        let store: Store = Arc::new(grpc::GrpcKv::new(vec![endpoint], None).expect("an endpoint"));
+        let mut pause = Pause::default();
+        while let Err(error) = store.range(range(b"")).await {
+            assert!(pause.failures() < 60, "etcd does not answer: {error}");
+            pause.wait().await;
+        }
+        (Self { _process: process, _directory: directory }, store)
     }
 }

@@ -19,7 +19,7 @@ use super::{
 use crate::config::{InitialCluster, Settings};
 use crate::http::{Metrics, PeerMetrics};
 use crate::traces::Traces;
-use crate::{grpc, peer, v2};
+use crate::{grpc, orchestrator, peer, v2};
 
 /// How long another member may take to lead in this one's place.
 const HAND_OVER_MAX: Duration = Duration::from_secs(2);
@@ -34,7 +34,11 @@ const SHUTDOWN_MAX: Duration = Duration::from_secs(30);
 const READY_MAX: Duration = Duration::from_secs(5);
 
 /// Serves until a signal comes (`Ok`) or something makes it impossible (`Err`, one line).
-pub(super) async fn serve(settings: Settings, bare: bool) -> Result<(), String> {
+pub(super) async fn serve(
+    settings: Settings,
+    bare: bool,
+    orchestrator: orchestrator::flags::Flags,
+) -> Result<(), String> {
     let mut signals = signals::Signals::install()?;
     let tokens = grpc::Tokens::open(&settings.auth_token)?;
     data_dir::check(&settings)?;
@@ -57,7 +61,9 @@ pub(super) async fn serve(settings: Settings, bare: bool) -> Result<(), String> 
     let traces = settings.traces.as_ref().map(Traces::open).transpose()?;
     let server = Server::new(&settings, &metrics, &notices, peers, context, tls, traces.as_ref());
     let for_members = listen_all(for_members)?;
+    let orchestrator = orchestrator::serve::open(orchestrator, &settings).await?;
     let outcome = tokio::select! {
+        error = orchestrator.run() => Err(error),
         () = server.run(&settings, for_members, for_clients, bare) => Ok(()),
         () = signals.stop() => Ok(()),
         error = node.failed() => Err(error.to_string()),

@@ -1,0 +1,201 @@
+//! Objects as Kubernetes' types.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::{Metadata, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::documents::{Beside, Document};
+use super::fold::fold;
+use super::kinds;
+use super::{Delete, Error, ErrorKind, Objects, Result};
+
+/// How often a change is tried anew because somebody else was faster.
+const TRIES_MAX: u32 = 16;
+
+/// A kind of objects that is stored: every type of Kubernetes with metadata.
+pub trait Kind:
+    Resource + Metadata<Ty = ObjectMeta> + Serialize + DeserializeOwned + Clone + Send + Sync + 'static
+{
+    /// Its line in the table of kinds.
+    fn resource() -> Option<&'static kinds::Resource> {
+        kinds::by_plural(Self::URL_PATH_SEGMENT)
+    }
+}
+
+impl<T> Kind for T where
+    T: Resource
+        + Metadata<Ty = ObjectMeta>
+        + Serialize
+        + DeserializeOwned
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// An object as it was at one revision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored<T> {
+    pub object: T,
+    /// The mod revision of its key, which `metadata.resourceVersion` has too.
+    pub revision: i64,
+    /// The whole document, with the fields that `T` does not know.
+    pub document: Value,
+}
+
+/// All objects of a kind at one revision, in the order of their keys.
+#[derive(Clone, Debug)]
+pub struct Listed<T> {
+    pub items: Vec<T>,
+    /// The revision of the store: a watch goes on from here.
+    pub revision: i64,
+}
+
+impl<T: Kind> Stored<T> {
+    /// # Errors
+    /// The document is not one of this kind.
+    pub fn new(document: Document) -> Result<Self> {
+        let object = T::deserialize(&document.value).map_err(|error| {
+            Error::new(ErrorKind::Invalid, format!("not a {}: {error}", T::KIND))
+        })?;
+        Ok(Self { object, revision: document.revision, document: document.value })
+    }
+}
+
+impl<T> std::ops::Deref for Stored<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.object
+    }
+}
+
+impl Objects {
+    /// # Errors
+    /// The store fails, or what is there is not one of this kind.
+    pub async fn get<T: Kind>(
+        &self,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<Stored<T>>> {
+        let found = self.get_document(resource::<T>()?, namespace, name).await?;
+        found.map(Stored::new).transpose()
+    }
+
+    /// All objects of a kind, in one namespace or in all.
+    ///
+    /// # Errors
+    /// The store fails, or one that is there is not one of this kind.
+    pub async fn list<T: Kind>(&self, namespace: Option<&str>) -> Result<Listed<Stored<T>>> {
+        let found = self.list_documents(resource::<T>()?, namespace).await?;
+        let items = found.items.into_iter().map(Stored::new).collect::<Result<_>>()?;
+        Ok(Listed { items, revision: found.revision })
+    }
+
+    /// Stores a new object; fills in its uid, its time of creation, its name if it has only
+    /// `generateName`, and what Kubernetes has as defaults. Returns it as stored.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AlreadyExists`]; it has no name; the store fails.
+    pub async fn create<T: Kind>(&self, object: &T) -> Result<Stored<T>> {
+        self.create_with(object, &Beside::default()).await
+    }
+
+    /// The same, together with something else.
+    ///
+    /// # Errors
+    /// As [`Objects::create`], and [`ErrorKind::Conflict`] if what `beside` compares is not so.
+    pub async fn create_with<T: Kind>(&self, object: &T, beside: &Beside) -> Result<Stored<T>> {
+        Stored::new(self.create_beside(resource::<T>()?, value(object)?, beside).await?)
+    }
+
+    /// Replaces an object by what `change` makes of it, if nobody wrote it since it was read. A
+    /// change that changes nothing writes nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`], [`ErrorKind::NotFound`]; the store fails.
+    pub async fn update<T: Kind>(
+        &self,
+        stored: &Stored<T>,
+        change: impl FnOnce(&mut T),
+    ) -> Result<Stored<T>> {
+        self.update_with(stored, change, &Beside::default()).await
+    }
+
+    /// The same, together with something else; this writes even if nothing changes.
+    ///
+    /// # Errors
+    /// As [`Objects::update`]; also a conflict if what `beside` compares is not so.
+    pub async fn update_with<T: Kind>(
+        &self,
+        stored: &Stored<T>,
+        change: impl FnOnce(&mut T),
+        beside: &Beside,
+    ) -> Result<Stored<T>> {
+        let mut after = stored.object.clone();
+        change(&mut after);
+        let mut document = stored.document.clone();
+        fold(&value(&stored.object)?, &value(&after)?, &mut document);
+        if document == stored.document && beside.is_empty() {
+            return Ok(stored.clone());
+        }
+        let after = Document { value: document, revision: stored.revision };
+        let resource = resource::<T>()?;
+        Stored::new(self.update_beside(resource, &stored.document, after, beside).await?)
+    }
+
+    /// Changes an object as it is now, as often as somebody else is faster; bounded. `change` says
+    /// whether there is anything to write. `None`: there is no such object.
+    ///
+    /// # Errors
+    /// Somebody else was faster each time; the store fails.
+    pub async fn modify<T: Kind>(
+        &self,
+        namespace: Option<&str>,
+        name: &str,
+        change: impl Fn(&mut T) -> bool,
+    ) -> Result<Option<Stored<T>>> {
+        let mut last = Error::new(ErrorKind::Conflict, "");
+        for _ in 0..TRIES_MAX {
+            let Some(stored) = self.get::<T>(namespace, name).await? else { return Ok(None) };
+            let mut after = stored.object.clone();
+            if !change(&mut after) {
+                return Ok(Some(stored));
+            }
+            match self.update(&stored, |object| *object = after).await {
+                Err(error) if error.kind == ErrorKind::Conflict => last = error,
+                Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
+                outcome => return outcome.map(Some),
+            }
+        }
+        Err(last)
+    }
+
+    /// Deletes an object, or begins to; see [`Objects::delete_document`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], [`ErrorKind::Conflict`] (another uid or revision than `delete`
+    /// asks for); the store fails.
+    pub async fn delete<T: Kind>(
+        &self,
+        namespace: Option<&str>,
+        name: &str,
+        delete: &Delete,
+    ) -> Result<()> {
+        self.delete_document(resource::<T>()?, namespace, name, delete).await.map(|_| ())
+    }
+}
+
+pub(super) fn resource<T: Kind>() -> Result<&'static kinds::Resource> {
+    T::resource().ok_or_else(|| {
+        Error::new(ErrorKind::Invalid, format!("objects of the kind {} are not kept", T::KIND))
+    })
+}
+
+pub(super) fn value<T: Kind>(object: &T) -> Result<Value> {
+    serde_json::to_value(object)
+        .map_err(|error| Error::new(ErrorKind::Invalid, format!("not a {}: {error}", T::KIND)))
+}

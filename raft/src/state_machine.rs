@@ -134,6 +134,7 @@ impl<R: AsyncRuntime> StateMachine<R> {
                 return Ok((self.nothing(), None));
             }
         };
+        self.lessor.expect(proposal.command());
         let applied = self.apply_command(position, proposal.command());
         match &applied.result {
             Err(store::Error::Engine(error)) => {

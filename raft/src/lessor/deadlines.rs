@@ -140,6 +140,10 @@ impl<I: Instant> Deadlines<I> {
         self.leases.remove(&id);
     }
 
+    pub(super) fn contains(&self, id: i64) -> bool {
+        self.leases.contains_key(&id)
+    }
+
     pub(super) fn renew(&mut self, id: i64, now: I) -> Renewed {
         let Some(lease) = self.leases.get_mut(&id) else { return Renewed::Unknown };
         let Some(queued_at) = lease.queued_at.filter(|_| now < lease.deadline) else {

@@ -33,6 +33,18 @@ use crate::error::Error;
 use crate::signal::Signal;
 use deadlines::{Deadlines, Due, Left, Renewed, Reset};
 
+fn is_of_leases(command: &Command) -> bool {
+    matches!(
+        command.op,
+        Some(
+            Op::LeaseGrant(_)
+                | Op::LeaseRevoke(_)
+                | Op::ExpireLeases(_)
+                | Op::CheckpointLeases(_)
+        )
+    )
+}
+
 /// A handle on the lease clock; clones share it.
 pub struct Lessor<R: AsyncRuntime> {
     shared: Arc<Shared<R>>,
@@ -61,6 +73,8 @@ pub(crate) enum Renewal {
 struct State<R: AsyncRuntime> {
     phase: Phase,
     deadlines: Deadlines<R::Instant>,
+    /// A command about leases is being applied: readers may see already what it did.
+    learning: bool,
     /// Keep-alives that wait for the outcome of an expiry, or for this node to lead.
     waiting: Vec<oneshot::Sender<()>>,
 }
@@ -78,7 +92,7 @@ impl<R: AsyncRuntime> Lessor<R> {
     /// ever.
     pub(crate) fn new(ttl_s_min: i64, checkpoint_interval: Option<Duration>) -> Lessor<R> {
         let deadlines = Deadlines::new(checkpoint_interval);
-        let state = State { phase: Phase::Following, deadlines, waiting: Vec::new() };
+        let state = State { phase: Phase::Following, deadlines, learning: false, waiting: Vec::new() };
         Lessor {
             shared: Arc::new(Shared {
                 state: Mutex::new(state),
@@ -150,8 +164,46 @@ impl<R: AsyncRuntime> Lessor<R> {
         }
     }
 
+    /// Whether there is such a lease; `None`: this node's clock does not count.
+    pub(crate) fn knows(&self, id: i64) -> Option<bool> {
+        let state = self.shared.state.lock();
+        (state.phase == Phase::Leading).then(|| state.deadlines.contains(id))
+    }
+
+    /// Returns when the clock knows whatever a reader of the state could see before the call.
+    /// Cancel safe.
+    pub(crate) async fn learned(&self) {
+        loop {
+            let changed = {
+                let mut state = self.shared.state.lock();
+                if !state.learning || state.phase == Phase::Closed {
+                    return;
+                }
+                state.wait()
+            };
+            // Cancelled is how it is told.
+            let _ = changed.await;
+        }
+    }
+
+    /// The command is going to be applied; [`Lessor::observe`] follows.
+    pub(crate) fn expect(&self, command: &Command) {
+        if is_of_leases(command) {
+            self.shared.state.lock().learning = true;
+        }
+    }
+
     /// Learns from a command that was applied at `index`.
     pub(crate) fn observe(&self, index: u64, command: &Command, applied: &Applied) {
+        self.learn(index, command, applied);
+        if is_of_leases(command) {
+            let mut state = self.shared.state.lock();
+            state.learning = false;
+            state.wake();
+        }
+    }
+
+    fn learn(&self, index: u64, command: &Command, applied: &Applied) {
         let (Some(op), Ok(response)) = (&command.op, &applied.result) else { return };
         match (op, response) {
             (Op::LeaseGrant(_), Response::LeaseGrant(granted)) => {

@@ -2,7 +2,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::berthpb::{Command, command::Op};
-use api::etcdserverpb::{LeaseRevokeRequest, LeaseRevokeResponse};
+use api::etcdserverpb::{
+    LeaseGrantRequest, LeaseGrantResponse, LeaseRevokeRequest, LeaseRevokeResponse,
+};
 use futures::FutureExt;
 use openraft_rt_tokio::TokioRuntime;
 use parking_lot::Mutex;
@@ -160,4 +162,30 @@ async fn revoked_leases_are_forgotten_and_closing_ends_all() {
     assert!(proposals.lock().iter().all(|(_, ids)| ids == &[2]));
     clock.close();
     assert_eq!(late.await.unwrap(), Err(Error::Stopped));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_readers_saw_the_clock_knows() {
+    // Proves that whoever asks between a grant's effect and the clock's news of it waits for the
+    // news, and that who stops leading meanwhile says nothing of the lease.
+    let clock = Clock::new(2, None);
+    clock.promote(Vec::new);
+    let grant = LeaseGrantRequest { id: 1, ttl: 10 };
+    let command = Command { op: Some(Op::LeaseGrant(grant)), ..Command::default() };
+    clock.expect(&command);
+    let mut learned = Box::pin(clock.learned());
+    assert!((&mut learned).now_or_never().is_none());
+    let granted = LeaseGrantResponse { id: 1, ttl: 10, ..LeaseGrantResponse::default() };
+    clock.observe(5, &command, &ok(Response::LeaseGrant(granted)));
+    learned.await;
+    assert_eq!(clock.knows(1), Some(true));
+    assert_eq!(clock.knows(2), Some(false));
+    clock.demote();
+    assert_eq!(clock.knows(1), None);
+
+    clock.expect(&command);
+    let mut learned = Box::pin(clock.learned());
+    assert!((&mut learned).now_or_never().is_none());
+    clock.close();
+    learned.await;
 }

@@ -59,13 +59,16 @@ impl<R: AsyncRuntime> Node<R> {
         let renewed = match self.renew(id).await? {
             // Whoever asks may have seen a grant that this member has yet to apply.
             Some(None) => {
-                self.inner.barrier.pass::<R>().await?;
+                self.catch_up().await?;
                 self.renew(id).await?
             }
             renewed => renewed,
         };
-        // A leader that was replaced and does not know it yet must not promise anything.
-        self.confirm_leadership(renewed).await
+        // A leader that was replaced and does not know it yet must not promise anything. Nor must
+        // one whose followers have seen the lease end.
+        let Some(ttl_s) = renewed else { return Ok(None) };
+        self.catch_up().await?;
+        Ok(self.inner.lessor.knows(id).map(|known| ttl_s.filter(|_| known)))
     }
 
     async fn renew(&self, id: i64) -> Result<Option<Option<i64>>, Error> {
@@ -89,17 +92,20 @@ impl<R: AsyncRuntime> Node<R> {
 
     pub(super) async fn remaining_here(&self, id: i64) -> Result<Option<Option<i64>>, Error> {
         // As above: what was granted has to be applied first.
-        self.inner.barrier.pass::<R>().await?;
-        let leads = self.inner.lessor.is_leading();
-        self.confirm_leadership(leads.then(|| self.inner.lessor.remaining(id))).await
-    }
-
-    async fn confirm_leadership<T>(&self, answer: Option<T>) -> Result<Option<T>, Error> {
-        if answer.is_none() {
+        self.catch_up().await?;
+        if !self.inner.lessor.is_leading() {
             return Ok(None);
         }
+        let remaining = self.inner.lessor.remaining(id);
+        self.catch_up().await?;
+        Ok(self.inner.lessor.is_leading().then_some(remaining))
+    }
+
+    /// Returns when this member's clock knows of everything that any member showed before the call.
+    async fn catch_up(&self) -> Result<(), Error> {
         self.inner.barrier.pass::<R>().await?;
-        Ok(answer.filter(|_| self.inner.lessor.is_leading()))
+        self.inner.lessor.learned().await;
+        Ok(())
     }
 
     /// Asks the leader, until another leads; `None`: it gave no answer.

@@ -14,6 +14,7 @@ mod load;
 mod move_leader;
 mod overload;
 mod restart;
+mod schedule;
 mod server;
 mod setting;
 mod snapshot_transfer;
@@ -49,6 +50,8 @@ enum Measurement {
     ClusterLoad(cluster_load::ClusterLoad),
     /// What the DNS server answers in a second, and how soon it knows of a change
     Dns(dns::Dns),
+    /// How many pods a second are placed, by the planner alone and with the store
+    Schedule(schedule::Schedule),
     /// Memory, and what others wait, under more than a server should be asked for
     Overload(overload::Overload),
 }
@@ -64,6 +67,7 @@ impl Measurement {
             Self::Compare(compare) => compare::run(compare).await,
             Self::ClusterLoad(cluster_load) => cluster_load::run(cluster_load).await,
             Self::Dns(dns) => dns::run(dns).await,
+            Self::Schedule(schedule) => schedule::run(schedule).await,
             Self::Overload(overload) => overload::run(overload).await,
         }
     }

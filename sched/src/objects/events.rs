@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use api::etcdserverpb::LeaseGrantRequest;
+use api::etcdserverpb::{LeaseGrantRequest, RequestOp};
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::documents::Beside;
-use super::typed::{Kind, Stored};
+use super::documents::{Beside, put_new};
+use super::typed::{Kind, Stored, resource, value};
 use super::{ErrorKind, Objects, Result, clock};
 
 /// Events are kept this long.
@@ -78,6 +78,27 @@ impl Recorder {
         if let Err(error) = self.try_record(about, severity, reason, message).await {
             tracing::warn!(reason, "an event is lost: {error}");
         }
+    }
+
+    /// The write of a new event, to go along in somebody's transaction.
+    ///
+    /// # Errors
+    /// The store gives no lease.
+    pub async fn beside(
+        &self,
+        about: &ObjectReference,
+        severity: Severity,
+        reason: &str,
+        message: &str,
+    ) -> Result<RequestOp> {
+        let event = self.event(about, severity, reason, message);
+        let lease = self.lease().await?;
+        put_new(resource::<Event>()?, value(&event)?, lease)
+    }
+
+    /// The lease that events hang on is gone: the next one takes a new one.
+    pub async fn forget_lease(&self) {
+        *self.lease.lock().await = None;
     }
 
     async fn try_record(

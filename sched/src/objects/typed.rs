@@ -189,13 +189,13 @@ impl Objects {
     }
 }
 
-fn resource<T: Kind>() -> Result<&'static kinds::Resource> {
+pub(super) fn resource<T: Kind>() -> Result<&'static kinds::Resource> {
     T::resource().ok_or_else(|| {
         Error::new(ErrorKind::Invalid, format!("objects of the kind {} are not kept", T::KIND))
     })
 }
 
-fn value<T: Kind>(object: &T) -> Result<Value> {
+pub(super) fn value<T: Kind>(object: &T) -> Result<Value> {
     serde_json::to_value(object)
         .map_err(|error| Error::new(ErrorKind::Invalid, format!("not a {}: {error}", T::KIND)))
 }

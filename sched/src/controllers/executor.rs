@@ -150,7 +150,15 @@ impl Executor {
             },
             ..Delete::default()
         };
-        match self.objects.delete_document(resource, namespace(id), &id.name, &delete).await {
+        let mut pause = Pause::default();
+        let deleted = loop {
+            // By its uid: once more does no harm, and says what the lost answer would have.
+            match self.objects.delete_document(resource, namespace(id), &id.name, &delete).await {
+                Err(error) if error.is_passing() => pause.wait().await,
+                deleted => break deleted,
+            }
+        };
+        match deleted {
             Ok(document) if document.metadata()["deletionTimestamp"].is_string() => {
                 trace.revision = document.revision;
                 if removal.how == How::Now && !has_finalizers(&document) {

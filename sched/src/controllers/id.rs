@@ -53,13 +53,6 @@ impl Id {
             _ => None,
         }
     }
-
-    pub(crate) fn key(&self) -> String {
-        match self.namespace.as_str() {
-            "" => format!("{REGISTRY}{}/{}", self.resource, self.name),
-            namespace => format!("{REGISTRY}{}/{namespace}/{}", self.resource, self.name),
-        }
-    }
 }
 
 impl fmt::Display for Id {
@@ -105,13 +98,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_and_places_are_the_same() {
+    fn keys_say_what_lies_there() {
         // Proves that objects with and without a namespace are found by their key, and that
         // berth's own keys are no objects.
-        for key in ["/registry/pods/shop/web", "/registry/nodes/n1"] {
-            let id = Id::parse(key.as_bytes()).unwrap();
-            assert_eq!(id.key(), key);
-        }
+        let pod = Id::parse(b"/registry/pods/shop/web");
+        assert_eq!(pod, Some(Id::new("pods", "shop", "web")));
+        assert_eq!(Id::parse(b"/registry/nodes/n1"), Some(Id::new("nodes", "", "n1")));
         for key in ["/registry/berth/allocations/n1", "/registry/pods/web", "/other/pods/a/b"] {
             assert_eq!(Id::parse(key.as_bytes()), None, "{key}");
         }

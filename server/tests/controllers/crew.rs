@@ -22,13 +22,13 @@ use testkit::{Server, eventually, subject};
 use tokio::task::JoinHandle;
 
 /// What a settled cluster may take on a busy machine.
-pub const SOON_S: u64 = 60;
+pub(crate) const SOON_S: u64 = 60;
 /// Images that begin so never become ready.
-pub const BAD: &str = "bad";
+pub(crate) const BAD: &str = "bad";
 
-pub struct Crew {
-    pub server: Server,
-    pub objects: Objects,
+pub(crate) struct Crew {
+    pub(crate) server: Server,
+    pub(crate) objects: Objects,
     nodes: Arc<Mutex<BTreeMap<String, i64>>>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -40,14 +40,14 @@ impl Drop for Crew {
 }
 
 /// A client of the store at a URL.
-pub fn store_at(url: &str) -> Store {
+pub(crate) fn store_at(url: &str) -> Store {
     let channel = tonic::transport::Endpoint::from_shared(url.to_owned()).unwrap().connect_lazy();
     let endpoint = Endpoint { name: url.to_owned(), channel };
     Arc::new(GrpcKv::new(vec![endpoint], None).unwrap())
 }
 
 /// Controllers, until the handle is aborted, which is their death.
-pub fn controllers(store: Store, identity: &str) -> JoinHandle<()> {
+pub(crate) fn controllers(store: Store, identity: &str) -> JoinHandle<()> {
     let settings =
         Settings { identity: identity.to_owned(), leader_ttl_s: 2, ..Settings::default() };
     tokio::spawn(controllers::run(store, settings, std::future::pending()))
@@ -55,7 +55,7 @@ pub fn controllers(store: Store, identity: &str) -> JoinHandle<()> {
 
 impl Crew {
     /// A store, these nodes, the namespace `shop`, and no controllers yet.
-    pub async fn start(nodes: &[&str]) -> Self {
+    pub(crate) async fn start(nodes: &[&str]) -> Self {
         let server = Server::start(subject!(), &[]).await;
         let objects = Objects::new(store_at(&server.endpoint()));
         let mut crew =
@@ -69,18 +69,18 @@ impl Crew {
     }
 
     /// The same with controllers.
-    pub async fn with_controllers(nodes: &[&str]) -> Self {
+    pub(crate) async fn with_controllers(nodes: &[&str]) -> Self {
         let mut crew = Self::start(nodes).await;
         crew.tasks.push(controllers(crew.store(), "one"));
         crew
     }
 
-    pub fn store(&self) -> Store {
+    pub(crate) fn store(&self) -> Store {
         store_at(&self.server.endpoint())
     }
 
     /// A node comes, or comes back.
-    pub async fn join(&self, name: &str) {
+    pub(crate) async fn join(&self, name: &str) {
         let request = LeaseGrantRequest { ttl: 3600, id: 0 };
         let lease = self.objects.store().lease_grant(request).await.unwrap().id;
         let document = Lease {
@@ -109,25 +109,25 @@ impl Crew {
     }
 
     /// A node dies: nobody acts for it any more, and its lease is over.
-    pub async fn kill(&self, name: &str) {
+    pub(crate) async fn kill(&self, name: &str) {
         let lease = self.nodes.lock().remove(name).unwrap();
         self.objects.store().lease_revoke(lease).await.unwrap();
     }
 
-    pub async fn create<T: Kind>(&self, object: &T) -> Stored<T> {
+    pub(crate) async fn create<T: Kind>(&self, object: &T) -> Stored<T> {
         self.objects.create(object).await.unwrap()
     }
 
     /// An object from its document.
-    pub async fn make<T: Kind>(&self, document: serde_json::Value) -> Stored<T> {
+    pub(crate) async fn make<T: Kind>(&self, document: serde_json::Value) -> Stored<T> {
         self.create(&serde_json::from_value::<T>(document).unwrap()).await
     }
 
-    pub async fn get<T: Kind>(&self, name: &str) -> Option<T> {
+    pub(crate) async fn get<T: Kind>(&self, name: &str) -> Option<T> {
         self.objects.get(Some("shop"), name).await.unwrap().map(|stored| stored.object)
     }
 
-    pub async fn change<T: Kind>(&self, name: &str, change: impl Fn(&mut T)) {
+    pub(crate) async fn change<T: Kind>(&self, name: &str, change: impl Fn(&mut T)) {
         let changed = self.objects.modify::<T>(Some("shop"), name, |object| {
             change(object);
             true
@@ -135,24 +135,24 @@ impl Crew {
         changed.await.unwrap().unwrap();
     }
 
-    pub async fn delete<T: Kind>(&self, name: &str, delete: &Delete) {
+    pub(crate) async fn delete<T: Kind>(&self, name: &str, delete: &Delete) {
         self.objects.delete::<T>(Some("shop"), name, delete).await.unwrap();
     }
 
-    pub async fn list<T: Kind>(&self) -> Vec<T> {
+    pub(crate) async fn list<T: Kind>(&self) -> Vec<T> {
         let listed = self.objects.list::<T>(Some("shop")).await.unwrap();
         listed.items.into_iter().map(|stored| stored.object).collect()
     }
 
     /// Pods that are not on their way out, with whether they are ready.
-    pub async fn pods(&self) -> Vec<(Pod, bool)> {
+    pub(crate) async fn pods(&self) -> Vec<(Pod, bool)> {
         let pods = self.list::<Pod>().await.into_iter();
         let living = pods.filter(|pod| pod.metadata.deletion_timestamp.is_none());
         living.map(|pod| (pod.clone(), is_ready(&pod))).collect()
     }
 
     /// Images of ready pods with their number; `Err` while any pod is not ready, or leaves.
-    pub async fn running(&self) -> Result<BTreeMap<String, usize>, String> {
+    pub(crate) async fn running(&self) -> Result<BTreeMap<String, usize>, String> {
         let mut running = BTreeMap::new();
         for pod in self.list::<Pod>().await {
             if pod.metadata.deletion_timestamp.is_some() || !is_ready(&pod) {
@@ -164,7 +164,7 @@ impl Crew {
     }
 
     /// Waits until exactly these pods run, all ready, and no other.
-    pub async fn settles(&self, expected: &[(&str, usize)]) {
+    pub(crate) async fn settles(&self, expected: &[(&str, usize)]) {
         let expected: BTreeMap<String, usize> =
             expected.iter().map(|(image, count)| ((*image).to_owned(), *count)).collect();
         eventually("the pods that were asked for", SOON_S, async || {
@@ -175,11 +175,11 @@ impl Crew {
     }
 
     /// Reasons of all events so far.
-    pub async fn reasons(&self) -> BTreeSet<String> {
+    pub(crate) async fn reasons(&self) -> BTreeSet<String> {
         self.list::<Event>().await.into_iter().filter_map(|event| event.reason).collect()
     }
 
-    pub async fn progress(&self, deployment: &str) -> String {
+    pub(crate) async fn progress(&self, deployment: &str) -> String {
         let deployment = self.get::<Deployment>(deployment).await.unwrap();
         let conditions = deployment.status.unwrap_or_default().conditions.unwrap_or_default();
         let progress = conditions.into_iter().find(|one| one.type_ == "Progressing");
@@ -187,14 +187,14 @@ impl Crew {
     }
 }
 
-pub fn namespace(name: &str) -> Namespace {
+pub(crate) fn namespace(name: &str) -> Namespace {
     let mut namespace = Namespace::default();
     namespace.metadata.name = Some(name.into());
     namespace.spec.get_or_insert_default().finalizers = Some(vec!["kubernetes".into()]);
     namespace
 }
 
-pub fn template(image: &str) -> serde_json::Value {
+pub(crate) fn template(image: &str) -> serde_json::Value {
     json!({
         "metadata": {"labels": {"app": "web"}},
         "spec": {"containers": [{
@@ -204,7 +204,7 @@ pub fn template(image: &str) -> serde_json::Value {
     })
 }
 
-pub fn deployment(replicas: i32, image: &str) -> serde_json::Value {
+pub(crate) fn deployment(replicas: i32, image: &str) -> serde_json::Value {
     json!({
         "metadata": {"name": "web", "namespace": "shop"},
         "spec": {
@@ -215,16 +215,16 @@ pub fn deployment(replicas: i32, image: &str) -> serde_json::Value {
     })
 }
 
-pub fn set_image(deployment: &mut Deployment, image: &str) {
+pub(crate) fn set_image(deployment: &mut Deployment, image: &str) {
     let spec = deployment.spec.as_mut().unwrap();
     spec.template.spec.as_mut().unwrap().containers[0].image = Some(image.into());
 }
 
-pub fn image(pod: &Pod) -> &str {
+pub(crate) fn image(pod: &Pod) -> &str {
     pod.spec.as_ref().unwrap().containers[0].image.as_deref().unwrap_or_default()
 }
 
-pub fn is_ready(pod: &Pod) -> bool {
+pub(crate) fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     let mut conditions = conditions.into_iter().flatten();
     conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")

@@ -25,9 +25,9 @@ impl Addresses {
         Self { device, there: BTreeSet::new(), was_read: false, has_failed: false }
     }
 
-    /// Adds those that are missing, removes ours that are not wanted. What fails is told of once;
-    /// listening fails then, and is tried again.
-    pub(super) async fn set(&mut self, wanted: BTreeSet<IpAddr>) {
+    /// Adds those that are missing, removes ours that are neither wanted nor needed any more. What
+    /// fails is told of once; listening fails then, and is tried again.
+    pub(super) async fn set(&mut self, wanted: BTreeSet<IpAddr>, needed: BTreeSet<IpAddr>) {
         let Some(device) = self.device.clone() else { return };
         // Loopback addresses are always there.
         let wanted: BTreeSet<IpAddr> =
@@ -36,7 +36,8 @@ impl Addresses {
             self.was_read = true;
             self.there = left_behind(&device).await;
         }
-        let gone: Vec<IpAddr> = self.there.difference(&wanted).copied().collect();
+        let gone = self.there.difference(&wanted).filter(|address| !needed.contains(*address));
+        let gone: Vec<IpAddr> = gone.copied().collect();
         for address in gone {
             if self.change("del", address, &device).await {
                 self.there.remove(&address);

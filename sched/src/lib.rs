@@ -6,8 +6,14 @@
 //!
 //! Start at [`kv`], then [`discovery`]; the orchestrator begins at [`objects`].
 
+pub mod agent;
+pub mod apiserver;
+pub mod controllers;
 pub mod discovery;
 pub mod kv;
 pub mod objects;
 pub mod proxy;
 pub mod scheduler;
+
+/// berth's version.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");

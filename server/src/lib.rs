@@ -16,6 +16,7 @@ pub mod grpc;
 pub mod http;
 pub mod log;
 pub mod mirror;
+pub mod orchestrator;
 pub mod peer;
 pub mod serve;
 pub mod snapshot;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use berth::config::Invocation;
-use berth::{ETCD_VERSION, VERSION, ctl, discovery, mirror, serve, snapshot};
+use berth::{ETCD_VERSION, VERSION, ctl, discovery, mirror, orchestrator, serve, snapshot};
 
 /// What the system's allocator keeps after values have come and gone is several times what lives.
 #[global_allocator]
@@ -20,6 +20,8 @@ Usage:
   berth ctl <command>    talk to a server; `berth ctl --help` lists the commands
   berth mirror [flags]   keep a copy of another cluster; `berth mirror --help` lists the flags
   berth snapshot <cmd>   restore and inspect backups; `berth snapshot --help` lists the commands
+  berth agent [flags]    run pods on this machine; `berth agent --help` lists the flags
+  berth image <cmd>      images for pods on this machine; see `berth image --help`
   berth dns [flags]      answer DNS queries for services; `berth dns --help` lists the flags
   berth register [flags] keep a service registered while it is well; see `berth register --help`
   berth services [NAME]  what is registered, and how it is; see `berth services --help`
@@ -47,6 +49,9 @@ fn berth(mut args: Vec<OsString>) -> ExitCode {
         Some("ctl") => ctl::run(args.split_off(1)),
         Some("mirror") => mirror::run(args.split_off(1)),
         Some("snapshot") => snapshot::run(args.split_off(1)),
+        Some("agent") => orchestrator::agent(args.split_off(1)),
+        Some("image") => orchestrator::image(args.split_off(1)),
+        Some("container") => orchestrator::container(args.split_off(1)),
         Some("dns") => discovery::dns(args.split_off(1)),
         Some("register") => discovery::register(args.split_off(1)),
         Some("services") => discovery::services(args.split_off(1)),

@@ -8,7 +8,7 @@ use rand::Rng;
 use serde_json::{Map, Value, json};
 
 use super::kinds::Resource;
-use super::{Error, ErrorKind, Listed, Objects, REGISTRY, Result, clock, defaults};
+use super::{Error, ErrorKind, Listed, Objects, REGISTRY, Result, claims, clock, defaults};
 use crate::kv;
 
 /// Keys asked for at a time.
@@ -149,7 +149,8 @@ impl Objects {
     ) -> Result<Page> {
         let mut request = kv::range(&prefix(resource.plural, namespace));
         if let Some(from) = from {
-            request.key = from;
+            // Never before the first key of the kind, whatever a client sends.
+            request.key = from.max(request.key);
         }
         let answer = self.store.range(RangeRequest { limit, revision, ..request }).await?;
         let items = answer.kvs.iter().map(Document::read).collect::<Result<Vec<_>>>()?;
@@ -265,14 +266,17 @@ impl Objects {
         self.replace(resource, after, key, put, beside).await
     }
 
-    /// Removes the key of an object at the revision it was read at.
+    /// Removes the key of an object at the revision it was read at, with its claims.
     ///
     /// # Errors
     /// As [`Objects::update_document`].
     pub(super) async fn erase(&self, resource: &Resource, document: &Document) -> Result<()> {
         let key = own_key(resource, &document.value)?;
         let delete = kv::delete(key.clone());
-        self.replace(resource, document.clone(), key, delete, &Beside::default()).await.map(|_| ())
+        let claims = claims::of(resource, &document.value);
+        let beside =
+            Beside { write: claims.into_iter().map(kv::delete).collect(), ..Beside::default() };
+        self.replace(resource, document.clone(), key, delete, &beside).await.map(|_| ())
     }
 
     async fn replace(
@@ -337,6 +341,15 @@ impl Objects {
     }
 }
 
+/// A new object as it would be stored.
+///
+/// # Errors
+/// It is no JSON object.
+pub fn as_created(resource: &Resource, mut value: Value) -> Result<Value> {
+    prepare(resource, &mut value)?;
+    Ok(value)
+}
+
 /// The write of a new object, for the transaction of somebody to whom it does not matter whether
 /// there is one already.
 pub(super) fn put_new(resource: &Resource, mut value: Value, lease: i64) -> Result<RequestOp> {
@@ -355,13 +368,17 @@ fn prepare(resource: &Resource, value: &mut Value) -> Result<()> {
     let metadata = object.entry("metadata").or_insert_with(|| json!({}));
     let metadata =
         metadata.as_object_mut().ok_or_else(|| invalid("metadata: expected an object"))?;
-    metadata.insert("uid".into(), uid().into());
+    let uid = uid();
+    metadata.insert("uid".into(), uid.clone().into());
     metadata.insert("creationTimestamp".into(), clock::text(clock::now()).into());
     for name in ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         metadata.shift_remove(name);
     }
     if has_spec {
         metadata.insert("generation".into(), 1.into());
+    }
+    if resource.plural == "jobs" {
+        defaults::own_pods_of_job(object, &uid);
     }
     Ok(())
 }

@@ -11,6 +11,7 @@
 //! Start at [`Objects`] (typed), then [`documents`] (the same for any kind), [`Mirror`] (a kind as
 //! a map that follows the store), [`kinds`] (the table).
 
+pub mod claims;
 pub mod clock;
 pub mod defaults;
 mod delete;
@@ -27,7 +28,7 @@ mod typed;
 use api::etcdserverpb::Compare;
 
 pub use delete::{Delete, Propagation};
-pub use documents::{Beside, Document, Page};
+pub use documents::{Beside, Document, Page, as_created};
 pub use error::{Error, ErrorKind, Result};
 pub use mirror::{Mirror, ObjectName, Updates, View};
 pub use typed::{Kind, Listed, Stored};
@@ -66,6 +67,16 @@ impl Objects {
     /// The key of an object.
     pub fn key<T: Kind>(namespace: Option<&str>, name: &str) -> Vec<u8> {
         documents::key(T::URL_PATH_SEGMENT, namespace, name)
+    }
+
+    /// The key of an object of any kind.
+    pub fn key_of(resource: &kinds::Resource, namespace: Option<&str>, name: &str) -> Vec<u8> {
+        documents::key(resource.plural, namespace, name)
+    }
+
+    /// The prefix of the keys of any kind, in one namespace or in all.
+    pub fn prefix_of(resource: &kinds::Resource, namespace: Option<&str>) -> Vec<u8> {
+        documents::prefix(resource.plural, namespace)
     }
 
     /// The prefix of the keys of a kind, in one namespace or in all.

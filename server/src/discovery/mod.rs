@@ -5,6 +5,7 @@
 //!
 //! Start at [`register()`]; `store.rs` says how all of them reach the store.
 
+pub(crate) mod address;
 mod dns;
 mod metrics;
 mod register;
@@ -45,7 +46,11 @@ pub fn template(args: Vec<OsString>) -> ExitCode {
 }
 
 /// Parses the flags, starts log and runtime, and runs a command to its end.
-fn run<F, C>(name: &'static str, args: Vec<OsString>, command: impl FnOnce(F) -> C) -> ExitCode
+pub(crate) fn run<F, C>(
+    name: &'static str,
+    args: Vec<OsString>,
+    command: impl FnOnce(F) -> C,
+) -> ExitCode
 where
     F: CommandFactory + FromArgMatches,
     C: Future<Output = Result<ExitCode, Failure>>,
@@ -97,12 +102,12 @@ fn block_on(command: impl Future<Output = Result<ExitCode, Failure>>) -> Result<
 }
 
 /// For flags that name a length of time.
-fn duration(text: &str) -> Result<std::time::Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 500ms or 5s"))
 }
 
 /// The same, and not none at all.
-fn positive_duration(text: &str) -> Result<std::time::Duration, String> {
+pub(crate) fn positive_duration(text: &str) -> Result<std::time::Duration, String> {
     match duration(text)? {
         std::time::Duration::ZERO => Err("it must be longer than nothing".into()),
         length => Ok(length),

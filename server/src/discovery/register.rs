@@ -12,9 +12,9 @@ use sched::discovery::register::supervise::{Running, Supervised, exit_code};
 use sched::discovery::register::{self, Registration};
 use sched::kv::Store;
 use sched::kv::grpc::ATTEMPT_MAX;
-use tokio::net::UdpSocket;
 use tokio::sync::watch;
 
+use super::address::{host_name, own_address};
 use super::{duration, positive_duration, store};
 use crate::ctl::args::Global;
 use crate::ctl::failure::Failure;
@@ -173,7 +173,7 @@ impl Register {
         };
         let address = match self.address {
             Some(address) => address,
-            None => self.own_address().await?,
+            None => own_address(&self.global).await?,
         };
         if self.address.is_none() && address.is_loopback() {
             tracing::warn!(
@@ -198,32 +198,6 @@ impl Register {
             ttl_s: i64::try_from(self.ttl.as_secs()).unwrap_or(i64::MAX),
         })
     }
-
-    /// The address that packets to the store leave from; none is sent.
-    async fn own_address(&self) -> Result<IpAddr, Failure> {
-        let endpoint = self.global.endpoints.first().map_or("", String::as_str);
-        let target = endpoint.split_once("://").map_or(endpoint, |(_, target)| target);
-        let found = async {
-            let resolved = tokio::net::lookup_host(target).await?.next();
-            let resolved = resolved.ok_or_else(|| std::io::Error::other("it has no address"))?;
-            let any: IpAddr = match resolved {
-                std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
-                std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
-            };
-            let socket = UdpSocket::bind((any, 0)).await?;
-            socket.connect(resolved).await?;
-            socket.local_addr().map(|address| address.ip())
-        };
-        found.await.map_err(|error: std::io::Error| {
-            Failure::bad_args(format!(
-                "cannot tell the address of this machine towards {target} ({error}): set --address"
-            ))
-        })
-    }
-}
-
-fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn ttl(text: &str) -> Result<Duration, String> {

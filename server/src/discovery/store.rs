@@ -13,7 +13,7 @@ use crate::ctl::failure::Failure;
 /// A client of all endpoints. Nothing is connected yet.
 ///
 /// `attempt_max`: how long one member may take to answer.
-pub(super) fn open(global: Global, attempt_max: Duration) -> Result<Store, Failure> {
+pub(crate) fn open(global: Global, attempt_max: Duration) -> Result<Store, Failure> {
     of_session(&Session::new(global)?, attempt_max)
 }
 

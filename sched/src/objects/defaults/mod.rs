@@ -25,6 +25,7 @@ pub fn apply(resource: &Resource, value: &mut Value) {
 }
 
 pub use pod::template;
+pub(super) use workload::own_pods_of_job;
 
 fn namespace(object: &mut Map<String, Value>) {
     let name = object.get("metadata").and_then(|metadata| metadata["name"].as_str());

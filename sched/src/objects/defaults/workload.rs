@@ -80,6 +80,32 @@ fn job(spec: &mut Map<String, Value>) {
     fill(spec, "suspend", false);
 }
 
+/// Labels the pods of a new job with its uid and name and selects them by the uid, unless the
+/// user selects them.
+pub(in super::super) fn own_pods_of_job(object: &mut Map<String, Value>, uid: &str) {
+    let name = object.get("metadata").and_then(|metadata| metadata["name"].as_str());
+    let name = name.unwrap_or_default().to_owned();
+    let Some(spec) = child(object, "spec") else { return };
+    if spec.get("manualSelector") == Some(&Value::Bool(true)) {
+        return;
+    }
+    let own = json!({"batch.kubernetes.io/controller-uid": uid});
+    spec.insert("selector".into(), json!({"matchLabels": own}));
+    let Some(metadata) = child(spec, "template").and_then(|pod| child(pod, "metadata")) else {
+        return;
+    };
+    if let Some(labels) = child(metadata, "labels") {
+        for (label, value) in [
+            ("batch.kubernetes.io/controller-uid", uid),
+            ("controller-uid", uid),
+            ("batch.kubernetes.io/job-name", &name),
+            ("job-name", &name),
+        ] {
+            labels.insert(label.into(), value.into());
+        }
+    }
+}
+
 fn cron_job(object: &mut Map<String, Value>) {
     let Some(spec) = child(object, "spec") else { return };
     fill(spec, "concurrencyPolicy", "Allow");

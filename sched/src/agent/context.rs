@@ -1,0 +1,34 @@
+//! What everything in the agent needs.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Service;
+use tokio::sync::{Semaphore, watch};
+
+use super::Settings;
+use super::pod::plan::Lease;
+use super::pod::status::Host;
+use super::runtime::Runtime;
+use crate::objects::events::Recorder;
+use crate::objects::{Mirror, Objects};
+
+pub(super) struct Context {
+    pub(super) settings: Settings,
+    pub(super) runtime: Arc<dyn Runtime>,
+    pub(super) objects: Objects,
+    pub(super) services: Mirror<Service>,
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) lease: watch::Receiver<Lease>,
+    pub(super) host: Host,
+    pub(super) machine: super::machine::Machine,
+    /// Containers that may be started at a time.
+    pub(super) starts: Semaphore,
+}
+
+impl Context {
+    /// Volumes and small files of a pod.
+    pub(super) fn directory(&self, uid: &str) -> PathBuf {
+        self.settings.root.join("volumes").join(uid)
+    }
+}

@@ -1,0 +1,383 @@
+//! Containers of a Docker engine.
+//!
+//! The engine remembers everything: what a container is of, is said by its labels. A pod's network
+//! is held by a pause container, whose image has nothing in it: the program itself and the
+//! libraries it needs are the machine's, so the engine must be on this very machine. Nothing is
+//! pulled for it.
+//!
+//! Start at [`Docker`]; `create.rs` says what the engine is asked for, `observe.rs` what it tells,
+//! `exec.rs` runs commands.
+
+mod create;
+mod exec;
+mod observe;
+mod pause;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bollard::API_DEFAULT_VERSION;
+use bollard::errors::Error as EngineError;
+use bollard::models::{
+    ContainerSummary, EventMessageTypeEnum, Ipam, IpamConfig, NetworkCreateRequest,
+};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, EventsOptionsBuilder,
+    KillContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
+    RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
+};
+use bytes::Bytes;
+use futures::StreamExt;
+use tokio::sync::broadcast;
+
+use super::{
+    CHANGES_WAITING_MAX, Cidr, ContainerSpec, Error, Exec, ExecSpec, Image, Kind, LogLine,
+    LogQuery, LogStream, PodRef, Result, Runtime, Sandbox, SandboxSpec, error_while,
+};
+use crate::agent::images::Reference;
+
+/// How long the engine may take to begin to answer.
+const ANSWERS_S_MAX: u64 = 120;
+/// Between two tries to follow the engine's events.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long a killed container may take to be gone.
+const DIES_MAX: Duration = Duration::from_secs(10);
+const NOT_FOUND: u16 = 404;
+const CONFLICT: u16 = 409;
+const NOT_MODIFIED: u16 = 304;
+
+/// How to reach the engine, and what is ours in it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub socket: PathBuf,
+    /// The pods' network, and its bridge; whoever has another one has other pods.
+    pub network: String,
+    /// The program that pause containers run, which is this very one.
+    pub program: PathBuf,
+}
+
+/// The runtime.
+pub struct Docker {
+    engine: bollard::Docker,
+    settings: Settings,
+    changes: broadcast::Sender<String>,
+    events: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Docker {
+    fn drop(&mut self) {
+        self.events.abort();
+    }
+}
+
+impl Docker {
+    /// Connects, and makes the image of pause containers. Must be called within a runtime.
+    ///
+    /// # Errors
+    /// No engine answers there.
+    pub async fn connect(settings: Settings) -> Result<Self> {
+        let socket = settings.socket.to_string_lossy().into_owned();
+        let failing = || error_while(format!("the Docker engine at {socket}"));
+        let engine =
+            bollard::Docker::connect_with_unix(&socket, ANSWERS_S_MAX, API_DEFAULT_VERSION);
+        let engine = engine.map_err(failing())?;
+        // Older engines speak less.
+        let engine = engine.negotiate_version().await.map_err(failing())?;
+        pause::make_image(&engine).await?;
+        let changes = broadcast::channel(CHANGES_WAITING_MAX).0;
+        let events =
+            tokio::spawn(follow(engine.clone(), settings.network.clone(), changes.clone()));
+        Ok(Self { engine, settings, changes, events })
+    }
+
+    fn filters(&self, uid: Option<&str>) -> HashMap<String, Vec<String>> {
+        let mut labels = vec![format!("{}={}", create::OWNER, self.settings.network)];
+        labels.extend(uid.map(|uid| format!("{}={uid}", create::UID)));
+        HashMap::from([("label".to_owned(), labels)])
+    }
+
+    async fn list(&self, uid: Option<&str>) -> Result<Vec<ContainerSummary>> {
+        let options =
+            ListContainersOptionsBuilder::default().all(true).filters(&self.filters(uid)).build();
+        self.engine.list_containers(Some(options)).await.map_err(error_while("listing containers"))
+    }
+
+    async fn pause_of(&self, uid: &str) -> Result<Option<ContainerSummary>> {
+        let all = self.list(Some(uid)).await?;
+        Ok(all.into_iter().find(create::is_pause))
+    }
+
+    async fn remove(&self, id: &str, force: bool) -> Result<()> {
+        let options = RemoveContainerOptionsBuilder::default().force(force).v(true).build();
+        match self.engine.remove_container(id, Some(options)).await {
+            Err(error) if is(&error, NOT_FOUND) => Ok(()),
+            // It is being removed already.
+            Err(error) if force && is(&error, CONFLICT) => Ok(()),
+            outcome => outcome.map_err(error_while(format!("removing container {id}"))),
+        }
+    }
+
+    async fn kill(&self, id: &str, signal: &str) -> Result<()> {
+        let options = KillContainerOptionsBuilder::default().signal(signal).build();
+        match self.engine.kill_container(id, Some(options)).await {
+            // It has ended.
+            Err(error) if is(&error, NOT_FOUND) || is(&error, CONFLICT) => Ok(()),
+            outcome => outcome.map_err(error_while(format!("stopping container {id}"))),
+        }
+    }
+
+    /// Resolves when a container does not run.
+    async fn ended(&self, id: &str) {
+        let options = WaitContainerOptionsBuilder::default().condition("not-running").build();
+        let mut waiting = self.engine.wait_container(id, Some(options));
+        // An exit code other than 0 comes as an error; so does that it is gone.
+        while let Some(Ok(_)) = waiting.next().await {}
+    }
+
+    /// Creates a container. One of its name that never ran is in the way.
+    async fn create(
+        &self,
+        name: &str,
+        body: bollard::models::ContainerCreateBody,
+    ) -> Result<String> {
+        let options = || Some(CreateContainerOptionsBuilder::default().name(name).build());
+        let created = match self.engine.create_container(options(), body.clone()).await {
+            Err(error) if is(&error, CONFLICT) => {
+                self.remove(name, false).await?;
+                self.engine.create_container(options(), body).await
+            }
+            outcome => outcome,
+        };
+        match created {
+            Ok(created) => Ok(created.id),
+            Err(error) if is(&error, NOT_FOUND) => Err(Error::no_image(message(error))),
+            Err(error) => Err(Error::invalid(message(error))),
+        }
+    }
+}
+
+fn is(error: &EngineError, status: u16) -> bool {
+    matches!(error, EngineError::DockerResponseServerError { status_code, .. } if *status_code == status)
+}
+
+/// The engine's own words.
+fn message(error: EngineError) -> String {
+    match error {
+        EngineError::DockerResponseServerError { message, .. } => message,
+        error => error.to_string(),
+    }
+}
+
+/// Tells of every container of ours that starts or ends. Never returns.
+async fn follow(engine: bollard::Docker, network: String, changes: broadcast::Sender<String>) {
+    let filters = HashMap::from([
+        ("type".to_owned(), vec![EventMessageTypeEnum::CONTAINER.to_string()]),
+        ("event".to_owned(), ["start", "die", "destroy"].map(str::to_owned).into()),
+        ("label".to_owned(), vec![format!("{}={network}", create::OWNER)]),
+    ]);
+    loop {
+        let options = EventsOptionsBuilder::default().filters(&filters).build();
+        let mut events = engine.events(Some(options));
+        while let Some(Ok(event)) = events.next().await {
+            let labels = event.actor.and_then(|actor| actor.attributes).unwrap_or_default();
+            if let Some(uid) = labels.get(create::UID) {
+                // Nobody may listen.
+                let _ = changes.send(uid.clone());
+            }
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+#[async_trait]
+impl Runtime for Docker {
+    fn name(&self) -> &'static str {
+        "docker"
+    }
+
+    async fn version(&self) -> Result<String> {
+        let version = self.engine.version().await.map_err(error_while("asking the engine"))?;
+        Ok(version.version.unwrap_or_default())
+    }
+
+    async fn set_pod_cidr(&self, cidr: &Cidr) -> Result<()> {
+        let name = &self.settings.network;
+        let wanted = cidr.to_string();
+        if let Ok(found) = self.engine.inspect_network(name, None).await {
+            let configs = found.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
+            if configs.iter().any(|config| config.subnet.as_ref() == Some(&wanted)) {
+                return Ok(());
+            }
+            // It cannot be while pods are in it.
+            self.engine.remove_network(name).await.map_err(|error| {
+                let error = message(error);
+                Error::failed(format!("network {name} has other addresses than {wanted}: {error}"))
+            })?;
+        }
+        let config = IpamConfig {
+            subnet: Some(wanted),
+            gateway: Some(cidr.gateway().to_string()),
+            ..IpamConfig::default()
+        };
+        let request = NetworkCreateRequest {
+            name: name.clone(),
+            driver: Some("bridge".into()),
+            ipam: Some(Ipam { config: Some(vec![config]), ..Ipam::default() }),
+            options: Some(HashMap::from([(
+                "com.docker.network.bridge.name".to_owned(),
+                name.clone(),
+            )])),
+            ..NetworkCreateRequest::default()
+        };
+        let created = self.engine.create_network(request).await;
+        created
+            .map(drop)
+            .map_err(|error| Error::failed(format!("network {name}: {}", message(error))))
+    }
+
+    async fn pods(&self) -> Result<Vec<PodRef>> {
+        let mut pods: Vec<PodRef> =
+            self.list(None).await?.iter().filter_map(create::pod_of).collect();
+        pods.sort();
+        pods.dedup();
+        Ok(pods)
+    }
+
+    async fn observe(&self, uid: &str) -> Result<Option<Sandbox>> {
+        let list = self.list(Some(uid)).await?;
+        observe::sandbox(&self.engine, &self.settings.network, list).await
+    }
+
+    fn changes(&self) -> broadcast::Receiver<String> {
+        self.changes.subscribe()
+    }
+
+    async fn image(&self, reference: &str) -> Result<Option<Image>> {
+        Reference::from_str(reference).map_err(Error::invalid)?;
+        match self.engine.inspect_image(reference).await {
+            Ok(image) => Ok(Some(Image { id: image.id.unwrap_or_default() })),
+            Err(error) if is(&error, NOT_FOUND) => Ok(None),
+            Err(error) => Err(error_while(format!("image {reference}"))(message(error))),
+        }
+    }
+
+    async fn pull(&self, reference: &str) -> Result<Image> {
+        let name = Reference::from_str(reference).map_err(Error::invalid)?;
+        let options = CreateImageOptionsBuilder::default().from_image(&name.to_string()).build();
+        let mut progress = self.engine.create_image(Some(options), None, None);
+        while let Some(step) = progress.next().await {
+            step.map_err(|error| Error::no_image(format!("{name}: {}", message(error))))?;
+        }
+        let image = self.image(reference).await?;
+        image.ok_or_else(|| Error::no_image(format!("{name} is not there after it was pulled")))
+    }
+
+    async fn start_sandbox(&self, spec: &SandboxSpec) -> Result<()> {
+        let uid = &spec.pod.uid;
+        if let Some(pause) = self.pause_of(uid).await? {
+            let sandbox = self.observe(uid).await?;
+            if sandbox.is_some_and(|sandbox| sandbox.is_ready) {
+                return Ok(());
+            }
+            self.remove(&pause.id.unwrap_or_default(), true).await?;
+        }
+        let (name, body) = create::pause(spec, &self.settings);
+        let id = self.create(&name, body).await?;
+        let started = self.engine.start_container(&id, None).await;
+        started.map_err(|error| Error::failed(format!("the pause container: {}", message(error))))
+    }
+
+    async fn stop_sandbox(&self, uid: &str) -> Result<()> {
+        match self.pause_of(uid).await? {
+            // It stays, so that there is something to look at.
+            Some(pause) => {
+                let id = pause.id.unwrap_or_default();
+                self.kill(&id, "KILL").await?;
+                let _ = tokio::time::timeout(DIES_MAX, self.ended(&id)).await;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn remove_pod(&self, uid: &str) -> Result<()> {
+        let (pauses, others): (Vec<_>, Vec<_>) =
+            self.list(Some(uid)).await?.into_iter().partition(create::is_pause);
+        for container in others.into_iter().chain(pauses) {
+            self.remove(&container.id.unwrap_or_default(), true).await?;
+        }
+        Ok(())
+    }
+
+    async fn start_container(&self, spec: &ContainerSpec) -> Result<String> {
+        if self.image(&spec.image).await?.is_none() {
+            return Err(Error::no_image(format!("the image {:?} is not on this node", spec.image)));
+        }
+        let pause = self.pause_of(&spec.pod.uid).await?.and_then(|pause| pause.id);
+        let pause = pause.ok_or_else(|| Error::failed("the pod's sandbox has ended"))?;
+        let body = create::container(spec, &pause, &self.settings.network);
+        let id = self.create(&spec.engine_name(), body).await?;
+        match self.engine.start_container(&id, None).await {
+            Err(error) if !is(&error, NOT_MODIFIED) => Err(Error::failed(message(error))),
+            _ => Ok(id),
+        }
+    }
+
+    async fn stop_container(&self, id: &str, grace: Duration) -> Result<()> {
+        if !grace.is_zero() {
+            let wish = self.engine.inspect_container(id, None).await;
+            let wish = wish.ok().and_then(|found| found.config?.stop_signal);
+            self.kill(id, wish.as_deref().unwrap_or("SIGTERM")).await?;
+            if tokio::time::timeout(grace, self.ended(id)).await.is_ok() {
+                return Ok(());
+            }
+        }
+        self.kill(id, "SIGKILL").await?;
+        tokio::time::timeout(DIES_MAX, self.ended(id))
+            .await
+            .map_err(|_| Error::failed(format!("container {id} does not die")))
+    }
+
+    async fn remove_container(&self, id: &str) -> Result<()> {
+        self.remove(id, false).await
+    }
+
+    async fn exec(&self, id: &str, spec: ExecSpec) -> Result<Exec> {
+        exec::start(&self.engine, id, spec).await
+    }
+
+    async fn logs(&self, id: &str, query: LogQuery) -> Result<LogStream> {
+        if let Err(error) = self.engine.inspect_container(id, None).await {
+            let kind = if is(&error, NOT_FOUND) { Kind::NoSuchContainer } else { Kind::Failed };
+            return Err(Error::new(kind, message(error)));
+        }
+        let tail = query.tail.map_or_else(|| "all".to_owned(), |count| count.to_string());
+        let since = query.since.map_or(0, |since| since.as_second());
+        let options = LogsOptionsBuilder::default()
+            .follow(query.follow)
+            .stdout(true)
+            .stderr(true)
+            .timestamps(true)
+            .since(i32::try_from(since).unwrap_or(i32::MAX))
+            .tail(&tail)
+            .build();
+        let lines = self.engine.logs(id, Some(options));
+        Ok(lines
+            .map(|line| line.map(|line| observe::log_line(&line)).map_err(error_while("the log")))
+            .boxed())
+    }
+}
+
+/// A tar archive with nothing in it.
+fn empty_archive() -> Bytes {
+    const END_BYTES: usize = 1024;
+    Bytes::from_static(&[0; END_BYTES])
+}
+
+/// A directory of the machine that programs need, if it is there.
+fn is_there(path: &&str) -> bool {
+    Path::new(path).exists()
+}

@@ -1,0 +1,119 @@
+//! What the containers of a pod share: namespaces that a pause process holds, and an address.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+
+use super::files::{Root, SandboxRecord};
+use super::network::{self, Network};
+use super::process::Process;
+use super::shim;
+use crate::agent::runtime::{Error, Result, SandboxSpec, error_while};
+use crate::agent::{clock, files};
+
+/// How long our own program may take to say that it runs.
+pub(super) const STARTS_MAX: Duration = Duration::from_secs(30);
+/// Namespaces of host name, message queues and network.
+const NAMESPACES: [&str; 3] = ["--net", "--ipc", "--uts"];
+
+/// Makes it, with what is left of one that has ended removed.
+pub(super) async fn start(
+    root: &Root,
+    network: Option<&Network>,
+    program: &[String],
+    spec: &SandboxSpec,
+) -> Result<()> {
+    let uid = &spec.pod.uid;
+    if read(root, uid).is_some_and(|record| is_ready(&record)) {
+        return Ok(());
+    }
+    std::fs::create_dir_all(root.pod(uid)).map_err(error_while("making the pod's directory"))?;
+    let mut record = SandboxRecord {
+        spec: spec.clone(),
+        created_at: clock::now(),
+        pause: None,
+        address: None,
+        is_stopped: false,
+    };
+    if !spec.host_network {
+        let network = network.ok_or_else(|| Error::failed("the node has no pod network yet"))?;
+        let pause = start_pause(program, &spec.hostname).await?;
+        record.pause = Some(pause.clone());
+        // Known before it has an address, so that it can be ended by whoever finds it.
+        write(root, &record)?;
+        let address = network.claim(root, uid)?;
+        if let Err(error) = network.join(uid, pause.pid, address).await {
+            pause.signal(Signal::KILL);
+            network::leave(root, uid, Some(address)).await;
+            return Err(error);
+        }
+        record.address = Some(address);
+    }
+    write(root, &record)
+}
+
+/// Ends it. Containers in it lose their network.
+pub(super) async fn stop(root: &Root, uid: &str) -> Result<()> {
+    let Some(mut record) = read(root, uid) else { return Ok(()) };
+    if let Some(pause) = &record.pause {
+        pause.signal(Signal::KILL);
+    }
+    network::leave(root, uid, record.address).await;
+    record.is_stopped = true;
+    write(root, &record)
+}
+
+pub(super) fn read(root: &Root, uid: &str) -> Option<SandboxRecord> {
+    files::read_json(&root.sandbox(uid))
+}
+
+fn write(root: &Root, record: &SandboxRecord) -> Result<()> {
+    let path = root.sandbox(&record.spec.pod.uid);
+    files::write_json(&path, record).map_err(error_while(path.display()))
+}
+
+pub(super) fn is_ready(record: &SandboxRecord) -> bool {
+    let holds = match &record.pause {
+        Some(pause) => pause.is_alive() && record.address.is_some(),
+        None => record.spec.host_network,
+    };
+    !record.is_stopped && holds
+}
+
+async fn start_pause(program: &[String], hostname: &str) -> Result<Process> {
+    let mut command = Command::new("unshare");
+    command.args(NAMESPACES).arg("--").args(program).args(["pause", hostname]);
+    started(command, "the pause process").await
+}
+
+/// Starts one of our own processes, which goes on without us, and waits until it says that it runs.
+pub(super) async fn started(mut command: Command, what: &str) -> Result<Process> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let starting = || error_while(format!("starting {what}"));
+    let mut child = command.spawn().map_err(starting())?;
+    let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+    let process = pid.and_then(Process::of);
+    let stdout = child.stdout.take().ok_or_else(|| Error::failed("no pipe"))?;
+    let mut line = String::new();
+    let mut stdout = BufReader::new(stdout);
+    let said = tokio::time::timeout(STARTS_MAX, stdout.read_line(&mut line)).await;
+    // It is waited for once it has ended, lest it stays as a zombie.
+    tokio::spawn(async move { child.wait().await });
+    match (said, process) {
+        (Ok(Ok(_)), Some(process)) if line.trim_end() == shim::RUNS => Ok(process),
+        (Ok(Ok(_)), _) if !line.is_empty() => Err(Error::failed(line.trim_end())),
+        (Ok(Err(error)), _) if error.kind() != ErrorKind::UnexpectedEof => Err(starting()(error)),
+        _ => Err(Error::failed(format!("{what} does not start"))),
+    }
+}
+
+/// Where what the containers leave behind is.
+pub(super) fn directories(root: &Root, uid: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(root.pod(uid)).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.join("container.json").exists()).collect()
+}

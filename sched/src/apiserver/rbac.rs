@@ -1,0 +1,211 @@
+//! Who may do what: Roles and ClusterRoles, and what binds them to users and groups.
+//!
+//! Only what a rule allows is allowed; nothing is kept, each request reads the rules of the moment.
+
+use http::Method;
+use k8s_openapi::api::rbac::v1::{
+    ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
+};
+
+use super::path::Route;
+use super::query::Query;
+use super::status::{Failure, Result};
+use super::{ApiServer, User};
+use crate::objects::{Error, kinds};
+
+/// Members may do everything.
+const MASTERS: &str = "system:masters";
+
+/// What somebody wants to do.
+#[derive(Clone, Debug)]
+pub(super) struct Wish {
+    pub(super) verb: String,
+    pub(super) group: String,
+    /// With its part: `pods/log`.
+    pub(super) resource: String,
+    pub(super) namespace: Option<String>,
+    pub(super) name: String,
+}
+
+impl ApiServer {
+    /// # Errors
+    /// 403, or the store fails.
+    pub(super) async fn authorize(
+        &self,
+        user: &User,
+        method: &Method,
+        route: &Route,
+        query: &Query,
+    ) -> Result<()> {
+        // What is served, and what one may do oneself, everybody may know.
+        let Route::Object(target) = route else { return Ok(()) };
+        let verb = verb(method, target.name.is_some(), query.flag("watch")?);
+        let resource = match &target.subresource {
+            Some(part) => format!("{}/{part}", target.resource.plural),
+            None => target.resource.plural.to_owned(),
+        };
+        let wish = Wish {
+            verb: verb.to_owned(),
+            group: target.group.clone(),
+            resource,
+            namespace: target.namespace.clone(),
+            name: target.name().to_owned(),
+        };
+        if self.is_allowed(user, &wish).await? {
+            return Ok(());
+        }
+        let place = match &wish.namespace {
+            Some(namespace) => format!("in the namespace \"{namespace}\""),
+            None => "at the cluster scope".to_owned(),
+        };
+        let why = format!(
+            "User \"{}\" cannot {verb} resource \"{}\" in API group \"{}\" {place}",
+            user.name, wish.resource, wish.group
+        );
+        Err(Failure::forbidden(target.resource, target.name(), &why))
+    }
+
+    pub(super) async fn is_allowed(&self, user: &User, wish: &Wish) -> Result<bool> {
+        if !self.settings().rbac || user.groups.iter().any(|group| group == MASTERS) {
+            return Ok(true);
+        }
+        let rules = self.rules(user, wish.namespace.as_deref()).await?;
+        Ok(rules.iter().any(|rule| allows(rule, wish)))
+    }
+
+    /// The rules that hold for a user, in a namespace or for the whole cluster.
+    pub(super) async fn rules(
+        &self,
+        user: &User,
+        namespace: Option<&str>,
+    ) -> Result<Vec<PolicyRule>> {
+        let mut rules = Vec::new();
+        let bindings = self.objects().list::<ClusterRoleBinding>(None).await.map_err(failed)?;
+        for binding in bindings.items {
+            if binds(binding.subjects.as_deref(), user) {
+                rules.extend(self.rules_of(&binding.role_ref, None).await?);
+            }
+        }
+        if let Some(namespace) = namespace {
+            let bindings = self.objects().list::<RoleBinding>(Some(namespace)).await;
+            for binding in bindings.map_err(failed)?.items {
+                if binds(binding.subjects.as_deref(), user) {
+                    rules.extend(self.rules_of(&binding.role_ref, Some(namespace)).await?);
+                }
+            }
+        }
+        Ok(rules)
+    }
+
+    async fn rules_of(
+        &self,
+        reference: &RoleRef,
+        namespace: Option<&str>,
+    ) -> Result<Vec<PolicyRule>> {
+        let objects = self.objects();
+        let rules = match (&*reference.kind, namespace) {
+            ("ClusterRole", _) => {
+                let role = objects.get::<ClusterRole>(None, &reference.name).await;
+                role.map_err(failed)?.and_then(|role| role.object.rules)
+            }
+            ("Role", Some(namespace)) => {
+                let role = objects.get::<Role>(Some(namespace), &reference.name).await;
+                role.map_err(failed)?.and_then(|role| role.object.rules)
+            }
+            _ => None,
+        };
+        // A role that is not there allows nothing.
+        Ok(rules.unwrap_or_default())
+    }
+}
+
+fn failed(error: Error) -> Failure {
+    match kinds::by_plural("clusterroles") {
+        Some(resource) => Failure::of(error, resource, ""),
+        None => Failure::internal(error.message),
+    }
+}
+
+fn verb(method: &Method, has_name: bool, is_watch: bool) -> &'static str {
+    match (method.as_str(), has_name) {
+        ("GET" | "HEAD", false) if is_watch => "watch",
+        ("GET" | "HEAD", false) => "list",
+        ("GET" | "HEAD", true) => "get",
+        ("POST", _) => "create",
+        ("PUT", _) => "update",
+        ("PATCH", _) => "patch",
+        ("DELETE", false) => "deletecollection",
+        _ => "delete",
+    }
+}
+
+fn binds(subjects: Option<&[Subject]>, user: &User) -> bool {
+    subjects.unwrap_or_default().iter().any(|subject| match &*subject.kind {
+        "User" => subject.name == user.name,
+        "Group" => user.groups.contains(&subject.name),
+        "ServiceAccount" => {
+            let namespace = subject.namespace.as_deref().unwrap_or_default();
+            user.name == format!("system:serviceaccount:{namespace}:{}", subject.name)
+        }
+        _ => false,
+    })
+}
+
+fn allows(rule: &PolicyRule, wish: &Wish) -> bool {
+    let has = |list: &Option<Vec<String>>, wanted: &str| {
+        list.iter().flatten().any(|one| one == "*" || one == wanted)
+    };
+    let part = wish.resource.split_once('/').map(|(_, part)| format!("*/{part}"));
+    let names = rule.resource_names.as_deref().unwrap_or_default();
+    rule.verbs.iter().any(|one| *one == "*" || *one == wish.verb)
+        && has(&rule.api_groups, &wish.group)
+        && (has(&rule.resources, &wish.resource)
+            || part.is_some_and(|part| has(&rule.resources, &part)))
+        && (names.is_empty() || names.contains(&wish.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn rules_allow_what_they_name() {
+        // Proves that verb, group, resource with its part, and name must all be allowed.
+        let rule = PolicyRule {
+            api_groups: Some(list(&[""])),
+            resources: Some(list(&["pods", "pods/log"])),
+            resource_names: Some(list(&["web"])),
+            verbs: list(&["get", "list"]),
+            ..PolicyRule::default()
+        };
+        let wish = |verb: &str, group: &str, resource: &str, name: &str| Wish {
+            verb: verb.to_owned(),
+            group: group.to_owned(),
+            resource: resource.to_owned(),
+            namespace: None,
+            name: name.to_owned(),
+        };
+        assert!(allows(&rule, &wish("get", "", "pods", "web")));
+        assert!(allows(&rule, &wish("get", "", "pods/log", "web")));
+        for other in [
+            wish("delete", "", "pods", "web"),
+            wish("get", "apps", "pods", "web"),
+            wish("get", "", "secrets", "web"),
+            wish("get", "", "pods/exec", "web"),
+            wish("get", "", "pods", "db"),
+        ] {
+            assert!(!allows(&rule, &other), "{other:?}");
+        }
+        let all = PolicyRule {
+            api_groups: Some(list(&["*"])),
+            resources: Some(list(&["*"])),
+            verbs: list(&["*"]),
+            ..PolicyRule::default()
+        };
+        assert!(allows(&all, &wish("delete", "apps", "deployments/scale", "x")));
+    }
+}

@@ -1,0 +1,121 @@
+//! Replacing objects.
+
+use http::{Response, StatusCode};
+use serde_json::Value;
+
+use super::super::path::Target;
+use super::super::status::{Failure, Result};
+use super::super::{ApiServer, Body, Call, admit, body, discovery, respond, validate};
+use super::{Scope, TRIES_MAX, keep_server_fields};
+use crate::objects::{Beside, Document, Error, ErrorKind, defaults};
+
+impl ApiServer {
+    pub(in super::super) async fn update(
+        &self,
+        target: &Target,
+        call: &Call,
+        scope: Scope,
+    ) -> Result<Response<Body>> {
+        let mut value = body::document(&call.media_type, &call.body)?;
+        let mut warnings = self.accept_body(target, call, &mut value)?;
+        let dry = call.query.is_dry_run()?;
+        let document = self.change(target, scope, dry, |_| Ok(value.clone())).await?;
+        let mut response = respond::object(StatusCode::OK, target, call.accept, &document);
+        warnings.drain(..).for_each(|text| respond::warn(&mut response, &text));
+        Ok(response)
+    }
+
+    /// Puts what `make` makes of the stored object in its place. If that names the revision it is
+    /// made for, only there; if not, as often as somebody else is faster.
+    pub(in super::super) async fn change(
+        &self,
+        target: &Target,
+        scope: Scope,
+        dry: bool,
+        make: impl Fn(&Value) -> Result<Value>,
+    ) -> Result<Document> {
+        let (resource, name) = (target.resource, target.name());
+        let mut last = None;
+        for _ in 0..TRIES_MAX {
+            let before = self.read(target).await?;
+            let after = make(&before.value)?;
+            check_revision(target, &before, &after)?;
+            let after = settled(target, scope, &before, after);
+            if after == before.value {
+                return Ok(before);
+            }
+            match self.put(target, scope, &before, after, dry).await {
+                Err(Stop::Store(error)) if error.kind == ErrorKind::Conflict => last = Some(error),
+                Err(Stop::Store(error)) => return Err(Failure::of(error, resource, name)),
+                Err(Stop::Failure(failure)) => return Err(failure),
+                Ok(document) => return Ok(document),
+            }
+        }
+        let error = last.unwrap_or_else(|| Error::new(ErrorKind::Conflict, "too many tries"));
+        Err(Failure::of(error, resource, name))
+    }
+
+    async fn put(
+        &self,
+        target: &Target,
+        scope: Scope,
+        before: &Document,
+        mut after: Value,
+        dry: bool,
+    ) -> std::result::Result<Document, Stop> {
+        let resource = target.resource;
+        let mut beside = Beside::default();
+        if resource.plural == "services" && scope == Scope::Main {
+            self.claim_addresses(&mut after, Some(&before.value), &mut beside).await?;
+        }
+        if scope == Scope::Main {
+            admit::check(self.objects(), resource, &mut after).await?;
+        }
+        validate::check_change(resource, &before.value, &after)?;
+        let document = Document { value: after, revision: before.revision };
+        if dry {
+            return Ok(document);
+        }
+        let stored = self.objects().update_beside(resource, &before.value, document, &beside).await;
+        stored.map_err(Stop::Store)
+    }
+}
+
+/// Why a try ended.
+enum Stop {
+    Store(Error),
+    Failure(Failure),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+/// The client's revision, if it says one, must be the stored one.
+fn check_revision(target: &Target, before: &Document, after: &Value) -> Result<()> {
+    let sent = after["metadata"]["resourceVersion"].as_str().filter(|text| !text.is_empty());
+    let Some(sent) = sent else { return Ok(()) };
+    if sent.parse() == Ok(before.revision) {
+        return Ok(());
+    }
+    let why = "the object has been modified; please apply your changes to the latest version and \
+               try again";
+    Err(Failure::conflict(target.resource, target.name(), why))
+}
+
+/// What would be stored: the part that is written, with defaults, and what only the server writes.
+fn settled(target: &Target, scope: Scope, before: &Document, after: Value) -> Value {
+    let resource = target.resource;
+    let mut after = scope.confine(&before.value, after, discovery::has_status(resource));
+    keep_server_fields(&before.value, &mut after);
+    after["metadata"]["resourceVersion"] = before.revision.to_string().into();
+    after["apiVersion"] = resource.api_version().into();
+    after["kind"] = resource.kind.into();
+    if scope == Scope::Main {
+        admit::carry_over(resource, &before.value, &mut after);
+        defaults::apply(resource, &mut after);
+    }
+    after
+}

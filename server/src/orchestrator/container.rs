@@ -1,0 +1,24 @@
+//! `berth container`: what the agent starts beside containers. Not for people.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use sched::agent::runtime::runc::shim;
+
+/// Runs `shim DIRECTORY` or `pause [HOSTNAME]` to its end.
+pub fn run(args: Vec<OsString>) -> ExitCode {
+    let outcome = match args.as_slice() {
+        [kind, directory] if kind == "shim" => shim::run(PathBuf::from(directory)),
+        [kind, hostname] if kind == "pause" => shim::pause(Some(&hostname.to_string_lossy())),
+        [kind] if kind == "pause" => shim::pause(None),
+        _ => Err("berth container is what `berth agent` starts, and nothing else".to_owned()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("Error: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The runtimes of the node agent, with real containers: the contract that all of them keep, and
+//! what only real ones can show. They need root, and runc or an engine of their own.
+
+mod docker;
+mod runc;

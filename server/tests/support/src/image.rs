@@ -1,0 +1,59 @@
+//! An image to run: Debian's static busybox, in the archive that `docker save` would write.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::require;
+
+const BUSYBOX: &str = "/bin/busybox";
+const APPLETS: [&str; 12] =
+    ["sh", "cat", "echo", "sleep", "true", "false", "ls", "nc", "httpd", "wget", "hostname", "id"];
+
+/// Writes an archive with one image, `busybox` with the usual applets, into a directory.
+///
+/// # Panics
+/// Something that it is made with is missing.
+pub fn busybox_archive(directory: &Path, name: &str) -> PathBuf {
+    require("busybox", "busybox-static");
+    let root = directory.join("image-root");
+    for part in ["bin", "tmp", "etc"] {
+        fs::create_dir_all(root.join(part)).unwrap();
+    }
+    fs::write(root.join("etc/passwd"), "root:x:0:0::/:/bin/sh\nweb:x:33:33::/:/bin/sh\n").unwrap();
+    fs::copy(BUSYBOX, root.join("bin/busybox")).unwrap();
+    for applet in APPLETS {
+        std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
+    }
+    let archive = directory.join("image");
+    fs::create_dir_all(&archive).unwrap();
+    tar(&root, &archive.join("layer.tar"));
+    let sum = Command::new("sha256sum").arg(archive.join("layer.tar")).output().unwrap().stdout;
+    let digest = String::from_utf8(sum).unwrap()[..64].to_owned();
+    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let config = format!(
+        r#"{{"architecture":"{architecture}","os":"linux",
+            "config":{{"Env":["PATH=/bin","FROM_IMAGE=yes"],"Cmd":["sh"]}},
+            "rootfs":{{"type":"layers","diff_ids":["sha256:{digest}"]}}}}"#
+    );
+    fs::write(archive.join("config.json"), config).unwrap();
+    let manifest =
+        format!(r#"[{{"Config":"config.json","RepoTags":["{name}"],"Layers":["layer.tar"]}}]"#);
+    fs::write(archive.join("manifest.json"), manifest).unwrap();
+    let file = directory.join("image.tar");
+    tar(&archive, &file);
+    fs::remove_dir_all(root).unwrap();
+    fs::remove_dir_all(archive).unwrap();
+    file
+}
+
+fn tar(from: &Path, to: &Path) {
+    let status = Command::new("tar")
+        .args(["--create", "--owner=0", "--group=0", "--file"])
+        .arg(to)
+        .arg("--directory")
+        .arg(from)
+        .arg(".")
+        .status();
+    assert!(status.unwrap().success());
+}

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::config::{InitialCluster, Settings};
 use crate::http::{Metrics, PeerMetrics};
-use crate::{grpc, peer, v2};
+use crate::{grpc, orchestrator, peer, v2};
 
 /// How long another member may take to lead in this one's place.
 const HAND_OVER_MAX: Duration = Duration::from_secs(2);
@@ -33,7 +33,11 @@ const SHUTDOWN_MAX: Duration = Duration::from_secs(30);
 const READY_MAX: Duration = Duration::from_secs(5);
 
 /// Serves until a signal comes (`Ok`) or something makes it impossible (`Err`, one line).
-pub(super) async fn serve(settings: Settings, bare: bool) -> Result<(), String> {
+pub(super) async fn serve(
+    settings: Settings,
+    bare: bool,
+    orchestrator: orchestrator::flags::Flags,
+) -> Result<(), String> {
     let mut signals = signals::Signals::install()?;
     let tokens = grpc::Tokens::open(&settings.auth_token)?;
     data_dir::check(&settings)?;
@@ -55,7 +59,9 @@ pub(super) async fn serve(settings: Settings, bare: bool) -> Result<(), String> 
     let context = grpc::Context::new(node.clone(), grpc_options(&settings, &node), tokens);
     let server = Server::new(&settings, &metrics, &notices, peers, context, tls);
     let for_members = listen_all(for_members)?;
+    let orchestrator = orchestrator::serve::open(orchestrator, &settings).await?;
     let outcome = tokio::select! {
+        error = orchestrator.run() => Err(error),
         () = server.run(&settings, for_members, for_clients, bare) => Ok(()),
         () = signals.stop() => Ok(()),
         error = node.failed() => Err(error.to_string()),

@@ -203,6 +203,7 @@ fn started_bare_it_says_what_to_do_next() {
     let (client, peer) = (place.url(place.client), place.url(place.peer));
     command
         .current_dir(place.dir.path())
+        .env("BERTH_ORCHESTRATOR", "off")
         .env("ETCD_LISTEN_CLIENT_URLS", &client)
         .env("ETCD_ADVERTISE_CLIENT_URLS", &client)
         .env("ETCD_LISTEN_PEER_URLS", &peer)

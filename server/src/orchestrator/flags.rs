@@ -1,0 +1,226 @@
+//! The server's flags for the orchestrator. They are berth's own, so they stand apart from etcd's.
+
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use super::runtime::Choice;
+
+/// What `berth serve --help` says of them.
+pub(crate) const HELP: &str = "
+Orchestrator (each also as BERTH_NAME in the environment):
+  --orchestrator 'off'
+      off, control (API server, controllers, scheduler), or all (an agent on this machine too).
+      Without any argument berth serves all.
+  --api-listen '127.0.0.1:8080'
+      address of the Kubernetes API. Without certificates only loopback addresses are taken.
+  --api-cert-file, --api-key-file ''
+      serve it over TLS with this certificate
+  --api-client-ca-file ''
+      clients with certificates of this authority are known: common name = user, organisation = group
+  --api-token-file ''
+      lines of TOKEN,USER,UID[,\"GROUP,GROUP\"]: bearers of these tokens are known
+  --api-audit-file ''
+      one JSON line for each request goes to this file
+  --agent-runtime 'auto'
+      what runs containers here: auto, docker, runc or fake
+  --agent-root ''
+      where the agent keeps volumes and images; below the data directory unless it is set
+";
+
+/// How much of the orchestrator runs in this server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Extent {
+    #[default]
+    Off,
+    /// API server, controllers and scheduler.
+    Control,
+    /// An agent too.
+    All,
+}
+
+/// As the operator asked for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Flags {
+    pub(crate) extent: Extent,
+    /// Nobody asked for it: a port that is taken is no reason not to serve the store.
+    pub(crate) is_default: bool,
+    pub(crate) listen: SocketAddr,
+    pub(crate) certificate: Option<(PathBuf, PathBuf)>,
+    pub(crate) client_ca: Option<PathBuf>,
+    pub(crate) tokens: Option<PathBuf>,
+    pub(crate) audit: Option<PathBuf>,
+    pub(crate) runtime: Choice,
+    pub(crate) agent_root: Option<PathBuf>,
+}
+
+const NAMES: [&str; 9] = [
+    "orchestrator",
+    "api-listen",
+    "api-cert-file",
+    "api-key-file",
+    "api-client-ca-file",
+    "api-token-file",
+    "api-audit-file",
+    "agent-runtime",
+    "agent-root",
+];
+
+/// Takes the orchestrator's flags out of the server's. `is_alone`: berth was called without any
+/// argument.
+///
+/// # Errors
+/// One line: which flag is wrong, and what it takes.
+pub(crate) fn take(
+    arguments: &mut Vec<OsString>,
+    environment: &[(String, String)],
+    is_alone: bool,
+) -> Result<Flags, String> {
+    let mut values = Vec::new();
+    let mut rest = Vec::new();
+    let mut all = std::mem::take(arguments).into_iter();
+    while let Some(argument) = all.next() {
+        let Some((name, value)) = own(&argument) else {
+            rest.push(argument);
+            continue;
+        };
+        let value = match value {
+            Some(value) => value,
+            None => {
+                let next = all.next().and_then(|next| next.into_string().ok());
+                next.ok_or_else(|| format!("--{name} needs a value"))?
+            }
+        };
+        values.push((name, value));
+    }
+    *arguments = rest;
+    let get = |name: &str| {
+        let flag =
+            values.iter().rev().find(|(own, _)| *own == name).map(|(_, value)| value.clone());
+        let variable = || {
+            let variable = format!("BERTH_{}", name.to_uppercase().replace('-', "_"));
+            environment.iter().find(|(key, _)| *key == variable).map(|(_, value)| value.clone())
+        };
+        flag.or_else(variable).filter(|value| !value.is_empty())
+    };
+    of_values(get, is_alone)
+}
+
+/// The name of a flag of ours, and its value if that is in the same word.
+fn own(argument: &OsString) -> Option<(&'static str, Option<String>)> {
+    let text = argument.to_str()?;
+    let text = text.strip_prefix("--").or_else(|| text.strip_prefix('-'))?;
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (text, None),
+    };
+    NAMES.iter().find(|own| **own == name).map(|own| (*own, value))
+}
+
+fn of_values(get: impl Fn(&str) -> Option<String>, is_alone: bool) -> Result<Flags, String> {
+    let asked = get("orchestrator");
+    let extent = match asked.as_deref() {
+        None if is_alone => Extent::All,
+        None | Some("off" | "false") => Extent::Off,
+        Some("control" | "true") => Extent::Control,
+        Some("all") => Extent::All,
+        Some(other) => return Err(format!("--orchestrator={other}: expected off, control or all")),
+    };
+    let listen = match get("api-listen") {
+        None => SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+        Some(text) => text
+            .parse()
+            .map_err(|_| format!("--api-listen={text}: expected IP:PORT, as 127.0.0.1:8080"))?,
+    };
+    let path = |name: &str| get(name).map(PathBuf::from);
+    let certificate = match (path("api-cert-file"), path("api-key-file")) {
+        (Some(cert), Some(key)) => Some((cert, key)),
+        (None, None) => None,
+        _ => return Err("--api-cert-file and --api-key-file need each other".to_owned()),
+    };
+    let runtime = match get("agent-runtime") {
+        None => Choice::Auto,
+        Some(text) => Choice::from_str(&text, true)
+            .map_err(|_| format!("--agent-runtime={text}: expected auto, docker, runc or fake"))?,
+    };
+    let flags = Flags {
+        extent,
+        is_default: asked.is_none(),
+        listen,
+        certificate,
+        client_ca: path("api-client-ca-file"),
+        tokens: path("api-token-file"),
+        audit: path("api-audit-file"),
+        runtime,
+        agent_root: path("agent-root"),
+    };
+    check(&flags)?;
+    Ok(flags)
+}
+
+fn check(flags: &Flags) -> Result<(), String> {
+    let knows_callers = flags.client_ca.is_some() || flags.tokens.is_some();
+    if flags.certificate.is_none() && knows_callers {
+        let line = "--api-client-ca-file and --api-token-file need TLS: add --api-cert-file and \
+                    --api-key-file";
+        return Err(line.to_owned());
+    }
+    if flags.certificate.is_some() && !knows_callers {
+        let line = "over TLS callers must be known: add --api-client-ca-file or --api-token-file";
+        return Err(line.to_owned());
+    }
+    if flags.certificate.is_none() && !flags.listen.ip().is_loopback() {
+        return Err(format!(
+            "--api-listen={}: without TLS everybody who reaches it may do everything, so it must \
+             be a loopback address; add --api-cert-file and --api-key-file",
+            flags.listen
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(words: &[&str], variables: &[(&str, &str)]) -> Result<(Flags, Vec<OsString>), String> {
+        let mut arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
+        let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        let environment: Vec<_> = variables.iter().map(own).collect();
+        let is_alone = arguments.is_empty();
+        take(&mut arguments, &environment, is_alone).map(|flags| (flags, arguments))
+    }
+
+    #[test]
+    fn the_orchestrators_flags_are_taken_out() {
+        // Proves that only our flags are taken, in all forms, that the environment counts, and
+        // that without arguments everything runs and with some nothing does.
+        let (flags, rest) = taken(&[], &[]).unwrap();
+        assert_eq!((flags.extent, flags.is_default, rest.len()), (Extent::All, true, 0));
+        let (flags, rest) = taken(&["--name", "a"], &[]).unwrap();
+        assert_eq!((flags.extent, rest.len()), (Extent::Off, 2));
+        let words = ["--name=a", "--orchestrator", "control", "-api-listen=127.0.0.1:9"];
+        let (flags, rest) = taken(&words, &[("BERTH_AGENT_RUNTIME", "fake")]).unwrap();
+        assert_eq!((flags.extent, flags.runtime), (Extent::Control, Choice::Fake));
+        assert_eq!((flags.listen.port(), rest.len()), (9, 1));
+        let off = [("BERTH_ORCHESTRATOR", "off")];
+        assert_eq!(taken(&[], &off).unwrap().0.extent, Extent::Off);
+    }
+
+    #[test]
+    fn what_would_be_open_to_all_is_refused() {
+        // Proves that plain HTTP stays on this machine and that TLS comes with known callers.
+        for words in [
+            &["--api-listen=0.0.0.0:8080"][..],
+            &["--api-cert-file=a", "--api-key-file=b"],
+            &["--api-cert-file=a"],
+            &["--api-token-file=a"],
+            &["--orchestrator=some"],
+            &["--api-listen"],
+        ] {
+            assert!(taken(words, &[]).is_err(), "{words:?}");
+        }
+    }
+}

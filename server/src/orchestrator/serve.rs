@@ -1,0 +1,148 @@
+//! Everything of the orchestrator that runs in the server: the one place where it is started.
+//!
+//! All of it is a client of this server's own store, through an address like any other client's.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sched::agent::runtime::Runtime;
+use sched::apiserver::{self, ApiServer, AuditLog};
+use sched::kv::Store;
+use sched::kv::grpc::{Endpoint, GrpcKv};
+use sched::objects::Objects;
+use sched::{agent, controllers, scheduler};
+use tonic::transport::Channel;
+
+use super::flags::{Extent, Flags};
+use super::listen::Listener;
+use super::runtime::{self, Wanted};
+use crate::config::{Scheme, Settings};
+use crate::discovery::address::host_name;
+
+/// The orchestrator of a server, ready to run; it may be nothing at all.
+pub(crate) struct Orchestrator {
+    parts: Option<Parts>,
+}
+
+struct Parts {
+    store: Store,
+    listener: Listener,
+    api: ApiServer,
+    agent: Option<(Arc<dyn Runtime>, agent::Settings)>,
+}
+
+/// Takes the API's address and looks for a runtime.
+///
+/// # Errors
+/// One line: what was asked for cannot be had.
+pub(crate) async fn open(flags: Flags, settings: &Settings) -> Result<Orchestrator, String> {
+    if flags.extent == Extent::Off {
+        return Ok(Orchestrator { parts: None });
+    }
+    let is_default = flags.is_default;
+    match parts(flags, settings).await {
+        Ok(parts) => Ok(Orchestrator { parts: Some(parts) }),
+        Err(line) if is_default => {
+            tracing::warn!("the orchestrator is not started, the store is: {line}");
+            Ok(Orchestrator { parts: None })
+        }
+        Err(line) => Err(line),
+    }
+}
+
+async fn parts(flags: Flags, settings: &Settings) -> Result<Parts, String> {
+    let listener = Listener::bind(&flags).await?;
+    let store = own_store(settings)?;
+    let audit = flags
+        .audit
+        .as_ref()
+        .map(|path| AuditLog::open(path).map_err(|error| format!("{}: {error}", path.display())));
+    let api = apiserver::Settings { rbac: listener.knows_callers(), ..Default::default() };
+    let api = ApiServer::new(Objects::new(store.clone()), api, audit.transpose()?);
+    let agent = match flags.extent {
+        Extent::All => Some(own_agent(&flags, &settings.data_dir).await?),
+        Extent::Control | Extent::Off => None,
+    };
+    Ok(Parts { store, listener, api, agent })
+}
+
+/// A client of this server.
+fn own_store(settings: &Settings) -> Result<Store, String> {
+    let plain = |url: &&crate::config::Url| url.scheme == Scheme::Http;
+    let Some(url) = settings.addresses.listen_client.iter().find(plain) else {
+        return Err("the orchestrator reaches its own store without TLS: add \
+                    http://127.0.0.1:PORT to --listen-client-urls"
+            .to_owned());
+    };
+    let name = url.to_string().replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]");
+    let channel = Channel::from_shared(name.clone()).map_err(|error| error.to_string())?;
+    let endpoint = Endpoint { name, channel: channel.connect_lazy() };
+    let store = GrpcKv::new(vec![endpoint], None).map_err(|error| error.message)?;
+    Ok(Arc::new(store))
+}
+
+async fn own_agent(
+    flags: &Flags,
+    data_dir: &Path,
+) -> Result<(Arc<dyn Runtime>, agent::Settings), String> {
+    let root = match &flags.agent_root {
+        Some(root) => root.clone(),
+        None => beside(data_dir),
+    };
+    let wanted = Wanted {
+        choice: flags.runtime,
+        root: root.clone(),
+        bridge: runtime::BRIDGE.to_owned(),
+        docker_socket: runtime::DOCKER_SOCKET.into(),
+        insecure_registries: Vec::new(),
+    };
+    let runtime = runtime::open(&wanted).await.map_err(|failure| failure.message)?;
+    let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    Ok((runtime, agent::Settings::new(host_name().to_lowercase(), root, address)))
+}
+
+/// `default.berth` has its agent in `default.berth-agent`, as an absolute path.
+fn beside(data_dir: &Path) -> PathBuf {
+    let mut name = data_dir.file_name().unwrap_or_default().to_os_string();
+    name.push("-agent");
+    let path = data_dir.with_file_name(name);
+    std::path::absolute(&path).unwrap_or(path)
+}
+
+impl Orchestrator {
+    /// Runs until it is dropped; returns only if it cannot go on, with one line.
+    pub(crate) async fn run(self) -> String {
+        let Some(Parts { store, listener, api, agent }) = self.parts else {
+            return std::future::pending().await;
+        };
+        let objects = Objects::new(store.clone());
+        tracing::info!(address = %listener.url(), "the Kubernetes API is served");
+        let identity = host_name();
+        let control = controllers::Settings { identity, ..controllers::Settings::default() };
+        let mut tasks = tokio::task::JoinSet::new();
+        let prepared = api.clone();
+        tasks.spawn(async move { prepared.prepare().await });
+        tasks.spawn(listener.run(api));
+        tasks.spawn(controllers::run(objects.clone(), control));
+        tasks.spawn(scheduler::run(objects, scheduler::Settings::default()));
+        // Dropped with this future: all of it ends with the server.
+        let failed = match agent {
+            Some((runtime, settings)) => {
+                agent::run(store, runtime, settings, std::future::pending()).await.err()
+            }
+            None => None,
+        };
+        if let Some(error) = failed {
+            return format!("the agent cannot go on: {}", error.message);
+        }
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                return "a part of the orchestrator has panicked".to_owned();
+            }
+        }
+        std::future::pending().await
+    }
+}

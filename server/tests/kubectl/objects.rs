@@ -1,0 +1,55 @@
+//! What is not seen by commands alone: namespaces, budgets, claims, logs.
+
+use crate::stage::{Stage, WEB};
+
+#[tokio::test]
+async fn a_namespace_goes_with_all_that_is_in_it() {
+    // Shows that a deleted namespace takes nothing new, empties itself and is gone.
+    let stage = Stage::start_with("control").await;
+    stage.ok(&["create", "namespace", "team"]).await;
+    stage.ok(&["-n", "team", "create", "configmap", "c"]).await;
+    stage.ok(&["delete", "namespace", "team", "--timeout=40s"]).await;
+    let said = stage.fails_with(&["-n", "team", "create", "configmap", "d"], "").await;
+    assert!(said.contains("not found"), "{said}");
+}
+
+#[tokio::test]
+async fn a_port_of_the_nodes_belongs_to_one_service() {
+    // Shows that a node port is claimed, refused to another Service, and free again afterwards.
+    let stage = Stage::start_with("control").await;
+    let create = |name: &'static str| {
+        ["create", "service", "nodeport", name, "--tcp=80:80", "--node-port=30080"]
+    };
+    stage.ok(&create("a")).await;
+    let said = stage.fails_with(&create("b"), "").await;
+    assert!(said.contains("provided port is already allocated"), "{said}");
+    stage.ok(&["delete", "service", "a"]).await;
+    stage.ok(&create("b")).await;
+    assert!(stage.ok(&["get", "services"]).await.contains("80:30080/TCP"));
+}
+
+#[tokio::test]
+async fn a_budget_holds_an_eviction_back() {
+    // Shows that draining waits while a disruption budget allows nothing.
+    let stage = Stage::start().await;
+    stage.ok_with(&["apply", "-f", "-"], WEB).await;
+    stage.ok(&["rollout", "status", "deploy/web", "--timeout=30s"]).await;
+    stage.ok(&["create", "pdb", "all", "--selector=app=web", "--min-available=2"]).await;
+    let healthy = "-o=jsonpath={.status.currentHealthy}";
+    stage.shows(&["get", "pdb", "all", healthy], "2").await;
+    let node = stage.ok(&["get", "nodes", "-o=jsonpath={.items[0].metadata.name}"]).await;
+    let said = stage.fails_with(&["drain", &node, "--force", "--timeout=6s"], "").await;
+    assert!(said.contains("disruption budget"), "{said}");
+    assert_eq!(stage.ok(&["get", "pods"]).await.matches("Running").count(), 2);
+}
+
+#[tokio::test]
+async fn logs_and_commands_reach_the_agent() {
+    // Shows logs and exec of a pod through the API server and the agent.
+    let stage = Stage::start().await;
+    stage.ok(&["run", "one", "--image=web:1"]).await;
+    stage.ok(&["wait", "pod/one", "--for=condition=Ready", "--timeout=30s"]).await;
+    stage.ok(&["logs", "one"]).await;
+    let said = stage.fails_with(&["logs", "one", "-c", "other"], "").await;
+    assert!(said.contains("container other is not valid for pod one"), "{said}");
+}

@@ -1,6 +1,7 @@
 //! Cluster addresses on a device of the node, so that they can be listened on.
 //!
-//! They bear a label, by which those are found that an earlier run has left.
+//! They bear a label, so that people see whose they are. What an earlier run has left is taken over;
+//! addresses that nobody here asked for are left alone: they may be another agent's.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -12,31 +13,31 @@ use tokio::process::Command;
 /// be.
 const LABEL: &str = "berth";
 
+/// What `ip` says when there is nothing to do, with old kernels and new ones.
+const ALREADY_SO: [&str; 4] =
+    ["File exists", "already assigned", "Cannot assign requested address", "Address not found"];
+
 pub(super) struct Addresses {
     /// `None`: nothing is added or removed.
     device: Option<String>,
     there: BTreeSet<IpAddr>,
-    was_read: bool,
     has_failed: bool,
 }
 
 impl Addresses {
     pub(super) fn new(device: Option<String>) -> Self {
-        Self { device, there: BTreeSet::new(), was_read: false, has_failed: false }
+        Self { device, there: BTreeSet::new(), has_failed: false }
     }
 
-    /// Adds those that are missing, removes ours that are not wanted. What fails is told of once;
-    /// listening fails then, and is tried again.
-    pub(super) async fn set(&mut self, wanted: BTreeSet<IpAddr>) {
+    /// Adds those that are missing, removes ours that are neither wanted nor needed any more. What
+    /// fails is told of once; listening fails then, and is tried again.
+    pub(super) async fn set(&mut self, wanted: BTreeSet<IpAddr>, needed: BTreeSet<IpAddr>) {
         let Some(device) = self.device.clone() else { return };
         // Loopback addresses are always there.
         let wanted: BTreeSet<IpAddr> =
             wanted.into_iter().filter(|address| !address.is_loopback()).collect();
-        if !self.was_read {
-            self.was_read = true;
-            self.there = left_behind(&device).await;
-        }
-        let gone: Vec<IpAddr> = self.there.difference(&wanted).copied().collect();
+        let gone = self.there.difference(&wanted).filter(|address| !needed.contains(*address));
+        let gone: Vec<IpAddr> = gone.copied().collect();
         for address in gone {
             if self.change("del", address, &device).await {
                 self.there.remove(&address);
@@ -61,8 +62,7 @@ impl Addresses {
             Ok(output) if output.status.success() => true,
             Ok(output) => {
                 let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-                // It is so already.
-                let is_done = text.contains("File exists") || text.contains("Cannot assign");
+                let is_done = ALREADY_SO.iter().any(|one| text.contains(one));
                 if !is_done {
                     self.tell(&format!("`ip {}`: {text}", arguments.join(" ")));
                 }
@@ -86,12 +86,39 @@ async fn ip(arguments: &[String]) -> std::io::Result<Output> {
     Command::new("ip").args(arguments).kill_on_drop(true).output().await
 }
 
-/// The addresses that bear our label.
-async fn left_behind(device: &str) -> BTreeSet<IpAddr> {
-    let label = format!("{device}:{LABEL}");
-    let arguments = ["-o", "-4", "addr", "show", "dev", device, "label", &label].map(String::from);
-    let Ok(output) = ip(&arguments).await else { return BTreeSet::new() };
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let after_inet = text.lines().filter_map(|line| line.split("inet ").nth(1));
-    after_inet.filter_map(|rest| rest.split(['/', ' ']).next()?.parse().ok()).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn addresses_come_and_go_with_their_services() {
+        // Proves on a device of its own that an address can be listened on once it is added, that
+        // one which is there already is as good, and that it stays while it is needed.
+        let device = format!("bt{}", std::process::id());
+        let link = |verb: &str| ["link", verb, &device, "type", "dummy"].map(String::from);
+        let made = ip(&link("add")).await.expect("ip is installed (Debian: iproute2)");
+        if !made.status.success() {
+            let why = String::from_utf8_lossy(&made.stderr).into_owned();
+            println!("skipped: the kernel does not permit a device: {why}");
+            return;
+        }
+        let up = ["link", "set", &device, "up"].map(String::from);
+        assert!(ip(&up).await.unwrap().status.success());
+        let address: IpAddr = "192.0.2.77".parse().unwrap();
+        let one = BTreeSet::from([address, "127.0.0.9".parse().unwrap()]);
+        let can_bind = || std::net::UdpSocket::bind((address, 0)).is_ok();
+        let none = BTreeSet::new;
+        let mut first = Addresses::new(Some(device.clone()));
+        first.set(one.clone(), none()).await;
+        let is_there = can_bind();
+        let mut second = Addresses::new(Some(device.clone()));
+        second.set(one.clone(), none()).await;
+        second.set(none(), one.clone()).await;
+        let stays = can_bind();
+        second.set(none(), none()).await;
+        let is_gone = !can_bind();
+        assert!(ip(&link("del")).await.unwrap().status.success());
+        assert!(is_there && stays && is_gone, "{is_there} {stays} {is_gone}");
+        assert!(!first.has_failed && !second.has_failed);
+    }
 }

@@ -72,6 +72,11 @@ impl Pool {
         });
     }
 
+    /// Whether connections are under way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.connections.lock().values().any(|count| count.load(Ordering::Relaxed) > 0)
+    }
+
     /// Tells of every change.
     pub(super) fn changes(&self) -> watch::Receiver<Arc<Frontend>> {
         self.frontend.subscribe()

@@ -79,12 +79,12 @@ pub async fn run(
     loop {
         let ports = host_ports.borrow_and_update().clone();
         let wanted = frontends::frontends(&services.read(), &slices.read(), &ports, &settings);
-        let failed = serving.become_like(wanted, settings.strategy).await;
+        let is_unfinished = serving.become_like(wanted, settings.strategy).await;
         tokio::select! {
             () = services.changed() => {}
             () = slices.changed() => {}
             changed = host_ports.changed(), if !host_ports_end => host_ports_end = changed.is_err(),
-            () = tokio::time::sleep(AGAIN), if failed => {}
+            () = tokio::time::sleep(AGAIN), if is_unfinished => {}
         }
         tokio::time::sleep(SETTLE).await;
     }
@@ -94,6 +94,8 @@ pub async fn run(
 struct Serving {
     addresses: Addresses,
     open: BTreeMap<Listen, Open>,
+    /// Addresses that nobody wants any more, with the connections that still need them.
+    ending: Vec<(IpAddr, Arc<Pool>)>,
 }
 
 struct Open {
@@ -108,12 +110,21 @@ impl Drop for Open {
 }
 
 impl Serving {
-    /// Opens, changes and closes until it is as wanted. True: something could not be opened.
+    /// Opens, changes and closes until it is as wanted. True: something is to be done later, because
+    /// it could not be opened, or is still needed.
     async fn become_like(&mut self, wanted: frontends::Frontends, strategy: Strategy) -> bool {
-        self.open.retain(|listen, _| wanted.contains_key(listen));
-        let addresses = wanted.iter().filter(|(_, frontend)| frontend.is_cluster_address);
-        self.addresses.set(addresses.map(|(listen, _)| listen.address.ip()).collect()).await;
-        let mut failed = false;
+        let gone: Vec<Listen> =
+            self.open.keys().filter(|listen| !wanted.contains_key(listen)).copied().collect();
+        for listen in gone {
+            let open = self.open.remove(&listen);
+            self.ending.extend(open.map(|open| (listen.address.ip(), open.pool.clone())));
+        }
+        self.ending.retain(|(_, pool)| pool.is_busy());
+        let own = wanted.iter().filter(|(_, frontend)| frontend.is_cluster_address);
+        let own = own.map(|(listen, _)| listen.address.ip());
+        let needed = self.ending.iter().map(|(address, _)| *address);
+        self.addresses.set(own.collect(), needed.collect()).await;
+        let mut is_unfinished = !self.ending.is_empty();
         for (listen, frontend) in wanted {
             match self.open.get(&listen) {
                 Some(open) if !open.task.is_finished() => open.pool.set(frontend),
@@ -122,14 +133,14 @@ impl Serving {
                     match open(&listen, pool.clone()).await {
                         Ok(task) => drop(self.open.insert(listen, Open { pool, task })),
                         Err(error) => {
-                            failed = true;
+                            is_unfinished = true;
                             tracing::warn!(%listen, "a service cannot be served here: {error}");
                         }
                     }
                 }
             }
         }
-        failed
+        is_unfinished
     }
 }
 

@@ -11,8 +11,10 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::balance::{Connection, Pool};
 
-/// A client that was silent for so long, both ways, is forgotten.
+/// A client that was silent for so long is forgotten.
 const IDLE: Duration = Duration::from_secs(60);
+/// How long to wait after a refusal.
+const REFUSED: Duration = Duration::from_millis(20);
 const CLIENTS_MAX: usize = 4096;
 const DATAGRAM_MAX: usize = 65_535;
 
@@ -72,8 +74,9 @@ impl Flows {
     }
 
     async fn pass(&mut self, client: SocketAddr, datagram: &[u8]) {
+        let mut tried = Vec::new();
         for _ in 0..2 {
-            if !self.clients.contains_key(&client) && !self.begin(client).await {
+            if !self.clients.contains_key(&client) && !self.begin(client, &tried).await {
                 return;
             }
             let Some(flow) = self.clients.get_mut(&client) else { return };
@@ -82,16 +85,16 @@ impl Flows {
                 return;
             }
             // Refused: once more, at somebody else if there is one.
-            self.clients.remove(&client);
+            tried.extend(self.clients.remove(&client).map(|flow| flow.connection.endpoint));
         }
     }
 
     /// Chooses an endpoint for a new client. False: there is none, or no place.
-    async fn begin(&mut self, client: SocketAddr) -> bool {
+    async fn begin(&mut self, client: SocketAddr, tried: &[SocketAddr]) -> bool {
         if self.clients.len() >= CLIENTS_MAX {
             return false;
         }
-        let Some(connection) = self.pool.choose(client.ip(), &[]) else { return false };
+        let Some(connection) = self.pool.choose(client.ip(), tried) else { return false };
         let Ok(server) = connected(connection.endpoint).await else { return false };
         let server = Arc::new(server);
         let answers = self.answers.spawn(answer(server.clone(), self.socket.clone(), client));
@@ -111,12 +114,15 @@ async fn connected(endpoint: SocketAddr) -> std::io::Result<UdpSocket> {
     Ok(server)
 }
 
-/// Passes answers on until nothing has come for long.
+/// Passes answers on until the client is forgotten.
 async fn answer(server: Arc<UdpSocket>, socket: Arc<UdpSocket>, client: SocketAddr) {
     let mut datagram = vec![0; DATAGRAM_MAX];
-    while let Ok(received) = tokio::time::timeout(10 * IDLE, server.recv(&mut datagram)).await {
-        let Ok(length) = received else { return };
-        // A client that is gone does not matter to the others.
-        let _ = socket.send_to(&datagram[..length], client).await;
+    loop {
+        match server.recv(&mut datagram).await {
+            // A client that is gone does not matter to the others.
+            Ok(length) => drop(socket.send_to(&datagram[..length], client).await),
+            // Nobody was there for an earlier datagram; somebody may be for the next one.
+            Err(_) => tokio::time::sleep(REFUSED).await,
+        }
     }
 }

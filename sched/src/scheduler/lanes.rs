@@ -11,6 +11,9 @@ use super::pod::PodKey;
 /// Pods in one transaction. etcd takes 128 operations.
 const PODS_MAX: usize = 32;
 
+/// Fewer lanes are kept without a look at them.
+const LANES_MIN: usize = 64;
+
 /// A decision that is to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Decision {
@@ -34,6 +37,8 @@ pub(super) struct Lanes {
     lanes: HashMap<Arc<str>, Lane>,
     busy: usize,
     waiting: usize,
+    /// With so many lanes it is time to look which are needed.
+    tidy_at: usize,
 }
 
 impl Lanes {
@@ -91,9 +96,14 @@ impl Lanes {
         Some(lane)
     }
 
-    /// Forgets the lanes that say nothing which is not known by now anyway.
+    /// Forgets the lanes that say nothing which is not known by now anyway, once they have become
+    /// many.
     pub(super) fn tidy(&mut self, known: i64) {
+        if self.lanes.len() < self.tidy_at {
+            return;
+        }
         self.lanes.retain(|_, lane| lane.is_busy || !lane.waiting.is_empty() || lane.own > known);
+        self.tidy_at = 2 * self.lanes.len() + LANES_MIN;
     }
 }
 
@@ -122,10 +132,12 @@ mod tests {
         lanes.add(&node, decision("d", 8));
         assert_eq!(lanes.failed("n"), [decision("d", 8)]);
         assert_eq!((lanes.busy(), lanes.waiting()), (0, 0));
+        lanes.tidy_at = 0;
         lanes.tidy(8);
         lanes.add(&node, decision("e", 8));
         assert_eq!(lanes.take("n").unwrap().1, 9);
         lanes.written("n", 10);
+        lanes.tidy_at = 0;
         lanes.tidy(10);
         assert!(lanes.lanes.is_empty());
     }

@@ -24,6 +24,8 @@ use crate::objects::Objects;
 
 /// Transactions under way at a time.
 const BINDING_MAX: usize = 128;
+/// Documents in one transaction, unless it is one: etcd takes requests of 1.5 MiB.
+const BINDING_BYTES_MAX: usize = 512 * 1024;
 /// Decisions that may wait for the one before on their node.
 const DECIDED_MAX: usize = 512;
 /// Pods that are decided on before the store is listened to again.
@@ -203,12 +205,16 @@ impl Scheduler {
     fn send(&mut self, node: &Arc<str>) {
         let Some((batch, known)) = self.lanes.take(node) else { return };
         let revision = self.nodes.get(node).copied().unwrap_or(0);
-        let (mut pods, mut again) = (Vec::new(), Vec::new());
+        let (mut pods, mut again, mut bytes) = (Vec::new(), Vec::new(), 0);
         for decision in batch {
-            // The node has changed meanwhile: it may be cordoned.
-            match self.pods.get(&decision.key).filter(|_| decision.node_revision == revision) {
-                Some(pod) => pods.push((decision.key, pod.clone())),
-                None => again.push(decision.key),
+            // A node that has changed meanwhile may be cordoned.
+            let pod = self.pods.get(&decision.key).filter(|_| decision.node_revision == revision);
+            match pod {
+                Some(pod) if bytes == 0 || bytes + pod.document.len() <= BINDING_BYTES_MAX => {
+                    bytes += pod.document.len();
+                    pods.push((decision.key, pod.clone()));
+                }
+                _ => again.push(decision.key),
             }
         }
         again.into_iter().for_each(|key| self.undo(&key));

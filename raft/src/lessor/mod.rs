@@ -37,10 +37,7 @@ fn is_of_leases(command: &Command) -> bool {
     matches!(
         command.op,
         Some(
-            Op::LeaseGrant(_)
-                | Op::LeaseRevoke(_)
-                | Op::ExpireLeases(_)
-                | Op::CheckpointLeases(_)
+            Op::LeaseGrant(_) | Op::LeaseRevoke(_) | Op::ExpireLeases(_) | Op::CheckpointLeases(_)
         )
     )
 }
@@ -92,7 +89,8 @@ impl<R: AsyncRuntime> Lessor<R> {
     /// ever.
     pub(crate) fn new(ttl_s_min: i64, checkpoint_interval: Option<Duration>) -> Lessor<R> {
         let deadlines = Deadlines::new(checkpoint_interval);
-        let state = State { phase: Phase::Following, deadlines, learning: false, waiting: Vec::new() };
+        let state =
+            State { phase: Phase::Following, deadlines, learning: false, waiting: Vec::new() };
         Lessor {
             shared: Arc::new(Shared {
                 state: Mutex::new(state),

@@ -3,15 +3,18 @@
 use axum::Router;
 
 use super::end_streams::EndStreams;
+use super::front::Front;
 use super::listen::Roles;
 use super::member::NodeProbe;
 use crate::config::Settings;
 use crate::gateway::{self, Cors};
+use crate::grpc::Unary;
 use crate::http::{self, GrpcLayer, Metrics};
 use crate::{grpc, v2};
 
 pub(super) struct Services {
     grpc: Router,
+    unary: Unary,
     http: Router,
     operator: Router,
     peer: Router,
@@ -35,12 +38,14 @@ impl Services {
             http = http.merge(v2::routes(context, notices, &ending.stopping));
         }
         let counted = GrpcLayer::new(metrics, settings.slow_request);
+        let unary = Unary::new(context, counted.clone());
         let grpc = grpc::routes(context).layer(ending).layer(counted);
         if settings.gateway {
             http = http.merge(gateway::routes(context, grpc.clone()));
         }
         Self {
             grpc,
+            unary,
             http,
             operator: http::operator_routes(probe, metrics.clone()),
             peer: http::peer_routes(context.node().cluster_id(), members).merge(messages),
@@ -48,7 +53,7 @@ impl Services {
         }
     }
 
-    pub(super) fn routes(&self, roles: Roles) -> Router {
+    pub(super) fn front(&self, roles: Roles) -> Front {
         let mut routes = Router::new();
         if roles.grpc {
             routes = routes.merge(self.grpc.clone());
@@ -66,6 +71,7 @@ impl Services {
             routes = routes.merge(http::version_route());
         }
         let routes = routes.fallback(http::unknown_path);
-        if roles.http { self.cors.around(routes) } else { routes }
+        let router = if roles.http { self.cors.around(routes) } else { routes };
+        Front { router, unary: roles.grpc.then(|| self.unary.clone()) }
     }
 }

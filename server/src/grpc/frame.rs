@@ -3,8 +3,10 @@
 //!
 //! Source: "gRPC over HTTP2", `Length-Prefixed-Message`.
 
-use axum::body::Body;
+use std::fmt::Display;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http_body::Body;
 use http_body_util::BodyExt;
 use prost::Message;
 use tonic::{Code, Status};
@@ -19,18 +21,25 @@ pub(crate) fn put_head(out: &mut BytesMut, len: usize) {
     out.put_u32(u32::try_from(len).expect("a message is shorter than 4 GiB"));
 }
 
-/// The one message of a unary call, of at most `len_max` bytes.
+/// What [`unframe`] gave, as a message.
 ///
 /// # Errors
-/// [`Error::MessageTooLarge`]; `Internal` for what is no message, as grpc-go answers.
-pub(super) async fn read<M: Message + Default>(body: Body, len_max: usize) -> Result<M, Status> {
-    let message = unframe(body, len_max).await?;
+/// `Internal` for what is no message, as grpc-go answers.
+pub(super) fn decode<M: Message + Default>(message: Bytes) -> Result<M, Status> {
     M::decode(message).map_err(|error| {
         Status::new(Code::Internal, format!("grpc: error unmarshalling request: {error}"))
     })
 }
 
-async fn unframe(mut body: Body, len_max: usize) -> Result<Bytes, Status> {
+/// The one message of a unary call, of at most `len_max` bytes, in memory of its own: what is kept of
+/// it keeps nothing else.
+///
+/// # Errors
+/// [`Error::MessageTooLarge`]; `Internal` for what is not one frame.
+pub(super) async fn unframe<B>(mut body: B, len_max: usize) -> Result<Bytes, Status>
+where
+    B: Body<Data = Bytes, Error: Display> + Unpin,
+{
     let mut received = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Status::new(Code::Unavailable, error.to_string()))?;
@@ -89,7 +98,8 @@ mod tests {
     }
 
     async fn outcome(body: Vec<u8>) -> Result<RangeRequest, Code> {
-        read(Body::from(body), LEN_MAX).await.map_err(|status| status.code())
+        let message = unframe(axum::body::Body::from(body), LEN_MAX).await;
+        message.and_then(decode).map_err(|status| status.code())
     }
 
     #[tokio::test]

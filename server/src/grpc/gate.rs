@@ -34,15 +34,22 @@ pub(super) async fn pass(
     mut request: Request,
     next: Next,
 ) -> Response {
-    caller::mark(&mut request);
     let path = request.uri().path().to_owned();
-    match check(&context, &path, request.headers()) {
-        Ok(()) => {
-            context.know_token(request.headers()).await;
-            mend(&path, next.run(request).await)
-        }
+    match enter(&context, &mut request).await {
+        Ok(()) => mend(&path, next.run(request).await),
         Err(error) => Status::from(error).into_http::<Body>(),
     }
+}
+
+/// What precedes every call.
+pub(super) async fn enter<B>(
+    context: &Context,
+    request: &mut http::Request<B>,
+) -> Result<(), Error> {
+    caller::mark(request);
+    check(context, request.uri().path(), request.headers())?;
+    context.know_token(request.headers()).await;
+    Ok(())
 }
 
 /// In the order of etcd's interceptor.

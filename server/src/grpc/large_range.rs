@@ -9,7 +9,7 @@ use api::etcdserverpb::{RangeRequest, RangeResponse, ResponseHeader};
 use axum::body::Body;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::{Stream, StreamExt, stream};
-use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http::{Request, Response, header};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use prost::Message;
@@ -22,6 +22,7 @@ use super::feed::{STALL_MAX, feed};
 use super::frame::{self, HEAD_BYTES};
 use super::kv::Kv;
 use super::turns::Turns;
+use super::unary::{Answer, ok_trailers};
 
 /// The path it answers.
 pub(super) const PATH: &str = "/etcdserverpb.KV/Range";
@@ -38,18 +39,34 @@ const ANSWER_BYTES_MAX: usize = i32::MAX as usize;
 
 const _: () = assert!(PIECE_BYTES < WHOLE_BYTES_MAX);
 
-/// Answers one call.
+/// Answers one call of the router's.
 pub(super) async fn serve(kv: Kv, request: Request<Body>) -> Response<Body> {
-    match answer(&kv, request).await {
-        Ok(response) => response,
+    match serve_framed(&kv, request).await {
+        Ok(body) => {
+            let mut response = Response::new(body);
+            response.headers_mut().insert(header::CONTENT_TYPE, GRPC_CONTENT_TYPE);
+            response
+        }
         Err(status) => status.into_http(),
     }
 }
 
-async fn answer(kv: &Kv, request: Request<Body>) -> Result<Response<Body>, Status> {
+async fn serve_framed(kv: &Kv, request: Request<Body>) -> Result<Body, Status> {
     let (parts, body) = request.into_parts();
-    let range: RangeRequest = frame::read(body, kv.context.message_bytes_max()).await?;
-    let plan = kv.plan(&MetadataMap::from_headers(parts.headers), range).await?;
+    let message = frame::unframe(body, kv.context.message_bytes_max()).await?;
+    let metadata = MetadataMap::from_headers(parts.headers);
+    Ok(match answer(kv, &metadata, frame::decode(message)?).await? {
+        Answer::Whole(message) => with_trailers(stream::iter([Ok(Frame::data(message))])),
+        Answer::Pieces(body) => body,
+    })
+}
+
+pub(super) async fn answer(
+    kv: &Kv,
+    metadata: &MetadataMap,
+    range: RangeRequest,
+) -> Result<Answer, Status> {
+    let plan = kv.plan(metadata, range).await?;
     let mut answer_header = ResponseHeader { revision: plan.revision(), ..Default::default() };
     kv.context.fill_without_revision(&mut answer_header);
     let head = RangeResponse { header: Some(answer_header), ..Default::default() };
@@ -60,43 +77,38 @@ async fn answer(kv: &Kv, request: Request<Body>) -> Result<Response<Body>, Statu
     let pieces = Pieces { plan, left: len, stage: Stage::Head(head) };
     let readers = kv.context.readers();
     if len <= WHOLE_BYTES_MAX {
-        whole(readers, pieces).await
+        Ok(Answer::Whole(whole(readers, pieces).await?))
     } else {
-        Ok(piecewise(readers.clone(), pieces))
+        Ok(Answer::Pieces(piecewise(readers.clone(), pieces)))
     }
 }
 
-async fn whole(readers: &Turns, pieces: Pieces) -> Result<Response<Body>, Status> {
+async fn whole(readers: &Turns, pieces: Pieces) -> Result<Bytes, Status> {
     // Reading values may wait for the disk; an answer that has none to speak of is made at once.
     let message = if pieces.may_wait() {
         readers.run(move || pieces.collect()).await?
     } else {
         pieces.collect()
     };
-    let message = message.map_err(Error::from)?;
-    Ok(respond(stream::iter([Ok(Frame::data(message))])))
+    Ok(message.map_err(Error::from)?)
 }
 
-fn piecewise(readers: Turns, mut pieces: Pieces) -> Response<Body> {
+fn piecewise(readers: Turns, mut pieces: Pieces) -> Body {
     // The head goes out first, so a failure after it can only break the stream off: the client
     // sees a reset, never a short answer.
     let pieces = feed(readers, move || pieces.next(), STALL_MAX);
-    respond(pieces.map(|piece| match piece {
+    with_trailers(pieces.map(|piece| match piece {
         Ok(piece) => Ok(Frame::data(piece)),
         Err(error) => Err(std::io::Error::other(Status::from(error).message().to_owned())),
     }))
 }
 
-/// A successful response with `frames` and the trailers that say so.
-fn respond(
+/// `frames`, and the trailers that say that all went well.
+fn with_trailers(
     frames: impl Stream<Item = Result<Frame<Bytes>, std::io::Error>> + Send + 'static,
-) -> Response<Body> {
-    let mut trailers = HeaderMap::new();
-    trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
-    let frames = frames.chain(stream::iter([Ok(Frame::trailers(trailers))]));
-    let mut response = Response::new(Body::new(StreamBody::new(frames)));
-    response.headers_mut().insert(header::CONTENT_TYPE, GRPC_CONTENT_TYPE);
-    response
+) -> Body {
+    let frames = frames.chain(stream::iter([Ok(Frame::trailers(ok_trailers()))]));
+    Body::new(StreamBody::new(frames))
 }
 
 /// An answer on its way to the wire.

@@ -34,6 +34,7 @@ mod snapshot_stream;
 mod testing;
 mod tokens;
 mod turns;
+mod unary;
 pub mod watch;
 mod watch_gate;
 
@@ -51,13 +52,14 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::any;
 
-pub use authority::Mended;
+pub use authority::Mending;
 pub use caller::CommonName;
 pub(crate) use cluster::{new_member_id, peer_urls};
 pub use context::{Context, Options};
 pub use gate::requires_leader;
 pub(crate) use proposal::mismatch;
 pub use tokens::Tokens;
+pub use unary::{Method as UnaryMethod, Reply, Unary};
 
 /// The services, by path. What is for none of them is the caller's to answer.
 pub fn routes(context: &Context) -> Router {

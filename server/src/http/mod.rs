@@ -29,7 +29,7 @@ use axum::routing::any;
 pub use fallback::unknown_path;
 pub(crate) use location::location;
 pub use metrics::{
-    GrpcLayer, MemberCounters, Metrics, PeerMetrics, Reading, SnapshotUnderWay, Source,
+    GrpcCall, GrpcLayer, MemberCounters, Metrics, PeerMetrics, Reading, SnapshotUnderWay, Source,
 };
 pub use probe::Probe;
 pub use profile::routes as profile_routes;

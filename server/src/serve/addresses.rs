@@ -3,16 +3,20 @@
 use axum::Router;
 
 use super::end_streams::EndStreams;
+use super::front::Front;
 use super::listen::Roles;
 use super::member::NodeProbe;
 use crate::config::Settings;
 use crate::gateway::{self, Cors};
+use crate::grpc::Unary;
 use crate::http::{self, GrpcLayer, Metrics};
 use crate::traces::Traces;
 use crate::{grpc, v2};
 
 pub(super) struct Services {
     grpc: Router,
+    /// `None`: the router answers every call.
+    unary: Option<Unary>,
     http: Router,
     operator: Router,
     peer: Router,
@@ -37,6 +41,8 @@ impl Services {
             http = http.merge(v2::routes(context, notices, &ending.stopping));
         }
         let counted = GrpcLayer::new(metrics, settings.slow_request);
+        // Traced calls pass the layers, all of them.
+        let unary = traces.is_none().then(|| Unary::new(context, counted.clone()));
         let mut grpc = grpc::routes(context).layer(ending).layer(counted);
         if let Some(traces) = traces {
             grpc = grpc.layer(traces.layer());
@@ -49,6 +55,7 @@ impl Services {
         }
         Self {
             grpc,
+            unary,
             http,
             operator: http::operator_routes(probe, metrics.clone()),
             peer: http::peer_routes(context.node().cluster_id(), members).merge(messages),
@@ -56,7 +63,7 @@ impl Services {
         }
     }
 
-    pub(super) fn routes(&self, roles: Roles) -> Router {
+    pub(super) fn front(&self, roles: Roles) -> Front {
         let mut routes = Router::new();
         if roles.grpc {
             routes = routes.merge(self.grpc.clone());
@@ -74,6 +81,7 @@ impl Services {
             routes = routes.merge(http::version_route());
         }
         let routes = routes.fallback(http::unknown_path);
-        if roles.http { self.cors.around(routes) } else { routes }
+        let router = if roles.http { self.cors.around(routes) } else { routes };
+        Front { router, unary: self.unary.clone().filter(|_| roles.grpc) }
     }
 }

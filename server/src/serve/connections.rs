@@ -7,10 +7,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::response::Response;
-use hyper::Request;
 use hyper::body::Incoming;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulConnection;
@@ -25,12 +23,12 @@ use tower::Service;
 use tower::util::MapRequest;
 
 use super::files;
-use super::held::Held;
+use super::front::Front;
 use super::listen::{Listener, Roles};
-use super::opening::Opening;
 use super::tls::{Acceptor, ClientTls, PeerTls, common_name};
+use super::wire::Wire;
 use crate::config::{Limits, Settings};
-use crate::grpc::{CommonName, Mended};
+use crate::grpc::{CommonName, Reply};
 use crate::peer;
 
 /// Bytes that one stream may send before the server has taken them; larger than a request of etcd's
@@ -136,7 +134,7 @@ impl Connections {
 
     /// Accepts until it is time to stop; returns when every connection has ended. Clients past the
     /// bound wait to be accepted until others have gone.
-    pub(super) async fn serve(self, listener: Listener, routes: Router) {
+    pub(super) async fn serve(self, listener: Listener, front: Front) {
         let connections = TaskTracker::new();
         let Listener { roles, .. } = listener;
         let handshake = self.tls.of(&listener);
@@ -147,9 +145,9 @@ impl Connections {
         while let Some((room, accepted)) = self.stopping.run_until_cancelled(next()).await {
             match accepted {
                 Ok((stream, remote)) => {
-                    let (handshake, routes) = (handshake.clone(), routes.clone());
+                    let (handshake, front) = (handshake.clone(), front.clone());
                     let guest = Guest { remote, roles, room };
-                    connections.spawn(self.clone().open(stream, guest, handshake, routes));
+                    connections.spawn(self.clone().open(stream, guest, handshake, front));
                 }
                 Err(error) => pause(&error).await,
             }
@@ -173,12 +171,12 @@ impl Connections {
         stream: TcpStream,
         guest: Guest,
         handshake: Option<Handshake>,
-        routes: Router,
+        front: Front,
     ) {
         // Small answers must not wait for more to send along.
         let _ = stream.set_nodelay(true);
         keep_alive(&stream);
-        let Some(handshake) = handshake else { return self.speak(stream, guest, routes).await };
+        let Some(handshake) = handshake else { return self.speak(stream, guest, front).await };
         let stream = match handshake.acceptor.accept(stream).await {
             Ok(stream) => stream,
             Err(error) => {
@@ -187,25 +185,25 @@ impl Connections {
             }
         };
         match user_of(&stream).filter(|_| handshake.common_name_is_user) {
-            Some(name) => self.speak(stream, guest, named(routes, name)).await,
-            None => self.speak(stream, guest, routes).await,
+            Some(name) => self.speak(stream, guest, named(front, name)).await,
+            None => self.speak(stream, guest, front).await,
         }
     }
 
     /// Members get wider windows, and none of the care that old clients need.
-    async fn speak<S, R>(self, stream: S, guest: Guest, routes: R)
+    async fn speak<S, R>(self, stream: S, guest: Guest, answerer: R)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        R: Routes,
+        R: Answers,
     {
-        let service = TowerToHyperService::new(routes);
-        let stream = Held::new(stream, guest.room);
+        let service = TowerToHyperService::new(answerer);
+        let stream = Wire::new(stream, guest.room, OPENING_TIME_MAX);
         if guest.roles.is_for_members_alone() {
-            let stream = TokioIo::new(Opening::new(stream, OPENING_TIME_MAX));
+            let stream = TokioIo::new(stream);
             self.carry(self.for_members.serve_connection(stream, service)).await;
         } else {
             // A connection may become a WebSocket.
-            let stream = TokioIo::new(Opening::new(Mended::new(stream), OPENING_TIME_MAX));
+            let stream = TokioIo::new(stream.mended());
             self.carry(self.for_clients.serve_connection_with_upgrades(stream, service)).await;
         }
     }
@@ -235,25 +233,25 @@ fn user_of(stream: &TlsStream<TcpStream>) -> Option<CommonName> {
 }
 
 /// What answers the requests of a connection.
-trait Routes:
-    Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
+trait Answers:
+    Service<Request<Incoming>, Response = Response<Reply>, Error = Infallible, Future: Send>
     + Clone
     + Send
     + 'static
 {
 }
 
-impl<R> Routes for R where
-    R: Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
+impl<R> Answers for R where
+    R: Service<Request<Incoming>, Response = Response<Reply>, Error = Infallible, Future: Send>
         + Clone
         + Send
         + 'static
 {
 }
 
-/// `routes` with every request marked as that of `name`.
-fn named(routes: Router, name: CommonName) -> impl Routes {
-    MapRequest::new(routes, move |mut request: Request<Incoming>| {
+/// `front` with every request marked as that of `name`.
+fn named(front: Front, name: CommonName) -> impl Answers {
+    MapRequest::new(front, move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(name.clone());
         request
     })

@@ -207,12 +207,12 @@ impl Server {
     }
 
     fn listen(&self, listener: Listener) {
-        let routes = self.services.routes(listener.roles);
+        let front = self.services.front(listener.roles);
         if listener.roles.peer {
             let connections = self.connections.clone().until(self.parting.clone());
-            self.member_tasks.spawn(connections.serve(listener, routes));
+            self.member_tasks.spawn(connections.serve(listener, front));
         } else {
-            self.tasks.spawn(self.connections.clone().serve(listener, routes));
+            self.tasks.spawn(self.connections.clone().serve(listener, front));
         }
     }
 

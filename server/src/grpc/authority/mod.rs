@@ -17,7 +17,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -29,69 +29,34 @@ const FLAG_PRIORITY: u8 = 0x20;
 const HEADERS_BYTES_MAX: usize = 64 << 10;
 const READ_BYTES: usize = 16 << 10;
 
-/// A connection whose header blocks are mended on the way in.
-pub struct Mended<S> {
-    inner: S,
+/// Mends the header blocks of one connection on their way in.
+#[derive(Default)]
+pub struct Mending {
     scanner: Scanner,
     ended: bool,
 }
 
-impl<S> Mended<S> {
-    pub fn new(inner: S) -> Self {
-        Self { inner, scanner: Scanner::default(), ended: false }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Mended<S> {
-    fn poll_read(
-        self: Pin<&mut Self>,
+impl Mending {
+    /// Reads from `inner`; as [`AsyncRead::poll_read`].
+    pub fn poll_read<S: AsyncRead + Unpin>(
+        &mut self,
+        inner: &mut S,
         context: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        while this.scanner.ready == 0 && !this.ended {
-            let received = &mut this.scanner.received;
+        while self.scanner.ready == 0 && !self.ended {
+            let received = &mut self.scanner.received;
             received.reserve(READ_BYTES);
-            let count = ready!(poll_read_buf(Pin::new(&mut this.inner), context, received))?;
-            this.ended = count == 0;
-            this.scanner.scan();
+            let count = ready!(poll_read_buf(Pin::new(&mut *inner), context, received))?;
+            self.ended = count == 0;
+            self.scanner.scan();
         }
-        if this.ended {
+        if self.ended {
             // What is there is cut short; the library says so better.
-            this.scanner.ready = this.scanner.received.len();
+            self.scanner.ready = self.scanner.received.len();
         }
-        this.scanner.give(out);
+        self.scanner.give(out);
         Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Mended<S> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write(context, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_flush(context)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write_vectored(context, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
     }
 }
 
@@ -187,9 +152,22 @@ fn mend_headers(frame: &mut [u8]) {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
     use super::*;
+
+    struct Mended(DuplexStream, Mending);
+
+    impl AsyncRead for Mended {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            out: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let Mended(inner, mending) = self.get_mut();
+            mending.poll_read(inner, context, out)
+        }
+    }
 
     /// A literal `:authority` without Huffman code.
     fn block(value: &str) -> Vec<u8> {
@@ -213,7 +191,7 @@ mod tests {
             }
         });
         let mut received = Vec::new();
-        Mended::new(server).read_to_end(&mut received).await.unwrap();
+        Mended(server, Mending::default()).read_to_end(&mut received).await.unwrap();
         sending.await.unwrap();
         received
     }

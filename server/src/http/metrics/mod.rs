@@ -15,7 +15,7 @@ use std::sync::Arc;
 use prometheus::core::Collector;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
-pub use grpc::GrpcLayer;
+pub use grpc::{GrpcCall, GrpcLayer};
 pub use peers::{MemberCounters, PeerMetrics, SnapshotUnderWay};
 use raft::{EngineSource, LogObserver};
 pub use source::{Reading, Source};

@@ -88,7 +88,7 @@ impl HttpBody for ResponseBody {
 }
 
 /// One call from its start to its status.
-pub(super) struct Call {
+pub struct Call {
     method: Arc<Method>,
     start: Instant,
     slow: Duration,
@@ -102,14 +102,32 @@ impl Call {
         Self { method, start: Instant::now(), slow, finished: false }
     }
 
+    /// One message came whole.
+    pub fn received(&self, bytes: usize) {
+        self.method.received.inc();
+        self.method.received_bytes.inc_by(bytes as u64);
+    }
+
+    /// One message goes out whole.
+    pub fn sent(&self, bytes: usize) {
+        self.method.sent.inc();
+        self.method.sent_bytes.inc_by(bytes as u64);
+    }
+
+    /// A body that is counted, and ends the call when its trailers pass.
+    pub fn around(self, inner: Body) -> Body {
+        Body::new(ResponseBody { inner, frames: Frames::default(), call: self })
+    }
+
     /// Ends the call if the headers hold its status.
-    pub(super) fn finish(&mut self, headers: &HeaderMap) {
+    pub fn finish(&mut self, headers: &HeaderMap) {
         if let Some(status) = headers.get("grpc-status") {
             self.end(code_name(status.to_str().unwrap_or_default()));
         }
     }
 
-    fn end(&mut self, code: &'static str) {
+    /// Ends the call with a code, in Go's words.
+    pub fn end(&mut self, code: &'static str) {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }

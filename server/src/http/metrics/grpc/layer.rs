@@ -11,7 +11,7 @@ use axum::response::Response;
 use tower::{Layer, Service};
 
 use super::Counters;
-use super::body::{Call, RequestBody, ResponseBody};
+use super::body::{Call, RequestBody};
 use super::frames::Frames;
 use crate::http::Metrics;
 
@@ -26,6 +26,15 @@ impl GrpcLayer {
     /// `slow`: from when on a unary call earns a warning.
     pub fn new(metrics: &Metrics, slow: Duration) -> Self {
         Self { counters: metrics.0.grpc.clone(), slow }
+    }
+
+    /// Begins to count one call of a method that is counted.
+    ///
+    /// # Panics
+    /// If the path is of none.
+    pub fn begin(&self, path: &str) -> Call {
+        let method = self.counters.find(path).expect("the method is counted");
+        Call::start(method, self.slow)
     }
 }
 
@@ -68,8 +77,7 @@ where
             let response = answer.await?;
             // An error without a message has its status in the headers.
             call.finish(response.headers());
-            Ok(response
-                .map(|inner| Body::new(ResponseBody { inner, frames: Frames::default(), call })))
+            Ok(response.map(|inner| call.around(inner)))
         })
     }
 }

@@ -8,10 +8,11 @@ mod layer;
 mod methods;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 
+pub use body::Call as GrpcCall;
 pub use layer::GrpcLayer;
 use methods::{METHODS, Shape};
 
@@ -33,14 +34,23 @@ struct Method {
     received_bytes: IntCounter,
     sent_bytes: IntCounter,
     handled: IntCounterVec,
+    /// The one of `handled` that nearly all calls count in, from the first on.
+    handled_ok: OnceLock<IntCounter>,
     /// Only with `--metrics extensive`.
     seconds: Option<prometheus::Histogram>,
 }
 
 impl Method {
     fn finish(&self, code: &str, seconds: f64) {
-        let [kind, service, method] = self.labels;
-        self.handled.with_label_values(&[kind, service, method, code]).inc();
+        let counter = || {
+            let [kind, service, method] = self.labels;
+            self.handled.with_label_values(&[kind, service, method, code])
+        };
+        if code == "OK" {
+            self.handled_ok.get_or_init(counter).inc();
+        } else {
+            counter().inc();
+        }
         if let Some(histogram) = &self.seconds {
             histogram.observe(seconds);
         }
@@ -146,6 +156,7 @@ impl Families {
             received_bytes: self.received_bytes.clone(),
             sent_bytes: self.sent_bytes.clone(),
             handled: self.handled.clone(),
+            handled_ok: OnceLock::new(),
             seconds: self.seconds.as_ref().map(|seconds| seconds.with_label_values(&labels)),
         }
     }

@@ -1,0 +1,200 @@
+//! A connection's bytes, between the socket (or TLS) and HTTP.
+//!
+//! Three things happen here, in one place because each byte passes it: whoever connects and says
+//! nothing is let go, the header blocks of old clients are mended, and answers that become ready
+//! together leave together.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Sleep, sleep};
+
+use crate::grpc::Mending;
+
+/// Bytes after which a connection has begun: HTTP/2's preface (RFC 9113, section 3.4). From there on
+/// HTTP/1 and HTTP/2 have time limits of their own.
+const OPENING_BYTES: usize = 24;
+
+/// From here on there is enough to write at once.
+const GATHERED_BYTES_MAX: usize = 8 << 10;
+
+/// A connection that fails unless its opening comes in time.
+pub(super) struct Wire<S> {
+    inner: S,
+    mending: Option<Mending>,
+    opening: Opening,
+    gathering: Gathering,
+    /// The place it takes until it is closed: a WebSocket outlives the HTTP that it began with.
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl<S> Wire<S> {
+    /// `time_max`: how long its first bytes may take.
+    pub(super) fn new(inner: S, room: Option<OwnedSemaphorePermit>, time_max: Duration) -> Self {
+        let (opening, gathering) = (Opening::new(time_max), Gathering::default());
+        Self { inner, mending: None, opening, gathering, _room: room }
+    }
+
+    /// With the header blocks of old clients mended.
+    pub(super) fn mended(self) -> Self {
+        Self { mending: Some(Mending::default()), ..self }
+    }
+}
+
+/// How long a connection may stay silent before it says anything.
+///
+/// The library waits for ever for the bytes that tell HTTP/1 from HTTP/2. Whoever connects and says
+/// nothing would hold a file and a task for nothing, and files are few.
+struct Opening {
+    left_bytes: usize,
+    /// `None`: the connection has begun.
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl Opening {
+    fn new(time_max: Duration) -> Self {
+        Self { left_bytes: OPENING_BYTES, deadline: Some(Box::pin(sleep(time_max))) }
+    }
+
+    fn received(&mut self, bytes: usize) {
+        self.left_bytes = self.left_bytes.saturating_sub(bytes);
+        if self.left_bytes == 0 {
+            self.deadline = None;
+        }
+    }
+
+    /// One that was answered has begun too, however short its request was.
+    fn answered(&mut self) {
+        self.deadline = None;
+    }
+
+    fn expired(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(deadline) = &mut self.deadline else { return Poll::Pending };
+        deadline.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+/// Answers that become ready together leave together.
+///
+/// One write of the log answers many calls, and each wakes its connection. A connection that wrote
+/// at once would write as often as it has answers; so before each write it goes once to the end of
+/// the queue of tasks, behind the calls that have answers to add.
+#[derive(Default)]
+struct Gathering {
+    has_waited: bool,
+}
+
+impl Gathering {
+    /// Whether `parts` may be written now; if not, the task is woken again.
+    fn poll(&mut self, context: &mut Context<'_>, parts: &[io::IoSlice<'_>]) -> Poll<()> {
+        let is_short = || parts.iter().map(|part| part.len()).sum::<usize>() < GATHERED_BYTES_MAX;
+        if !self.has_waited && is_short() {
+            self.has_waited = true;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
+    fn written(&mut self) {
+        self.has_waited = false;
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = out.filled().len();
+        let polled = match &mut this.mending {
+            Some(mending) => mending.poll_read(&mut this.inner, context, out),
+            None => Pin::new(&mut this.inner).poll_read(context, out),
+        };
+        if polled.is_ready() {
+            this.opening.received(out.filled().len() - before);
+            return polled;
+        }
+        this.opening.expired(context)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(context, &[io::IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.opening.answered();
+        ready!(this.gathering.poll(context, parts));
+        let written = ready!(Pin::new(&mut this.inner).poll_write_vectored(context, parts));
+        this.gathering.written();
+        Poll::Ready(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().inner).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(20);
+
+    #[tokio::test]
+    async fn silence_and_a_crawl_end_the_connection() {
+        // Proves that neither nothing nor a few bytes keep a connection that never begins.
+        for sent in [0, 1, OPENING_BYTES - 1] {
+            let (mut client, server) = duplex(64);
+            let mut opening = Wire::new(server, None, SHORT);
+            client.write_all(&vec![b'P'; sent]).await.unwrap();
+            let mut received = Vec::new();
+            let error = opening.read_to_end(&mut received).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            assert_eq!(received.len(), sent);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_has_begun_may_be_idle() {
+        // Proves that the limit ends with the opening, and with an answer to a shorter one.
+        for (sent, answered) in [(OPENING_BYTES, false), (1, true)] {
+            let (mut client, server) = duplex(64);
+            let mut opening = Wire::new(server, None, SHORT);
+            client.write_all(&vec![b'P'; sent]).await.unwrap();
+            opening.read_exact(&mut vec![0; sent]).await.unwrap();
+            if answered {
+                opening.write_all(b"answer").await.unwrap();
+            }
+            let idle = tokio::time::timeout(10 * SHORT, opening.read_u8()).await;
+            idle.expect_err("it waits on");
+        }
+    }
+}

@@ -183,7 +183,7 @@ impl Scheduler {
 
     fn decide(&mut self) {
         for _ in 0..AT_ONCE_MAX {
-            let Some(key) = self.queue.next() else { return };
+            let Some(key) = self.queue.take_next() else { return };
             match self.planner.place(&key) {
                 Some(placement) => self.assign(&key, &placement.node),
                 None => self.park(&key),

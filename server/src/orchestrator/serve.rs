@@ -124,7 +124,7 @@ impl Orchestrator {
         let prepared = api.clone();
         tasks.spawn(async move { prepared.prepare().await });
         tasks.spawn(listener.run(api));
-        tasks.spawn(controllers::run(objects.clone(), control));
+        tasks.spawn(controllers::run(store.clone(), control, std::future::pending()));
         tasks.spawn(scheduler::run(objects, scheduler::Settings::default()));
         // Dropped with this future: all of it ends with the server.
         let failed = match agent {

@@ -43,6 +43,7 @@ pub(super) async fn serve(
     data_dir::check(&settings)?;
     let tls = Tls::open(&settings)?;
     let (for_members, for_clients) = bind(&settings)?;
+    let orchestrator = orchestrator::serve::open(orchestrator, &settings).await?;
     let metrics = Metrics::new(settings.extensive_metrics);
     let notices = v2::Notices::default();
     let observer = match settings.enable_v2 {
@@ -59,7 +60,6 @@ pub(super) async fn serve(
     let context = grpc::Context::new(node.clone(), grpc_options(&settings, &node), tokens);
     let server = Server::new(&settings, &metrics, &notices, peers, context, tls);
     let for_members = listen_all(for_members)?;
-    let orchestrator = orchestrator::serve::open(orchestrator, &settings).await?;
     let outcome = tokio::select! {
         error = orchestrator.run() => Err(error),
         () = server.run(&settings, for_members, for_clients, bare) => Ok(()),

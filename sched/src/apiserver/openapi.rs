@@ -7,6 +7,22 @@ use super::discovery;
 use super::status::{Failure, Result};
 use crate::objects::kinds;
 
+/// OpenAPI v2 as protobuf, the only form that kubectl asks for.
+pub(super) const OLD_MEDIA_TYPE: &str =
+    "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
+/// A document without definitions: old clients then check nothing and leave it to the server.
+pub(super) fn old() -> Vec<u8> {
+    let field = |number: u8, bytes: &[u8]| {
+        // Shorter than 128 bytes: its length is one byte.
+        let length = u8::try_from(bytes.len()).unwrap_or(0x7f).min(0x7f);
+        [&[number << 3 | 2, length][..], &bytes[..usize::from(length)]].concat()
+    };
+    let info = [field(1, b"Kubernetes"), field(2, crate::VERSION.as_bytes())].concat();
+    let (paths, definitions) = (field(8, b""), field(9, b""));
+    [field(1, b"2.0"), field(2, &info), paths, definitions].concat()
+}
+
 pub(super) fn answer(rest: &str) -> Result<Value> {
     if rest.is_empty() {
         return Ok(index());

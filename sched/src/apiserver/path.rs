@@ -23,6 +23,8 @@ pub(super) enum Route {
     },
     /// `/openapi/v3` (empty) and what is below it.
     OpenApi(String),
+    /// `/openapi/v2`, which kubectl before 1.27 reads.
+    OldOpenApi,
     /// A question that is created to be answered, and never stored.
     Review {
         group: String,
@@ -73,6 +75,7 @@ pub(super) fn parse(path: &str) -> Result<Route> {
         ["api"] => Route::CoreVersions,
         ["apis"] => Route::Groups,
         ["apis", group] => Route::Group((*group).to_owned()),
+        ["openapi", "v2"] => Route::OldOpenApi,
         ["openapi", "v3", rest @ ..] => Route::OpenApi(rest.join("/")),
         ["api", version, rest @ ..] => below("", version, rest)?,
         ["apis", group, version, rest @ ..] => below(group, version, rest)?,

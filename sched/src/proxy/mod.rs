@@ -73,8 +73,11 @@ pub async fn run(
 ) {
     services.synced().await;
     slices.synced().await;
-    let mut serving =
-        Serving { addresses: Addresses::new(settings.device.clone()), open: BTreeMap::new() };
+    let mut serving = Serving {
+        addresses: Addresses::new(settings.device.clone()),
+        open: BTreeMap::new(),
+        ending: Vec::new(),
+    };
     let mut host_ports_end = false;
     loop {
         let ports = host_ports.borrow_and_update().clone();

@@ -34,6 +34,9 @@ pub struct Preemption {
     pub victims: Vec<(PodKey, Arc<str>)>,
 }
 
+/// What making way on a node would cost, and who would have to go.
+type Way = (Cost, Vec<(PodKey, Arc<str>)>);
+
 /// What it would cost to make way on a node: less is better, in this order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Cost {
@@ -79,7 +82,7 @@ impl Planner {
         };
         let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
         let unnamed = self.cluster.nodes_count() - slots.len();
-        let mut options: Vec<(Cost, Vec<(PodKey, Arc<str>)>)> = Vec::new();
+        let mut options: Vec<Way> = Vec::new();
         const UNHELPFUL: &str = "Preemption is not helpful for scheduling";
         if unnamed > 0 {
             reasons.insert(UNHELPFUL.to_owned(), unnamed);
@@ -120,7 +123,7 @@ impl Planner {
     }
 
     /// Who would have to leave this node, and what that would cost.
-    fn option(&mut self, class: ClassId, slot: Slot) -> Option<(Cost, Vec<(PodKey, Arc<str>)>)> {
+    fn option(&mut self, class: ClassId, slot: Slot) -> Option<Way> {
         let shape = self.cluster.classes.get(class).shape.clone();
         let state = self.cluster.node(slot)?;
         let (below, count) = state.below(shape.priority);

@@ -47,7 +47,7 @@ impl Queue {
     }
 
     /// Takes the next pod to be tried. Then it is placed, parked, retried or removed.
-    pub fn next(&mut self) -> Option<PodKey> {
+    pub fn take_next(&mut self) -> Option<PodKey> {
         let (_, _, key) = self.ready.pop_first()?;
         if let Some((_, place)) = self.places.get_mut(&key) {
             *place = Place::Out;

@@ -183,7 +183,7 @@ impl Scheduler {
 
     fn decide(&mut self) {
         for _ in 0..AT_ONCE_MAX {
-            let Some(key) = self.queue.next() else { return };
+            let Some(key) = self.queue.take_next() else { return };
             match self.planner.place(&key) {
                 Some(placement) => self.assign(&key, &placement.node),
                 None => self.park(&key),
@@ -233,7 +233,7 @@ impl Scheduler {
                 self.lanes.written(&node, revision);
                 self.send(&node);
             }
-            Outcome::Lost { node, pods, lost } => self.lose(&node, pods, &lost),
+            Outcome::Lost { node, pods, lost } => self.lose(&node, &pods, &lost),
             Outcome::Unsure { node, pods } => {
                 self.redecide(&node);
                 // Those that are bound are on their way here.
@@ -253,7 +253,7 @@ impl Scheduler {
     }
 
     /// Somebody was faster. What they wrote is on its way here; those it concerns wait for it.
-    fn lose(&mut self, node: &Arc<str>, pods: Vec<PodKey>, lost: &Lost) {
+    fn lose(&mut self, node: &Arc<str>, pods: &[PodKey], lost: &Lost) {
         self.redecide(node);
         let mine: Vec<i64> =
             pods.iter().map(|key| self.pods.get(key).map_or(0, |pod| pod.revision)).collect();

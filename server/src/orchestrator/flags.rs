@@ -1,6 +1,6 @@
 //! The server's flags for the orchestrator. They are berth's own, so they stand apart from etcd's.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -109,7 +109,7 @@ pub(crate) fn take(
 }
 
 /// The name of a flag of ours, and its value if that is in the same word.
-fn own(argument: &OsString) -> Option<(&'static str, Option<String>)> {
+fn own(argument: &OsStr) -> Option<(&'static str, Option<String>)> {
     let text = argument.to_str()?;
     let text = text.strip_prefix("--").or_else(|| text.strip_prefix('-'))?;
     let (name, value) = match text.split_once('=') {

@@ -44,6 +44,7 @@ pub(super) async fn serve(
     data_dir::check(&settings)?;
     let tls = Tls::open(&settings)?;
     let (for_members, for_clients) = bind(&settings)?;
+    let orchestrator = orchestrator::serve::open(orchestrator, &settings).await?;
     let metrics = Metrics::new(settings.extensive_metrics);
     let notices = v2::Notices::default();
     let observer = match settings.enable_v2 {
@@ -61,7 +62,6 @@ pub(super) async fn serve(
     let traces = settings.traces.as_ref().map(Traces::open).transpose()?;
     let server = Server::new(&settings, &metrics, &notices, peers, context, tls, traces.as_ref());
     let for_members = listen_all(for_members)?;
-    let orchestrator = orchestrator::serve::open(orchestrator, &settings).await?;
     let outcome = tokio::select! {
         error = orchestrator.run() => Err(error),
         () = server.run(&settings, for_members, for_clients, bare) => Ok(()),

@@ -12,26 +12,26 @@ fn one_of_a_kind_is_tried_for_all() {
         queue.add(&key(name), priority, created_s);
     }
     let mut all = Vec::new();
-    while let Some(key) = queue.next() {
+    while let Some(key) = queue.take_next() {
         all.push(key.name.to_string());
         queue.park(&key, (0, None), false);
     }
     assert_eq!(all, ["late", "old", "new"]);
-    assert!(queue.next().is_none());
+    assert!(queue.take_next().is_none());
     queue.wake();
     queue.wake();
-    assert_eq!(queue.next(), Some(key("late")));
-    assert_eq!(queue.next(), None, "the others wait for what becomes of it");
+    assert_eq!(queue.take_next(), Some(key("late")));
+    assert_eq!(queue.take_next(), None, "the others wait for what becomes of it");
     queue.park(&key("late"), (0, None), false);
-    assert_eq!(queue.next(), None);
+    assert_eq!(queue.take_next(), None);
     queue.wake();
-    assert_eq!(queue.next(), Some(key("late")));
+    assert_eq!(queue.take_next(), Some(key("late")));
     queue.placed(&key("late"));
-    assert_eq!(queue.next(), Some(key("old")));
+    assert_eq!(queue.take_next(), Some(key("old")));
     queue.remove(&key("old"));
     queue.remove(&key("new"));
     queue.wake();
-    assert_eq!(queue.next(), None);
+    assert_eq!(queue.take_next(), None);
 }
 
 #[test]
@@ -41,11 +41,11 @@ fn a_probe_that_goes_away_holds_nobody_up() {
     for name in ["one", "two"] {
         queue.add(&key(name), 0, 0);
     }
-    while let Some(key) = queue.next() {
+    while let Some(key) = queue.take_next() {
         queue.park(&key, (7, None), false);
     }
     queue.wake();
     queue.remove(&key("one"));
     queue.wake();
-    assert_eq!(queue.next(), Some(key("two")));
+    assert_eq!(queue.take_next(), Some(key("two")));
 }

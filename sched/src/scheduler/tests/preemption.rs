@@ -65,11 +65,9 @@ fn nobody_makes_way_for_nothing() {
     planner.set_pod(&prior("high", "1", 9, json!({})));
     assert!(planner.make_way(&key("high")).is_ok());
     planner.nominate(&key("high"), Some("a"));
-    let mut leaving = prior("a1", "2", 5, on("a"));
-    leaving.metadata.deletion_timestamp =
-        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
-            k8s_openapi::jiff::Timestamp::UNIX_EPOCH,
-        ));
+    let mut leaving = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}});
+    merge(&mut leaving, on("a"));
+    let leaving = prior("a1", "2", 5, leaving);
     planner.set_pod(&leaving);
     assert!(planner.make_way(&key("high")).unwrap_err().contains("terminating"));
 }

@@ -43,18 +43,7 @@ impl ApiServer {
         }
         let query = Query::parse(head.uri.query());
         let (_, container, agent) = self.find_agent(target, query.get("container")).await?;
-        let mut parameters = form_urlencoded::Serializer::new(String::new());
-        for name in PASSED {
-            for value in query.all(name) {
-                parameters.append_pair(name, value);
-            }
-        }
-        let path = format!(
-            "/exec/{}/{}/{container}?{}",
-            target.namespace().unwrap_or_default(),
-            target.name(),
-            parameters.finish()
-        );
+        let path = path(target, &query, &container);
         let mut request = agent.request(&path);
         for name in HANDSHAKE {
             for value in head.headers.get_all(&name) {
@@ -84,6 +73,17 @@ impl ApiServer {
         }
         Ok(response)
     }
+}
+
+fn path(target: &Target, query: &Query, container: &str) -> String {
+    let mut parameters = form_urlencoded::Serializer::new(String::new());
+    for name in PASSED {
+        for value in query.all(name) {
+            parameters.append_pair(name, value);
+        }
+    }
+    let namespace = target.namespace().unwrap_or_default();
+    format!("/exec/{namespace}/{}/{container}?{}", target.name(), parameters.finish())
 }
 
 /// Carries bytes both ways until one side ends.

@@ -22,18 +22,7 @@ impl ApiServer {
         for number in ["tailLines", "sinceSeconds", "limitBytes"] {
             call.query.number(number)?;
         }
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        for name in PASSED {
-            if let Some(value) = call.query.get(name) {
-                query.append_pair(name, value);
-            }
-        }
-        let path = format!(
-            "/logs/{}/{}/{container}?{}",
-            target.namespace().unwrap_or_default(),
-            target.name(),
-            query.finish()
-        );
+        let path = path(target, call, &container);
         let request = agent.request(&path).body(Empty::new());
         let request = request.map_err(|error| Failure::internal(error.to_string()))?;
         let answer = agent.connect().await?.send_request(request).await;
@@ -50,4 +39,15 @@ impl ApiServer {
         response.headers_mut().insert(http::header::CONTENT_TYPE, plain);
         Ok(response)
     }
+}
+
+fn path(target: &Target, call: &Call, container: &str) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for name in PASSED {
+        if let Some(value) = call.query.get(name) {
+            query.append_pair(name, value);
+        }
+    }
+    let namespace = target.namespace().unwrap_or_default();
+    format!("/logs/{namespace}/{}/{container}?{}", target.name(), query.finish())
 }

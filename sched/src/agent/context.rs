@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Service;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 
 use super::Settings;
 use super::pod::plan::Lease;
@@ -24,6 +24,8 @@ pub(super) struct Context {
     pub(super) machine: super::machine::Machine,
     /// Containers that may be started at a time.
     pub(super) starts: Semaphore,
+    /// Held while files of volumes are written: a change may come while a container is started.
+    pub(super) volumes: Mutex<()>,
 }
 
 impl Context {

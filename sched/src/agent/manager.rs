@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
-use tokio::sync::{Semaphore, watch};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use super::context::Context;
@@ -18,11 +19,12 @@ use super::pod::spec;
 use super::pod::status::Host;
 use super::pod::worker::{Orders, Worker, is_of};
 use super::runtime::{Cidr, Runtime};
-use super::{Settings, http, steps};
+use super::{Settings, http, ports, routes, steps};
 use crate::kv::follow::{Follower, News};
 use crate::kv::{Kind, Store};
 use crate::objects::events::Recorder;
 use crate::objects::{Error, ErrorKind, Mirror, ObjectName, Objects, Result};
+use crate::proxy::{self, HostPort};
 
 /// Between two tries to register.
 const RETRY: Duration = Duration::from_secs(1);
@@ -46,6 +48,7 @@ pub(super) async fn run(store: Store, runtime: Arc<dyn Runtime>, settings: Setti
         host: Host { address: settings.address, runtime: runtime.name() },
         machine,
         starts: Semaphore::new(STARTS_MAX),
+        volumes: Mutex::new(()),
         objects: objects.clone(),
         settings,
     });
@@ -75,7 +78,12 @@ pub(super) async fn run(store: Store, runtime: Arc<dyn Runtime>, settings: Setti
         () = async {
             // Another agent may have this node.
             let _ = first.wait_for(|count| *count > 0).await;
-            manage(context.clone()).await;
+            let (ports, host_ports) = watch::channel(Vec::new());
+            tokio::join!(
+                manage(context.clone(), ports),
+                serve(&context, host_ports),
+                routes(&context)
+            );
         } => Ok(()),
     }
 }
@@ -116,7 +124,7 @@ async fn claim(store: &Store, settings: &Settings) -> Result<Cidr> {
 }
 
 async fn ready_network(context: &Context, cidr: &Cidr) {
-    if let Err(error) = context.runtime.set_pod_cidr(cidr).await {
+    if let Err(error) = context.runtime.set_pod_cidr(cidr, &context.settings.pod_cidr).await {
         tracing::error!("pods get no network of their own: {error}");
     }
 }
@@ -202,8 +210,27 @@ impl Drop for Managed {
     }
 }
 
+/// Serves the addresses of services on this node, if it is to. Never returns.
+async fn serve(context: &Context, host_ports: watch::Receiver<Vec<HostPort>>) {
+    // There is nothing behind the addresses of pretended pods.
+    let Some(settings) = context.settings.proxy.clone().filter(|_| context.runtime.has_network())
+    else {
+        return std::future::pending().await;
+    };
+    let slices = Mirror::<EndpointSlice>::new(&context.objects);
+    proxy::run(context.services.clone(), slices, host_ports, settings).await;
+}
+
+/// Keeps the ways to other nodes' pods, where pods have a network. Never returns.
+async fn routes(context: &Context) {
+    if !context.runtime.has_network() {
+        return std::future::pending().await;
+    }
+    routes::keep(Mirror::new(&context.objects), &context.settings.node).await;
+}
+
 /// Follows the pods bound to the node. Never returns.
-async fn manage(context: Arc<Context>) {
+async fn manage(context: Arc<Context>, ports: watch::Sender<Vec<HostPort>>) {
     let mut changes = context.runtime.changes();
     let pods: Mirror<Pod> = Mirror::new(&context.objects);
     tokio::join!(pods.synced(), context.services.synced());
@@ -215,7 +242,15 @@ async fn manage(context: Arc<Context>) {
         tokio::select! {
             // What is there first: what is not is nobody's.
             biased;
-            names = updates.next() => manager.take(&pods, names),
+            names = updates.next() => {
+                manager.take(&pods, names);
+                let now = manager.host_ports(&pods);
+                ports.send_if_modified(|before| {
+                    let differs = *before != now;
+                    *before = now;
+                    differs
+                });
+            }
             changed = changes.recv() => manager.look(changed.ok()),
             _ = sweep.tick() => manager.sweep(&pods).await,
         }
@@ -248,6 +283,14 @@ impl Manager {
             }
         }
         self.workers.retain(|_, worker| !worker.task.is_finished());
+    }
+
+    /// Ports of the node that belong to pods on it.
+    fn host_ports(&self, pods: &Mirror<Pod>) -> Vec<HostPort> {
+        let view = pods.read();
+        let names = self.names.keys();
+        let own = names.filter_map(|name| view.get(&name.namespace, &name.name));
+        own.flat_map(|pod| ports::of(&pod.object)).collect()
     }
 
     /// `None`: too much has changed to name it.

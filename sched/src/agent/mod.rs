@@ -19,8 +19,10 @@ mod machine;
 mod manager;
 mod node;
 pub(crate) mod pod;
+mod ports;
 mod quantity;
 mod resolver;
+mod routes;
 pub mod runtime;
 mod services;
 mod steps;
@@ -65,6 +67,8 @@ pub struct Settings {
     /// Who answers for names of services; `None`: whoever answers the node.
     pub cluster_dns: Option<IpAddr>,
     pub cluster_domain: String,
+    /// How services are served on this node; `None`: they are not.
+    pub proxy: Option<crate::proxy::Settings>,
     backoff: Backoff,
 }
 
@@ -80,8 +84,10 @@ impl Settings {
     /// An agent with the usual times and sizes.
     pub fn new(node: impl Into<String>, root: PathBuf, address: IpAddr) -> Self {
         let backoff = Backoff::default();
+        let node = node.into();
         Self {
-            node: node.into(),
+            proxy: Some(crate::proxy::Settings::new(node.clone())),
+            node,
             root,
             address,
             listen: SocketAddr::new(address, 0),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container as Wanted, Pod};
+use tokio::sync::watch;
 
 use super::context::Context;
 use super::files;
@@ -70,13 +71,24 @@ pub(super) struct Start<'a> {
     pub(super) attempt: u32,
     pub(super) streak: u32,
     pub(super) address: IpAddr,
+    /// Whether the pod is being deleted.
+    pub(super) ending: watch::Receiver<bool>,
 }
 
 /// Volumes, image, variables, container, hook, in this order.
 pub(super) async fn start(context: &Context, start: &Start<'_>, events: &Events) -> Outcome {
     let Some(wanted) = spec::container(start.pod, start.name) else { return Ok(()) };
     let places = prepare(context, start.pod, start.address).await?;
-    image(context, wanted, events).await?;
+    let mut ending = start.ending.clone();
+    tokio::select! {
+        outcome = image(context, wanted, events) => outcome?,
+        // It may take its time, which a pod that is deleted must not.
+        _ = ending.wait_for(|ending| *ending) => return Err(Step {
+            reason: "ContainerCreating",
+            event: "Killing",
+            message: "the pod is being deleted".into(),
+        }),
+    }
     let config = failed("CreateContainerConfigError", "Failed");
     let sources = Sources::read(&context.objects, spec::namespace(start.pod), wanted).await;
     let sources = sources.map_err(failed("CreateContainerConfigError", "Failed"))?;
@@ -166,6 +178,7 @@ async fn prepare(context: &Context, pod: &Pod, address: IpAddr) -> Result<Places
     let directory = context.directory(spec::uid(pod)).join("volumes");
     let (pod, machine) = (pod.clone(), context.machine.clone());
     let host = context.host.address.to_string();
+    let _alone = context.volumes.lock().await;
     let preparing = tokio::task::spawn_blocking(move || {
         let address = address.to_string();
         let facts = Facts {

@@ -201,8 +201,7 @@ async fn another_agent_cannot_take_a_node_that_is_held() {
         .await
         .unwrap();
     assert!(lease.is_some());
-    let twice = other
-        .objects
-        .create::<Node>(&serde_json::from_value(json!({"metadata": {"name": "n1"}})).unwrap());
-    assert_eq!(twice.await.unwrap_err().kind, ErrorKind::AlreadyExists);
+    let twice: Node = serde_json::from_value(json!({"metadata": {"name": "n1"}})).unwrap();
+    let error = other.objects.create(&twice).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::AlreadyExists);
 }

@@ -80,6 +80,9 @@ struct Flags {
     /// What names of services end with
     #[arg(long, default_value = "cluster.local", value_name = "DOMAIN")]
     cluster_domain: String,
+    /// Do not serve the addresses of services on this machine
+    #[arg(long)]
+    no_proxy: bool,
     /// Registries that speak plain HTTP, as HOST[:PORT]; may be repeated. Those on this machine do
     #[arg(long, value_name = "REGISTRY")]
     insecure_registry: Vec<String>,
@@ -126,6 +129,7 @@ impl Flags {
         settings.lease_ttl_s = i64::try_from(self.lease_ttl.as_secs()).unwrap_or(i64::MAX);
         settings.backoff_first = signed(self.restart_backoff);
         settings.backoff_max = signed(self.restart_backoff_max.max(self.restart_backoff));
+        settings.proxy = settings.proxy.filter(|_| !self.no_proxy);
         settings.cluster_dns = self.cluster_dns;
         settings.cluster_domain.clone_from(&self.cluster_domain);
         Ok(settings)

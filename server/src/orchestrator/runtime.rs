@@ -94,7 +94,7 @@ fn program() -> Result<PathBuf, Failure> {
         .map_err(|error| Failure::error(format!("cannot find this very program: {error}")))
 }
 
-/// As quick as containers without a daemon are.
+/// Nothing takes any time.
 fn fake() -> Arc<dyn Runtime> {
     Arc::new(Fake::new(Latency::default()))
 }

@@ -2,4 +2,5 @@
 //! what only real ones can show. They need root, and runc or an engine of their own.
 
 mod docker;
+mod registry;
 mod runc;

@@ -74,6 +74,8 @@ pub(in crate::agent) struct Worker {
     done: (mpsc::Sender<Done>, mpsc::Receiver<Done>),
     begun: JoinSet<()>,
     stops: BTreeMap<String, AbortHandle>,
+    /// Whether the pod is being deleted: what only brings it up is given up.
+    ending: watch::Sender<bool>,
     has_finished: bool,
 }
 
@@ -96,6 +98,7 @@ impl Worker {
             done: mpsc::channel(WAITING_MAX),
             begun: JoinSet::new(),
             stops: BTreeMap::new(),
+            ending: watch::Sender::new(false),
             has_finished: false,
         };
         (worker, Orders { pod: sender, look })
@@ -126,6 +129,7 @@ impl Worker {
         self.read_messages(sandbox.as_ref());
         let now = clock::now();
         let pod = self.desired();
+        self.ending.send_replace(spec::deleted(&pod).is_some());
         let plan = plan(&self.view(&pod, sandbox.as_ref(), now));
         for action in plan.actions {
             self.begin(action, &pod, address, now);
@@ -286,8 +290,10 @@ impl Worker {
             }
             Action::Start { name, attempt, streak } => {
                 let (events, task) = (self.events.clone(), Task::Start(name.clone()));
+                let ending = self.ending.subscribe();
                 self.spawn(task, async move {
-                    let start = steps::Start { pod: &pod, name: &name, attempt, streak, address };
+                    let start =
+                        steps::Start { pod: &pod, name: &name, attempt, streak, address, ending };
                     steps::start(&context, &start, &events).await
                 });
             }

@@ -83,7 +83,7 @@ async fn said(runtime: &Arc<dyn Runtime>, id: &str, query: LogQuery) -> String {
 /// The runtime does not keep it.
 pub async fn keep(subject: &Subject) {
     let runtime = (subject.open)();
-    runtime.set_pod_cidr(&subject.cidr).await.unwrap();
+    runtime.set_pod_cidr(&subject.cidr, &subject.cidr).await.unwrap();
     assert!(!runtime.version().await.unwrap().is_empty());
     images(subject, &runtime).await;
     to_the_end(subject, &runtime).await;

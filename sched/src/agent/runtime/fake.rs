@@ -123,12 +123,16 @@ impl Runtime for Fake {
         "fake"
     }
 
+    fn has_network(&self) -> bool {
+        false
+    }
+
     async fn version(&self) -> Result<String> {
         Ok("0".into())
     }
 
-    async fn set_pod_cidr(&self, cidr: &Cidr) -> Result<()> {
-        self.shared.node().cidr = Some(*cidr);
+    async fn set_pod_cidr(&self, own: &Cidr, _: &Cidr) -> Result<()> {
+        self.shared.node().cidr = Some(*own);
         Ok(())
     }
 

@@ -48,8 +48,14 @@ pub trait Runtime: Send + Sync + 'static {
     /// Its version, for people.
     async fn version(&self) -> Result<String>;
 
-    /// Readies the node's network: pods get addresses of this range from now on.
-    async fn set_pod_cidr(&self, cidr: &Cidr) -> Result<()>;
+    /// Whether its pods have real addresses.
+    fn has_network(&self) -> bool {
+        true
+    }
+
+    /// Readies the node's network: pods get addresses of the range `own` from now on; `all` is that
+    /// of every node's pods.
+    async fn set_pod_cidr(&self, own: &Cidr, all: &Cidr) -> Result<()>;
 
     /// The pods there are traces of.
     async fn pods(&self) -> Result<Vec<PodRef>>;

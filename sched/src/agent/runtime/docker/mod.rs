@@ -34,8 +34,8 @@ use futures::StreamExt;
 use tokio::sync::broadcast;
 
 use super::{
-    CHANGES_WAITING_MAX, Cidr, ContainerSpec, Error, Exec, ExecSpec, Image, Kind, LogLine,
-    LogQuery, LogStream, PodRef, Result, Runtime, Sandbox, SandboxSpec, error_while,
+    CHANGES_WAITING_MAX, Cidr, ContainerSpec, Error, Exec, ExecSpec, Image, Kind, LogQuery,
+    LogStream, PodRef, Result, Runtime, Sandbox, SandboxSpec, error_while,
 };
 use crate::agent::images::Reference;
 
@@ -203,7 +203,7 @@ impl Runtime for Docker {
         Ok(version.version.unwrap_or_default())
     }
 
-    async fn set_pod_cidr(&self, cidr: &Cidr) -> Result<()> {
+    async fn set_pod_cidr(&self, cidr: &Cidr, _: &Cidr) -> Result<()> {
         let name = &self.settings.network;
         let wanted = cidr.to_string();
         if let Ok(found) = self.engine.inspect_network(name, None).await {

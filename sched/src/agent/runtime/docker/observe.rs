@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use bollard::container::LogOutput;
 use bollard::errors::Error as EngineError;
-use bollard::models::{ContainerInspectResponse, ContainerSummary};
+use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary};
 use bytes::Bytes;
 use k8s_openapi::jiff::Timestamp;
 
@@ -40,7 +40,7 @@ pub(super) async fn sandbox(
         if create::is_pause(&summary) {
             pause(&mut sandbox, network, &found);
         } else {
-            sandbox.containers.extend(container(&summary, &found));
+            sandbox.containers.extend(container(&summary, &found).filter(|_| was_started(&found)));
         }
     }
     sandbox.containers.sort_by(|a, b| (&a.name, a.attempt).cmp(&(&b.name, b.attempt)));
@@ -73,6 +73,13 @@ fn container(summary: &ContainerSummary, found: &ContainerInspectResponse) -> Op
         image_id: found.image.clone().unwrap_or_default(),
         state: state(found),
     })
+}
+
+/// Whether it was tried to start it: one that was only created has not ended.
+fn was_started(found: &ContainerInspectResponse) -> bool {
+    let Some(state) = &found.state else { return false };
+    let is_new = state.status == Some(ContainerStateStatusEnum::CREATED);
+    !is_new || state.error.as_ref().is_some_and(|error| !error.is_empty())
 }
 
 fn state(found: &ContainerInspectResponse) -> State {

@@ -125,7 +125,9 @@ impl Bundle<'_> {
         if !env.iter().any(|pair| pair.starts_with("PATH=")) {
             env.push(PATH.to_owned());
         }
-        env.push(format!("HOSTNAME={}", spec.hostname));
+        if !env.iter().any(|pair| pair.starts_with("HOSTNAME=")) {
+            env.push(format!("HOSTNAME={}", spec.hostname));
+        }
         let given = [spec.working_dir.as_deref(), Some(self.image.working_dir.as_str())];
         let cwd = given.into_iter().flatten().find(|path| !path.is_empty()).unwrap_or("/");
         let capabilities = self.capabilities();

@@ -143,6 +143,11 @@ impl Runc {
             lower: image.layers,
             stop_signal: image.defaults.stop_signal,
         };
+        if directory.shim_pid().exists() || directory.ended().exists() {
+            return Err(Error::failed(format!("container {} was started before", record.id)));
+        }
+        // What an agent that ended in the middle of this has left.
+        remove_directory(directory.path())?;
         std::fs::create_dir_all(directory.path()).map_err(error_while("making the bundle"))?;
         documents::write_json(&directory.config(), &config)
             .and_then(|()| documents::write_json(&directory.record(), &record))
@@ -170,6 +175,10 @@ impl Runc {
 
     fn observe_container(&self, directory: &ContainerDir) -> Option<Container> {
         let record: ContainerRecord = documents::read_json(&directory.record())?;
+        // One whose shim has not begun was not started: it must not look as if it had ended.
+        if !directory.shim_pid().exists() && !directory.ended().exists() {
+            return None;
+        }
         self.watch(&record.spec.pod.uid, directory);
         Some(Container {
             id: record.id.clone(),
@@ -233,8 +242,8 @@ impl Runtime for Runc {
         Ok(first.rsplit(' ').next().unwrap_or_default().to_owned())
     }
 
-    async fn set_pod_cidr(&self, cidr: &Cidr) -> Result<()> {
-        let network = Network { bridge: self.bridge.clone(), cidr: *cidr };
+    async fn set_pod_cidr(&self, cidr: &Cidr, all: &Cidr) -> Result<()> {
+        let network = Network { bridge: self.bridge.clone(), cidr: *cidr, all: *all };
         network.ready().await?;
         *self.network.lock().unwrap_or_else(PoisonError::into_inner) = Some(network);
         Ok(())
@@ -311,6 +320,9 @@ impl Runtime for Runc {
         shim.args(["--mount", "--propagation", "slave", "--", program]).args(args);
         shim.arg("shim").arg(directory.path());
         if let Err(error) = sandbox::started(shim, "the container").await {
+            if directory.ended().exists() {
+                return Err(error);
+            }
             let reason = Exit::NotStarted(error.message.clone());
             let ended = Ended { at: clock::now(), code: NOT_STARTED, reason };
             documents::write_json(&directory.ended(), &ended)

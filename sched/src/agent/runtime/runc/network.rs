@@ -20,6 +20,8 @@ const FIRST_OFFSET: u32 = 2;
 pub(super) struct Network {
     pub(super) bridge: String,
     pub(super) cidr: Cidr,
+    /// Every node's pods: among them addresses stay as they are.
+    pub(super) all: Cidr,
 }
 
 impl Network {
@@ -46,24 +48,14 @@ impl Network {
     /// Packets of pods leave the node under its own address, and are not dropped on the way.
     async fn let_through(&self) -> Result<()> {
         let (bridge, cidr) = (self.bridge.as_str(), self.cidr.to_string());
+        let all = self.all.to_string();
         let rules: [(&str, &str, Vec<&str>); 3] = [
             ("filter", "FORWARD", vec!["-i", bridge, "-j", "ACCEPT"]),
             ("filter", "FORWARD", vec!["-o", bridge, "-j", "ACCEPT"]),
             (
                 "nat",
                 "POSTROUTING",
-                vec![
-                    "-s",
-                    &cidr,
-                    "!",
-                    "-o",
-                    bridge,
-                    "!",
-                    "-d",
-                    "10.244.0.0/16",
-                    "-j",
-                    "MASQUERADE",
-                ],
+                vec!["-s", &cidr, "!", "-o", bridge, "!", "-d", &all, "-j", "MASQUERADE"],
             ),
         ];
         for (table, chain, rule) in rules {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use rustix::mount::{MountFlags, mount};
 use rustix::process::{Pid, WaitOptions, set_child_subreaper, setsid, wait, waitpid};
 
+use super::NOT_STARTED;
 use super::files::{ContainerDir, ContainerRecord, Ended, Started};
 use super::memory::Memory;
 use super::process::Process;
@@ -39,6 +40,12 @@ pub fn run(directory: PathBuf) -> Result<(), String> {
         .map_err(|error| format!("cannot adopt the container's process: {error}"))?;
     let directory = ContainerDir(directory);
     let begun = begin(&directory);
+    if let Err(reason) = &begun {
+        let reason = Exit::NotStarted(reason.clone());
+        let ended = Ended { at: clock::now(), code: NOT_STARTED, reason };
+        // If it cannot be written, whoever started this writes it.
+        let _ = files::write_json(&directory.ended(), &ended);
+    }
     let mut stdout = std::io::stdout();
     let line = begun.as_ref().map_or_else(String::clone, |_| RUNS.to_owned());
     // Whoever started it may be gone; the container runs all the same.

@@ -1,0 +1,213 @@
+//! Pods from their beginning to their end.
+
+use std::time::Duration;
+
+use futures::{SinkExt, StreamExt};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use serde_json::{Value, json};
+use testkit::Script;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::scene::{IMAGE, Scene, container, ended, first, is_ready, phase, waits};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_is_what_its_spec_says() {
+    // Proves variables and files of ConfigMaps and Secrets (which follow changes), init containers
+    // with a shared volume, a probe, the pod's own network, logs and commands over the agent's
+    // port (which wants its token), a restart of the agent by a kill that no container notices, and
+    // that nothing is left of a deleted pod.
+    let Some(mut scene) =
+        Scene::start("a_pod_is_what_its_spec_says", "bertht2", &["--pod-cidr", "10.231.16.0/20"])
+            .await
+    else {
+        return;
+    };
+    let map = |text: &str| json!({"metadata": {"name": "c", "namespace": "default"}, "data": {"k": text}});
+    scene.create::<ConfigMap>(map("one")).await;
+    let secret =
+        json!({"metadata": {"name": "s", "namespace": "default"}, "data": {"p": "cGFzcw=="}});
+    scene.create::<Secret>(secret).await;
+    let script = "echo $FROM_MAP $FROM_SECRET $NAME $FROM_IMAGE; cat /shared/made; cd /shared; \
+                  exec busybox httpd -f -p 8080 -h /shared";
+    let mut main = container(script);
+    main["env"] = json!([
+        {"name": "FROM_MAP", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}},
+        {"name": "FROM_SECRET", "valueFrom": {"secretKeyRef": {"name": "s", "key": "p"}}},
+        {"name": "NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+    ]);
+    main["volumeMounts"] = json!([{"name": "shared", "mountPath": "/shared"}, {"name": "files", "mountPath": "/files"}]);
+    main["readinessProbe"] =
+        json!({"httpGet": {"path": "/made", "port": 8080}, "periodSeconds": 1});
+    let mut init = container("echo by init > /shared/made");
+    init["name"] = "init".into();
+    init["volumeMounts"] = json!([{"name": "shared", "mountPath": "/shared"}]);
+    scene
+        .pod(
+            "web",
+            json!({
+                "initContainers": [init], "containers": [main],
+                "volumes": [
+                    {"name": "shared", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+                    {"name": "files", "configMap": {"name": "c"}},
+                ],
+            }),
+        )
+        .await;
+    let pod = scene.until("web", is_ready).await;
+    assert!(pod.status.as_ref().unwrap().pod_ip.as_ref().unwrap().starts_with("10.231.16."));
+    let (log, code) = scene.page("/logs/default/web/main", None).await;
+    assert_eq!((log.as_str(), code.as_str()), ("one pass web yes\nby init\n", "200"));
+    assert_eq!(scene.page("/logs/default/web/main", Some("Bearer x")).await.1, "401");
+    assert_eq!(scene.page("/logs/default/web/nobody", None).await.1, "404");
+    let (said, status) =
+        exec(&scene, "web", &["sh", "-c", "cat; hostname; exit 4"], "from here\n").await;
+    assert_eq!(said, "from here\nweb\n");
+    assert_eq!(status["details"]["causes"][0]["message"], "4", "{status}");
+    let id = first(&pod).unwrap().container_id.clone();
+
+    scene.kill_agent().await;
+    let change = |fresh: &mut ConfigMap| {
+        fresh.data.get_or_insert_default().insert("k".into(), "two".into());
+        true
+    };
+    scene.objects.modify::<ConfigMap>(Some("default"), "c", change).await.unwrap();
+    scene.start_agent();
+    scene.pod("other", json!({"containers": [container("exec sleep 600")]})).await;
+    scene.until("other", is_ready).await;
+    let pod = scene.until("web", is_ready).await;
+    assert_eq!(
+        (first(&pod).unwrap().container_id.clone(), first(&pod).unwrap().restart_count),
+        (id, 0)
+    );
+    let mut followed = String::new();
+    for _ in 0..300 {
+        followed = exec(&scene, "web", &["cat", "/files/k"], "").await.0;
+        if followed == "two" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(followed, "two");
+    for name in ["web", "other"] {
+        scene.delete(name).await;
+    }
+    for place in ["root/runc/pods", "root/runc/addresses", "root/volumes"] {
+        let place = scene.root().parent().unwrap().join(place);
+        assert_eq!(std::fs::read_dir(&place).unwrap().count(), 0, "{}", place.display());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_wrong_is_said_and_tried_again() {
+    // Proves an image that is not there, a missing ConfigMap, a command that is not there, a crash
+    // with its pauses, memory that runs out, a liveness probe that fails, and a job that ends.
+    let Some(scene) = Scene::start(
+        "what_goes_wrong_is_said_and_tried_again",
+        "bertht3",
+        &["--pod-cidr", "10.231.32.0/20"],
+    )
+    .await
+    else {
+        return;
+    };
+    let missing = json!({"name": "main", "image": "registry.invalid/x:1"});
+    scene.pod("missing", json!({"containers": [missing]})).await;
+    let mut unset = container("exec sleep 600");
+    unset["envFrom"] = json!([{"configMapRef": {"name": "later"}}]);
+    scene.pod("unset", json!({"containers": [unset]})).await;
+    let nothing = json!({"name": "main", "image": IMAGE, "command": ["/no/such/program"]});
+    scene.pod("nothing", json!({"containers": [nothing]})).await;
+    scene.pod("crash", json!({"containers": [container("echo once; exit 3")]})).await;
+    let mut hungry = container("x=a; while true; do x=$x$x; done");
+    hungry["resources"] = json!({"limits": {"memory": "16Mi"}});
+    scene.pod("hungry", json!({"containers": [hungry]})).await;
+    let mut sick = container("exec sleep 600");
+    sick["livenessProbe"] =
+        json!({"exec": {"command": ["false"]}, "periodSeconds": 1, "failureThreshold": 1});
+    scene.pod("sick", json!({"containers": [sick]})).await;
+    let job = json!({"restartPolicy": "Never", "containers": [container("echo bye > /dev/termination-log")]});
+    scene.pod("job", job).await;
+
+    scene.until("missing", |pod| waits(pod) == Some("ErrImagePull")).await;
+    scene.until("unset", |pod| waits(pod) == Some("CreateContainerConfigError")).await;
+    let pod = scene.until("nothing", |pod| ended(pod) == Some("StartError")).await;
+    assert_ne!(phase(&pod), "Succeeded");
+    scene.until("crash", |pod| waits(pod) == Some("CrashLoopBackOff")).await;
+    let previous = || scene.page("/logs/default/crash/main?previous=true", None);
+    scene.until("crash", |pod| first(pod).is_some_and(|one| one.restart_count >= 2)).await;
+    assert_eq!(previous().await.0, "once\n");
+    scene.until("hungry", |pod| ended(pod) == Some("OOMKilled")).await;
+    scene.until("sick", |pod| first(pod).is_some_and(|one| one.restart_count >= 1)).await;
+    let pod = scene.until("job", |pod| phase(pod) == "Succeeded").await;
+    let end = first(&pod).unwrap().state.as_ref().unwrap().terminated.as_ref().unwrap();
+    assert_eq!((end.exit_code, end.message.as_deref()), (0, Some("bye\n")));
+    scene
+        .create::<ConfigMap>(
+            json!({"metadata": {"name": "later", "namespace": "default"}, "data": {}}),
+        )
+        .await;
+    scene.until("unset", is_ready).await;
+    scene.until("missing", |pod| waits(pod) == Some("ImagePullBackOff")).await;
+    for name in ["missing", "unset", "nothing", "crash", "hungry", "sick", "job"] {
+        scene.delete(name).await;
+    }
+}
+
+/// Runs a command in the pod's container, over a WebSocket as kubectl does.
+async fn exec(scene: &Scene, pod: &str, command: &[&str], input: &str) -> (String, Value) {
+    let words: Vec<String> = command
+        .iter()
+        .map(|word| {
+            format!("command={}", word.replace('%', "%25").replace(' ', "+").replace(';', "%3B"))
+        })
+        .collect();
+    let path =
+        format!("/exec/default/{pod}/main?{}&stdin=true&stdout=true&stderr=true", words.join("&"));
+    let mut request = scene.request(&path).await;
+    let headers = request.headers_mut();
+    for (name, value) in [
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("sec-websocket-protocol", "v5.channel.k8s.io"),
+    ] {
+        headers.insert(name, value.parse().unwrap());
+    }
+    let stream = tokio::net::TcpStream::connect(("127.0.0.1", scene.port)).await.unwrap();
+    let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+    let mut message = vec![0];
+    message.extend_from_slice(input.as_bytes());
+    socket.send(Message::Binary(message.into())).await.unwrap();
+    socket.send(Message::Binary(vec![255, 0].into())).await.unwrap();
+    let (mut said, mut status) = (String::new(), Value::Null);
+    while let Some(Ok(message)) = socket.next().await {
+        let Message::Binary(bytes) = message else { continue };
+        let text = String::from_utf8_lossy(&bytes[1..]);
+        match bytes[0] {
+            1 => said += &text,
+            3 => status = serde_json::from_str(&text).unwrap(),
+            _ => {}
+        }
+    }
+    (said, status)
+}
+
+#[tokio::test]
+async fn archives_that_are_none_are_refused() {
+    // Proves that a file which is no archive of images, and one that is missing, get an error that
+    // says so, and leave nothing behind.
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("x.tar");
+    std::fs::write(&file, "no tar at all").unwrap();
+    let root = directory.path().join("root");
+    for (path, words) in [(file, "x.tar"), (directory.path().join("none"), "none")] {
+        let args = ["image", "import", "--root", &root.to_string_lossy(), &path.to_string_lossy()];
+        let berth = std::path::Path::new(env!("CARGO_BIN_EXE_berth"));
+        let finished = Script::new(berth, &args).run().await;
+        assert_eq!(finished.code, Some(1), "{finished:?}");
+        assert!(finished.stderr.contains(words), "{finished:?}");
+    }
+    assert!(!root.join("runc/images/images.json").exists());
+    assert_eq!(std::fs::read_dir(root.join("runc/images/incoming")).unwrap().count(), 0);
+}

@@ -70,7 +70,7 @@ pub(crate) enum Controller {
     Endpoints,
     Node,
     ReplicaSet,
-    ReplicationController,
+    Replication,
     Deployment,
     DaemonSet,
     Job,

@@ -84,5 +84,5 @@ async fn tell(objects: Objects, mut told: mpsc::Receiver<Event>) {
         let severity = if event.is_warning { Severity::Warning } else { Severity::Normal };
         recorder.record(&event.about, severity, event.reason, &event.message).await;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

@@ -36,7 +36,7 @@ impl View<'_> {
             Controller::Endpoints => Some(self.endpoints(&work.id)),
             Controller::Node => Some(self.node(&work.id)),
             Controller::ReplicaSet => self.replica_set(&work.id),
-            Controller::ReplicationController => self.replication_controller(&work.id),
+            Controller::Replication => self.replication_controller(&work.id),
             Controller::Deployment => self.deployment(&work.id),
             Controller::DaemonSet => self.daemon_set(&work.id),
             Controller::Job => self.job(&work.id),

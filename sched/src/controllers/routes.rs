@@ -43,7 +43,7 @@ fn route(world: &World, id: &Id, entry: &Entry, works: &mut Vec<Work>) {
             budgets(world, &id.namespace, works);
         }
         Some(Known::ReplicationController(_)) => {
-            own(Controller::ReplicationController);
+            own(Controller::Replication);
             budgets(world, &id.namespace, works);
         }
         Some(Known::Deployment(_)) => {
@@ -101,7 +101,7 @@ fn of_pod(world: &World, pod: &Pod, works: &mut Vec<Work>) {
             }
             world
                 .all_in::<ReplicationController>(namespace)
-                .for_each(|set| push(Controller::ReplicationController, set, works));
+                .for_each(|set| push(Controller::Replication, set, works));
         }
     }
     for service in world.all_in::<Service>(namespace) {
@@ -124,7 +124,7 @@ fn of_pod(world: &World, pod: &Pod, works: &mut Vec<Work>) {
 fn of_owner(namespace: &str, owner: &OwnerReference, works: &mut Vec<Work>) {
     let (controller, resource) = match owner.kind.as_str() {
         "ReplicaSet" => (Controller::ReplicaSet, "replicasets"),
-        "ReplicationController" => (Controller::ReplicationController, "replicationcontrollers"),
+        "ReplicationController" => (Controller::Replication, "replicationcontrollers"),
         "Deployment" => (Controller::Deployment, "deployments"),
         "DaemonSet" => (Controller::DaemonSet, "daemonsets"),
         "Job" => (Controller::Job, "jobs"),

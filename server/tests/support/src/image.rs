@@ -1,4 +1,5 @@
 //! An image to run: Debian's static busybox, in the archive that `docker save` would write.
+#![allow(clippy::unwrap_used, reason = "a test ends where it is surprised")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -23,11 +23,7 @@ pub(super) fn answer(route: &Route, head: &Parts) -> Result<Response<Body>> {
         Route::Version => version(),
         Route::Health => return Ok(respond::bytes(StatusCode::OK, "text/plain", b"ok".to_vec())),
         Route::CoreVersions if wants_aggregated(head) => {
-            return Ok(respond::bytes(
-                StatusCode::OK,
-                AGGREGATED,
-                aggregated(|group| group.is_empty()),
-            ));
+            return Ok(respond::bytes(StatusCode::OK, AGGREGATED, aggregated(str::is_empty)));
         }
         Route::Groups if wants_aggregated(head) => {
             return Ok(respond::bytes(

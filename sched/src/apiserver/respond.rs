@@ -80,7 +80,7 @@ pub(super) fn object(
         Accept::Whole => value,
         Accept::Table => {
             let metadata = json!({"resourceVersion": document.revision.to_string()});
-            table::render(target.resource, &[value], metadata, table::Include::Metadata)
+            table::render(target.resource, &[value], &metadata, table::Include::Metadata)
         }
         Accept::Metadata => metadata_of(&value),
     };

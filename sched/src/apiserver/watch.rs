@@ -205,7 +205,7 @@ impl Sink {
                 let version = value["metadata"]["resourceVersion"].clone();
                 let metadata = json!({"resourceVersion": version});
                 let mut table =
-                    table::render(self.target.resource, &[value], metadata, self.include);
+                    table::render(self.target.resource, &[value], &metadata, self.include);
                 if std::mem::replace(&mut self.has_header, true) {
                     table["columnDefinitions"] = json!([]);
                 }

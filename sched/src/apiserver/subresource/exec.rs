@@ -56,7 +56,7 @@ impl ApiServer {
         let mut answer = answer.map_err(|error| Failure::internal(error.to_string()))?;
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             let text = Limited::new(answer.into_body(), REASON_BYTES_MAX).collect().await;
-            let text = text.map(|text| text.to_bytes()).unwrap_or_default();
+            let text = text.map(http_body_util::Collected::to_bytes).unwrap_or_default();
             return Err(Failure::bad_request(String::from_utf8_lossy(&text).trim().to_owned()));
         }
         let agent = hyper::upgrade::on(&mut answer);

@@ -30,7 +30,7 @@ impl ApiServer {
         let (head, body) = answer.into_parts();
         if head.status != StatusCode::OK {
             let text = Limited::new(body, REASON_BYTES_MAX).collect().await;
-            let text = text.map(|text| text.to_bytes()).unwrap_or_default();
+            let text = text.map(http_body_util::Collected::to_bytes).unwrap_or_default();
             let text = String::from_utf8_lossy(&text).trim().to_owned();
             return Err(Failure::bad_request(text));
         }

@@ -44,7 +44,7 @@ impl Include {
 pub(super) fn render(
     resource: &Resource,
     objects: &[Value],
-    metadata: Value,
+    metadata: &Value,
     include: Include,
 ) -> Value {
     let now = clock::now();
@@ -105,7 +105,8 @@ mod tests {
         // Proves for each kind that an object with nothing but a name has a cell for each column.
         let object = json!({"metadata": {"name": "a", "namespace": "b"}});
         for resource in kinds::ALL {
-            let table = render(resource, &[object.clone()], json!({}), Include::Metadata);
+            let table =
+                render(resource, std::slice::from_ref(&object), &json!({}), Include::Metadata);
             let columns = table["columnDefinitions"].as_array().unwrap().len();
             let cells = table["rows"][0]["cells"].as_array().unwrap().len();
             assert_eq!(columns, cells, "{}", resource.plural);

@@ -58,7 +58,7 @@ fn check_metadata(resource: &Resource, value: &Value, errors: &mut Vec<FieldErro
         Some(name) => names::check_name(resource, name, errors),
         None if metadata["generateName"].is_string() => {}
         None => {
-            errors.push(FieldError::required("metadata.name", "name or generateName is required"))
+            errors.push(FieldError::required("metadata.name", "name or generateName is required"));
         }
     }
     names::check_labels("metadata.labels", &metadata["labels"], errors);

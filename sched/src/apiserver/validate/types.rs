@@ -26,25 +26,25 @@ pub(super) fn check(resource: &Resource, value: &Value) -> Result<()> {
 pub(in super::super) fn unknown_fields(resource: &Resource, value: &Value) -> Result<Vec<String>> {
     let mut unknown = Vec::new();
     if let Some(understood) = understood(resource, value)? {
-        collect(value, &understood, String::new(), &mut unknown);
+        collect(value, &understood, "", &mut unknown);
     }
     Ok(unknown)
 }
 
-fn collect(value: &Value, understood: &Value, path: String, unknown: &mut Vec<String>) {
+fn collect(value: &Value, understood: &Value, path: &str, unknown: &mut Vec<String>) {
     match (value, understood) {
         (Value::Object(fields), Value::Object(known)) => {
             for (name, field) in fields.iter().filter(|(_, field)| !field.is_null()) {
                 let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
                 match known.get(name) {
-                    Some(known) => collect(field, known, path, unknown),
+                    Some(known) => collect(field, known, &path, unknown),
                     None => unknown.push(path),
                 }
             }
         }
         (Value::Array(items), Value::Array(known)) => {
             for (at, (item, known)) in items.iter().zip(known).enumerate() {
-                collect(item, known, format!("{path}[{at}]"), unknown);
+                collect(item, known, &format!("{path}[{at}]"), unknown);
             }
         }
         _ => {}

@@ -44,7 +44,7 @@ impl ApiServer {
         let metadata = Value::Object(metadata);
         let include = Include::parse(call.query.get("includeObject"))?;
         let value = match call.accept {
-            Accept::Table => table::render(target.resource, &items, metadata, include),
+            Accept::Table => table::render(target.resource, &items, &metadata, include),
             Accept::Metadata => json!({
                 "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
                 "metadata": metadata, "items": items.iter().map(metadata_of).collect::<Vec<_>>(),

@@ -44,8 +44,8 @@ fn pod_spec(spec: &mut Map<String, Value>) {
 }
 
 fn container(container: &mut Map<String, Value>, on_host: bool) {
-    let image = container.get("image").and_then(Value::as_str).unwrap_or_default();
-    fill_pull_policy(&image.to_owned(), container);
+    let image = container.get("image").and_then(Value::as_str).unwrap_or_default().to_owned();
+    fill_pull_policy(&image, container);
     fill(container, "terminationMessagePath", "/dev/termination-log");
     fill(container, "terminationMessagePolicy", "File");
     if let Some(resources) = child(container, "resources") {

@@ -1,4 +1,5 @@
 //! The planner beside what is known of Kubernetes, and beside a plain reference.
+#![allow(clippy::needless_pass_by_value, reason = "a document is written where it is given")]
 
 mod cases;
 mod executor;

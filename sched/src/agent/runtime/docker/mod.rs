@@ -355,7 +355,7 @@ impl Runtime for Docker {
             return Err(Error::new(kind, message(error)));
         }
         let tail = query.tail.map_or_else(|| "all".to_owned(), |count| count.to_string());
-        let since = query.since.map_or(0, |since| since.as_second());
+        let since = query.since.map_or(0, jiff::Timestamp::as_second);
         let options = LogsOptionsBuilder::default()
             .follow(query.follow)
             .stdout(true)

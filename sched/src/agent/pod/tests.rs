@@ -351,6 +351,6 @@ fn the_same_twice_is_no_news() {
     // without a change.
     let mut scene = Scene::new(&json!({}), Some(sandbox(vec![running("main", 0, 1)])));
     scene.pod.status = Some(scene.status());
-    scene.now = scene.now + SignedDuration::from_hours(1);
+    scene.now += SignedDuration::from_hours(1);
     assert_eq!(Some(scene.status()), scene.pod.status);
 }

@@ -31,6 +31,7 @@ use bollard::query_parameters::{
 };
 use bytes::Bytes;
 use futures::StreamExt;
+use k8s_openapi::jiff::Timestamp;
 use tokio::sync::broadcast;
 
 use super::{
@@ -355,7 +356,7 @@ impl Runtime for Docker {
             return Err(Error::new(kind, message(error)));
         }
         let tail = query.tail.map_or_else(|| "all".to_owned(), |count| count.to_string());
-        let since = query.since.map_or(0, |since| since.as_second());
+        let since = query.since.map_or(0, Timestamp::as_second);
         let options = LogsOptionsBuilder::default()
             .follow(query.follow)
             .stdout(true)

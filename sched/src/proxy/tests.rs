@@ -313,6 +313,8 @@ async fn datagrams_and_host_ports_are_passed_on() {
                 if found == wanted {
                     return;
                 }
+                // Nor is a change known at once.
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
         panic!("{found}, not {wanted}");

@@ -54,7 +54,7 @@ fn berth(mut args: Vec<OsString>) -> ExitCode {
         Some("snapshot") => snapshot::run(args.split_off(1)),
         Some("agent") => orchestrator::agent(args.split_off(1)),
         Some("image") => orchestrator::image(args.split_off(1)),
-        Some("container") => orchestrator::container(args.split_off(1)),
+        Some("container") => orchestrator::container(&args[1..]),
         Some("dns") => discovery::dns(args.split_off(1)),
         Some("register") => discovery::register(args.split_off(1)),
         Some("services") => discovery::services(args.split_off(1)),

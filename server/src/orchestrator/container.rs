@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use sched::agent::runtime::runc::shim;
 
 /// Runs `shim DIRECTORY` or `pause [HOSTNAME]` to its end.
-pub fn run(args: Vec<OsString>) -> ExitCode {
-    let outcome = match args.as_slice() {
+pub fn run(args: &[OsString]) -> ExitCode {
+    let outcome = match args {
         [kind, directory] if kind == "shim" => shim::run(PathBuf::from(directory)),
         [kind, hostname] if kind == "pause" => shim::pause(Some(&hostname.to_string_lossy())),
         [kind] if kind == "pause" => shim::pause(None),

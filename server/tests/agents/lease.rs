@@ -22,7 +22,7 @@ async fn replicas_end_before_the_lease_does_and_come_back_with_it() {
         "metadata": {"name": "replica", "namespace": "default", "ownerReferences": [{
             "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "r", "uid": "1", "controller": true,
         }]},
-        "spec": {"nodeName": "n1"},
+        "spec": {"nodeName": "n1", "terminationGracePeriodSeconds": 1},
     });
     replica["spec"]["containers"] = json!([container("exec sleep 1000")]);
     scene.create::<k8s_openapi::api::core::v1::Pod>(replica).await;
@@ -30,6 +30,9 @@ async fn replicas_end_before_the_lease_does_and_come_back_with_it() {
     for name in ["replica", "alone"] {
         scene.until(name, is_ready).await;
     }
+    // A container runs a moment before its program does.
+    until_runs("sleep\01000").await;
+    until_runs("sleep\01001").await;
     let lease = scene.objects.get::<Lease>(Some("kube-node-lease"), "n1").await.unwrap();
     assert!(lease.is_some());
 
@@ -49,6 +52,14 @@ async fn replicas_end_before_the_lease_does_and_come_back_with_it() {
     assert_eq!(first(&alone).unwrap().restart_count, 0);
     for name in ["replica", "alone"] {
         scene.delete(name).await;
+    }
+}
+
+async fn until_runs(words: &str) {
+    let begun = std::time::Instant::now();
+    while !is_running(words) {
+        assert!(begun.elapsed() < PATIENCE, "{words:?} does not run");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) async fn make_image(engine: &bollard::Docker) -> Result<()> {
 
 /// What of the machine is mounted into it, read-only.
 pub(super) fn binds(program: &std::path::Path) -> Vec<String> {
-    let libraries = LIBRARIES.iter().copied().filter(|path| is_there(path));
+    let libraries = LIBRARIES.iter().copied().filter(is_there);
     let mut binds: Vec<String> = libraries.map(|path| format!("{path}:{path}:ro")).collect();
     binds.push(format!("{}:{PROGRAM}:ro", program.display()));
     binds

@@ -176,13 +176,23 @@ pub(super) fn has_status(resource: &Resource) -> bool {
     )
 }
 
+/// Short names mean the kind in the group that it is stored in; elsewhere they would be ambiguous.
+fn short_names(resource: &Resource, group: &str) -> &'static [&'static str] {
+    if resource.group == group { resource.short_names } else { &[] }
+}
+
+/// Likewise: each object is in `all` once.
+fn categories(resource: &Resource, group: &str) -> &'static [&'static str] {
+    if resource.group == group { resource.categories } else { &[] }
+}
+
 fn resources(group: &str, version: &str) -> Result<Value> {
     let mut list = Vec::new();
     for resource in kinds::ALL.iter().filter(|resource| resource.is_in(group, version)) {
         list.push(json!({
             "name": resource.plural, "singularName": resource.singular,
             "namespaced": resource.namespaced, "kind": resource.kind, "verbs": VERBS,
-            "shortNames": resource.short_names, "categories": resource.categories,
+            "shortNames": short_names(resource, group), "categories": categories(resource, group),
         }));
         for part in parts(resource) {
             let mut entry = json!({
@@ -257,7 +267,7 @@ fn aggregated_resources(group: &str, version: &str) -> Vec<Value> {
             "resource": resource.plural, "singularResource": resource.singular,
             "responseKind": kind_of(group, version, resource.kind),
             "scope": scope(resource.namespaced), "verbs": VERBS,
-            "shortNames": resource.short_names, "categories": resource.categories,
+            "shortNames": short_names(resource, group), "categories": categories(resource, group),
             "subresources": parts,
         })
     });

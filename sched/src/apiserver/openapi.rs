@@ -7,9 +7,10 @@ use super::discovery;
 use super::status::{Failure, Result};
 use crate::objects::kinds;
 
-/// OpenAPI v2 as protobuf, the only form that kubectl asks for.
+/// OpenAPI v2 as protobuf, the only form that kubectl asks for. It asks with `@`, which Go refuses
+/// to read in an answer.
 pub(super) const OLD_MEDIA_TYPE: &str =
-    "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 /// A document without definitions: old clients then check nothing and leave it to the server.
 pub(super) fn old() -> Vec<u8> {

@@ -214,11 +214,11 @@ mod tests {
         let header = Some(ResponseHeader { revision: 7, ..Default::default() });
         let kv = |key: &'static str| KeyValue { key: key.into(), version: 1, ..Default::default() };
         let kvs = vec![kv("a"), KeyValue::default(), kv("]")];
-        let range = RangeResponse { header: header, kvs: kvs.clone(), more: true, count: 9 };
+        let range = RangeResponse { header, kvs: kvs.clone(), more: true, count: 9 };
         let deleted = DeleteRangeResponse { deleted: 3, prev_kvs: kvs, ..Default::default() };
         let ops = [Response::ResponseRange(range.clone()), Response::ResponseDeleteRange(deleted)];
         let responses = ops.map(|op| ResponseOp { response: Some(op) }).to_vec();
-        let txn = TxnResponse { header: header, succeeded: true, responses };
+        let txn = TxnResponse { header, succeeded: true, responses };
         let roles = vec!["r,1".to_owned(), "[".to_owned()];
         for (piecewise, whole) in [
             both("/v3/kv/range", &range),

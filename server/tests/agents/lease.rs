@@ -31,18 +31,18 @@ async fn replicas_end_before_the_lease_does_and_come_back_with_it() {
         scene.until(name, is_ready).await;
     }
     // A container runs a moment before its program does.
-    until_runs("sleep\01000").await;
-    until_runs("sleep\01001").await;
+    until_runs("sleep 1000").await;
+    until_runs("sleep 1001").await;
     let lease = scene.objects.get::<Lease>(Some("kube-node-lease"), "n1").await.unwrap();
     assert!(lease.is_some());
 
     scene.server.kill();
     let killed = std::time::Instant::now();
-    while is_running("sleep\01000") {
+    while is_running("sleep 1000") {
         assert!(killed.elapsed() < PATIENCE, "the replica runs on");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
-    assert!(is_running("sleep\01001"), "nobody else would start it");
+    assert!(is_running("sleep 1001"), "nobody else would start it");
     scene.server.restart().await;
     let pod =
         scene.until("replica", |pod| first(pod).is_some_and(|one| one.restart_count == 1)).await;
@@ -63,9 +63,11 @@ async fn until_runs(words: &str) {
     }
 }
 
-/// Whether a process of this machine has these words in its command line, which NULs separate.
+/// Whether the command line of a process of this machine begins with these words.
 fn is_running(words: &str) -> bool {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
-    lines.into_iter().any(|line| String::from_utf8_lossy(&line).starts_with(words))
+    lines
+        .into_iter()
+        .any(|line| String::from_utf8_lossy(&line).replace('\0', " ").starts_with(words))
 }

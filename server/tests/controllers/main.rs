@@ -3,6 +3,7 @@
 //!
 //! `BERTH_TEST_SUBJECT=etcd` puts the real etcd in the store's place: the controllers are clients
 //! of either.
+#![allow(clippy::unwrap_used, reason = "a test ends where it is surprised")]
 
 mod crew;
 mod endings;

@@ -1,5 +1,6 @@
 //! The node agent from outside: `berth agent` with real containers, a store, and pods that are
 //! written there. `BERTH_TEST_SUBJECT=etcd` puts the real etcd in the store's place.
+#![allow(clippy::unwrap_used, reason = "a test ends where it is surprised")]
 
 mod lease;
 mod pods;

@@ -191,7 +191,7 @@ impl Drop for Scene {
                 }
             }
         }
-        let _ = Command::new("ip").args(["link", "delete", self.bridge]).status();
+        testkit::remove_bridge(self.bridge);
     }
 }
 

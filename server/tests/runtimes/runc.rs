@@ -1,7 +1,6 @@
 //! `runc` without a daemon.
 
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 
 use sched::agent::images::Images;
@@ -36,7 +35,7 @@ struct Bridge(&'static str);
 
 impl Drop for Bridge {
     fn drop(&mut self) {
-        let _ = Command::new("ip").args(["link", "delete", self.0]).status();
+        testkit::remove_bridge(self.0);
     }
 }
 

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use ::http::{StatusCode, Uri};
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{Path, State};
 use axum::response::Response;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -87,7 +87,9 @@ async fn send(mut sink: SplitSink<WebSocket, Message>, mut messages: mpsc::Recei
             return;
         }
     }
-    let _ = sink.send(Message::Close(None)).await;
+    // kubectl complains of an end without a code.
+    let normal = CloseFrame { code: close_code::NORMAL, reason: "".into() };
+    let _ = sink.send(Message::Close(Some(normal))).await;
     let _ = sink.close().await;
 }
 

@@ -5,6 +5,7 @@
 //! kernel does not permit is skipped, and said ([`skipped`]). Start reading at [`Server`] for one
 //! process, at [`Cluster`] for several.
 
+mod bridge;
 mod client;
 mod cluster;
 mod command;
@@ -19,6 +20,7 @@ mod server;
 mod skip;
 mod wait;
 
+pub use bridge::remove_bridge;
 pub use client::{Clients, bounded, connect, enable_auth, with_token};
 pub use cluster::{Birth, Cluster, Member, Place};
 pub use command::{Finished, Script, require};

@@ -335,6 +335,34 @@ mod tests {
     }
 
     #[test]
+    fn whatever_is_let_in_can_be_read_back() {
+        // Proves that no transaction is let in which is too deep for the log: what decodes it allows
+        // fewer messages within each other than a client can send.
+        use api::etcdserverpb::{PutRequest, RequestOp, TxnRequest, request_op::Request};
+        let engine = std::sync::Arc::new(store::engine::MemEngine::new());
+        let reader = store::Store::open(engine, store::Options::default()).unwrap().reader();
+        let put = PutRequest { key: "k".into(), ..Default::default() };
+        let within = |request| RequestOp { request: Some(request) };
+        let mut txn =
+            TxnRequest { success: vec![within(Request::RequestPut(put))], ..Default::default() };
+        let mut deepest = 0;
+        for depth in 1..=100 {
+            let command = Command { op: Some(Op::Txn(txn.clone())), ..Command::default() };
+            if reader.check(&command).is_ok() {
+                deepest = depth;
+                let payload = EntryPayload::Normal(Proposal::new(command));
+                let read = decode_payload(encode_payload(&payload));
+                assert!(read.is_ok(), "{depth} transactions within each other");
+            }
+            txn = TxnRequest {
+                success: vec![within(Request::RequestTxn(txn))],
+                ..Default::default()
+            };
+        }
+        assert_eq!(deepest, 32);
+    }
+
+    #[test]
     fn a_command_is_encoded_once() {
         // Proves that an entry goes to disk with the very bytes made when it was proposed.
         let proposal = Proposal::new(Command::default());

@@ -49,14 +49,20 @@ fn check_delete(request: &DeleteRangeRequest) -> Result<(), Error> {
 }
 
 pub(crate) fn check_txn(request: &TxnRequest, max_txn_ops: u32) -> Result<(), Error> {
-    check_ops(request, max_txn_ops as usize)?;
+    check_ops(request, max_txn_ops as usize, NESTED_MAX)?;
     Writes::of(&request.success)?;
     Writes::of(&request.failure)?;
     Ok(())
 }
 
-/// A nested transaction gets what the outer one left of `ops_max`.
-fn check_ops(request: &TxnRequest, ops_max: usize) -> Result<(), Error> {
+/// Transactions within each other. What decodes protobuf gives up below 100 messages within each
+/// other, of which each of these takes two: a deeper one could be written to the log, where a few
+/// more are around it, and never be read again.
+const NESTED_MAX: usize = 32;
+
+/// A nested transaction gets what the outer one left of `ops_max`, and of `nested_max`.
+fn check_ops(request: &TxnRequest, ops_max: usize, nested_max: usize) -> Result<(), Error> {
+    let nested_max = nested_max.checked_sub(1).ok_or(Error::TooManyOps)?;
     let ops = request.compare.len().max(request.success.len()).max(request.failure.len());
     let left = ops_max.checked_sub(ops).ok_or(Error::TooManyOps)?;
     if request.compare.iter().any(|compare| compare.key.is_empty()) {
@@ -67,7 +73,7 @@ fn check_ops(request: &TxnRequest, ops_max: usize) -> Result<(), Error> {
         Some(Request::RequestRange(range)) => check_range(range),
         Some(Request::RequestPut(put)) => check_put(put),
         Some(Request::RequestDeleteRange(delete)) => check_delete(delete),
-        Some(Request::RequestTxn(nested)) => check_ops(nested, left),
+        Some(Request::RequestTxn(nested)) => check_ops(nested, left, nested_max),
         None => Err(Error::KeyNotFound),
     })
 }

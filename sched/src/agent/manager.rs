@@ -316,6 +316,14 @@ impl Manager {
             Ok(found) => found,
             Err(error) => return tracing::warn!("cannot list what runs here: {error}"),
         };
+        // Whose worker failed has none for now, and is wanted all the same.
+        let without: BTreeSet<ObjectName> = self
+            .names
+            .iter()
+            .filter(|(_, uid)| !self.workers.contains_key(*uid))
+            .map(|(name, _)| name.clone())
+            .collect();
+        self.take(pods, without);
         let orphans = found.into_iter().filter(|pod| !self.workers.contains_key(&pod.uid));
         for pod in orphans {
             tracing::info!(

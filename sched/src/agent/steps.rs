@@ -1,6 +1,7 @@
 //! The things that are done for a pod, each from its beginning to its end: what takes long and what
 //! can fail. What is decided, is decided elsewhere.
 
+use std::io::Read;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -255,7 +256,7 @@ fn mounts(
     let lookup = |name: &str| {
         env.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     };
-    let mut mounts = volumes::mounts(wanted, places, |text| expand(text, lookup))
+    let mut mounts = volumes::mounts(start.pod, wanted, places, |text| expand(text, lookup))
         .map_err(failed("CreateContainerConfigError", "Failed"))?;
     let directory = context.directory(spec::uid(start.pod));
     let own = resolver::files(&context.settings, &directory, start.pod, start.address)
@@ -283,8 +284,9 @@ fn message_file(context: &Context, uid: &str, name: &str, attempt: u32) -> std::
 /// What a container that has ended left behind to be told.
 pub(super) fn message(context: &Context, uid: &str, container: &Container) -> Option<String> {
     let path = message_file(context, uid, &container.name, container.attempt);
-    let mut bytes = std::fs::read(path).ok()?;
-    bytes.truncate(MESSAGE_BYTES_MAX);
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).ok()?;
+    file.take(MESSAGE_BYTES_MAX as u64).read_to_end(&mut bytes).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned()).filter(|message| !message.is_empty())
 }
 

@@ -39,7 +39,11 @@ impl ApiServer {
     ) -> Result<()> {
         // What is served, and what one may do oneself, everybody may know.
         let Route::Object(target) = route else { return Ok(()) };
-        let verb = verb(method, target.name.is_some(), query.flag("watch")?);
+        let verb = match target.subresource.as_deref() {
+            // A WebSocket begins with a GET, whatever is done by it.
+            Some("exec") => "create",
+            _ => verb(method, target.name.is_some(), query.flag("watch")?),
+        };
         let resource = match &target.subresource {
             Some(part) => format!("{}/{part}", target.resource.plural),
             None => target.resource.plural.to_owned(),

@@ -21,6 +21,8 @@ const NAME: &str = "batch.kubernetes.io/job-name";
 /// Failures if the job does not say.
 const BACKOFF_LIMIT: i32 = 6;
 /// The pause after a failure; it doubles up to the longest.
+/// Completions of an Indexed Job are kept one by one, up to this many.
+const INDEXES_MAX: i32 = 100_000;
 const BACKOFF_S: i64 = 10;
 const BACKOFF_S_MAX: i64 = 360;
 /// Pods made in one go.
@@ -261,7 +263,9 @@ impl Work<'_> {
         }
         let mut busy = parse_indexes(self.status.completed_indexes.as_deref().unwrap_or_default());
         busy.extend(active.iter().filter_map(index));
-        (0..self.spec.completions.unwrap_or(0)).filter(|one| !busy.contains(one)).collect()
+        let wanted = usize::try_from(self.spec.parallelism.unwrap_or(1)).unwrap_or(0);
+        let all = 0..self.spec.completions.unwrap_or(0).min(INDEXES_MAX);
+        all.filter(|one| !busy.contains(one)).take(wanted).collect()
     }
 
     fn held_until(&self) -> Option<Timestamp> {
@@ -358,7 +362,7 @@ fn parse_indexes(text: &str) -> BTreeSet<i32> {
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         if let (Ok(first), Ok(last)) = (first.parse::<i32>(), last.parse::<i32>()) {
-            indexes.extend(first..=last);
+            indexes.extend(first.max(0)..=last.min(INDEXES_MAX));
         }
     }
     indexes

@@ -9,6 +9,8 @@ use super::{Error, ErrorKind, Objects, Result, clock};
 
 /// How long a pod may take to stop if it does not say.
 const GRACE_S: i64 = 30;
+/// Longer ones are taken for this: ten years.
+const GRACE_S_MAX: i64 = 10 * 365 * 24 * 3600;
 /// How often a deletion is tried anew because somebody else was faster.
 const TRIES_MAX: u32 = 16;
 const ORPHAN: &str = "orphan";
@@ -157,7 +159,7 @@ fn grace_s(resource: &Resource, value: &Value, delete: &Delete) -> i64 {
         return 0;
     }
     let own = || value["spec"]["terminationGracePeriodSeconds"].as_i64();
-    delete.grace_s.or_else(own).unwrap_or(GRACE_S).max(0)
+    delete.grace_s.or_else(own).unwrap_or(GRACE_S).clamp(0, GRACE_S_MAX)
 }
 
 /// Whether somebody has to say that it may go.

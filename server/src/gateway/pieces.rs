@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures::stream;
 use prost_reflect::MessageDescriptor;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::time::{sleep, timeout};
 use tonic::Status;
 
 use super::answer::{AT_ONCE_BYTES_MAX, WHOLE_BYTES_MAX};
@@ -27,20 +27,31 @@ const HELD_MAX: Duration = Duration::from_secs(600);
 /// Pieces that are made before the client takes them; one more is in the making.
 const AHEAD: usize = 1;
 
-type Piece = Result<Bytes, std::io::Error>;
+/// `None` is the end; without it the answer is not whole.
+type Piece = Result<Option<Bytes>, std::io::Error>;
 
 /// The object that the message in `fields` stands for. An answer that cannot be finished breaks
 /// off, so that nobody takes it for whole.
 pub(super) fn body(method: Arc<Method>, fields: Fields) -> Body {
     let (tx, rx) = mpsc::channel(AHEAD);
     tokio::spawn(pump(method, fields, tx));
-    Body::from_stream(ReceiverStream::new(rx))
+    Body::from_stream(stream::unfold(Some(rx), async |rx| {
+        let mut rx: mpsc::Receiver<Piece> = rx?;
+        match rx.recv().await {
+            Some(Ok(Some(text))) => Some((Ok(text), Some(rx))),
+            Some(Ok(None)) => None,
+            Some(Err(error)) => Some((Err(error), None)),
+            None => Some((Err(std::io::Error::other("the client took too long")), None)),
+        }
+    }))
 }
 
 async fn pump(method: Arc<Method>, fields: Fields, tx: mpsc::Sender<Piece>) {
     let held = tokio::select! {
         held = fields.hold(WHOLE_BYTES_MAX) => held,
         () = tx.closed() => return,
+        // Others hold it all: better to break off than to wait with the answer in memory.
+        () = sleep(STALL_MAX) => return,
     };
     let sending = send_all(&method, fields, &tx);
     // Whoever stalls is cut off: what it was sent ends without an end.
@@ -51,7 +62,7 @@ async fn pump(method: Arc<Method>, fields: Fields, tx: mpsc::Sender<Piece>) {
     if let Ok(Err(Some(status))) = ended {
         let broken = std::io::Error::other(status.message().to_owned());
         // Who has gone is not told anything.
-        let _ = tx.try_send(Err(broken));
+        let _ = tx.send_timeout(Err(broken), STALL_MAX).await;
     }
 }
 
@@ -67,9 +78,9 @@ async fn send_all(
         let (batch, is_last) = gather(&mut fields).await.map_err(Some)?;
         let (text, grown) = translate(object, batch, is_last).await.map_err(Some)?;
         object = grown;
-        tx.send_timeout(Ok(text), STALL_MAX).await.map_err(|_| None)?;
+        tx.send_timeout(Ok(Some(text)), STALL_MAX).await.map_err(|_| None)?;
         if is_last {
-            return Ok(());
+            return tx.send_timeout(Ok(None), STALL_MAX).await.map_err(|_| None);
         }
     }
 }

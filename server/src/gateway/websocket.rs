@@ -120,6 +120,9 @@ async fn send_lines(
             send(&mut outgoing, text.split_to(from + end + 1)).await?;
             from = 0;
         }
+        if text.len() <= WHOLE_BYTES_MAX {
+            (held, held_bytes) = (None, 0);
+        }
     }
     if !text.is_empty() {
         send(&mut outgoing, text).await?;

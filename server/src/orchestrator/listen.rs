@@ -1,12 +1,16 @@
 //! Connections of the Kubernetes API: plain on this machine, or with TLS for known callers.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::header::{HOST, ORIGIN};
+use http::uri::Authority;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use sched::apiserver::{ApiServer, User};
@@ -95,14 +99,14 @@ async fn open(stream: TcpStream, api: ApiServer, tls: Option<Tls>, tokens: Arc<T
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
         let whoever = |_: &Request<Incoming>| Some(User::master());
-        return serve(stream, api, whoever).await;
+        return serve(stream, api, true, whoever).await;
     };
     match tokio::time::timeout(OPENING_MAX, tls.accept(stream)).await {
         Ok(Ok((stream, by_certificate))) => {
             let known = move |request: &Request<Incoming>| {
                 tokens.user_of(request.headers()).unwrap_or_else(|| by_certificate.clone())
             };
-            serve(stream, api, known).await;
+            serve(stream, api, false, known).await;
         }
         Ok(Err(error)) => tracing::debug!(%error, "a client of the Kubernetes API was refused"),
         Err(_) => tracing::debug!("a client of the Kubernetes API was too slow"),
@@ -110,7 +114,7 @@ async fn open(stream: TcpStream, api: ApiServer, tls: Option<Tls>, tokens: Arc<T
 }
 
 /// `known` says who sends a request: `None` is nobody.
-async fn serve<S, K>(stream: S, api: ApiServer, known: K)
+async fn serve<S, K>(stream: S, api: ApiServer, is_plain: bool, known: K)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     K: Fn(&Request<Incoming>) -> Option<User> + Clone + Send + 'static,
@@ -120,8 +124,12 @@ where
         if let Some(user) = known(&request) {
             request.extensions_mut().insert(user);
         }
+        let is_known = !is_plain || comes_from_here(&request);
         async move {
-            let response: Response<sched::apiserver::Body> = api.handle(request).await;
+            let response: Response<sched::apiserver::Body> = match is_known {
+                true => api.handle(request).await,
+                false => refused(),
+            };
             Ok::<_, std::convert::Infallible>(response)
         }
     });
@@ -131,5 +139,54 @@ where
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     if let Err(error) = connection.await {
         tracing::debug!(%error, "a connection of the Kubernetes API ended early");
+    }
+}
+
+/// Whether it is from a program of this machine, and not from a web page that a browser of this
+/// machine shows: a page's requests say where it is from, or ask for a name of its own.
+fn comes_from_here<B>(request: &Request<B>) -> bool {
+    if request.headers().contains_key(ORIGIN) {
+        return false;
+    }
+    let named = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let authority = named.and_then(|name| name.parse::<Authority>().ok());
+    let Some(authority) = authority.or_else(|| request.uri().authority().cloned()) else {
+        // HTTP/1.0 may do without, a browser never does.
+        return named.is_none();
+    };
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn refused() -> Response<sched::apiserver::Body> {
+    let text = "the plain Kubernetes API answers programs of this machine alone: no requests of web \
+                pages, and no host but localhost\n";
+    let body = Full::new(Bytes::from_static(text.as_bytes()));
+    let mut response = Response::new(sched::apiserver::Body::new(body.map_err(Into::into)));
+    *response.status_mut() = StatusCode::FORBIDDEN;
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn web_pages_are_strangers() {
+        // Proves that a page of another origin is refused, and one behind a name that was made to
+        // lead here; and that programs are not, by name or address.
+        let from = |host: &str, origin: Option<&str>| {
+            let mut request = Request::builder().uri("/api").header(HOST, host);
+            if let Some(origin) = origin {
+                request = request.header(ORIGIN, origin);
+            }
+            comes_from_here(&request.body(()).unwrap())
+        };
+        for host in ["127.0.0.1:8080", "localhost:8080", "[::1]:8080", "localhost"] {
+            assert!(from(host, None), "{host}");
+            assert!(!from(host, Some("http://evil.example")), "{host}");
+        }
+        assert!(!from("evil.example:8080", None));
+        assert!(!from("10.0.0.1:8080", None));
     }
 }

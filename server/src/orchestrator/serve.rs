@@ -3,9 +3,12 @@
 //! All of it is a client of this server's own store, through an address like any other client's.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::FutureExt;
 use sched::agent::runtime::Runtime;
 use sched::apiserver::{self, ApiServer, AuditLog};
 use sched::kv::Store;
@@ -19,6 +22,9 @@ use super::listen::Listener;
 use super::runtime::{self, Wanted};
 use crate::config::{Scheme, Settings};
 use crate::discovery::address::host_name;
+
+/// How long after a failure a part is begun again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The orchestrator of a server, ready to run; it may be nothing at all.
 pub(crate) struct Orchestrator {
@@ -120,12 +126,18 @@ impl Orchestrator {
         tracing::info!(address = %listener.url(), "the Kubernetes API is served");
         let identity = host_name();
         let control = controllers::Settings { identity, ..controllers::Settings::default() };
+        // What fails here must not take the store along: it is told, and begun again.
         let mut tasks = tokio::task::JoinSet::new();
         let prepared = api.clone();
         tasks.spawn(async move { prepared.prepare().await });
         tasks.spawn(listener.run(api));
-        tasks.spawn(controllers::run(store.clone(), control, std::future::pending()));
-        tasks.spawn(scheduler::run(objects, scheduler::Settings::default()));
+        let (controlled, scheduled) = (store.clone(), objects);
+        tasks.spawn(kept("controllers", move || {
+            controllers::run(controlled.clone(), control.clone(), std::future::pending())
+        }));
+        tasks.spawn(kept("scheduler", move || {
+            scheduler::run(scheduled.clone(), scheduler::Settings::default())
+        }));
         // Dropped with this future: all of it ends with the server.
         let failed = match agent {
             Some((runtime, settings)) => {
@@ -144,5 +156,20 @@ impl Orchestrator {
             }
         }
         std::future::pending().await
+    }
+}
+
+/// Runs a part, and again after a panic, until it ends by itself.
+async fn kept<F, R>(name: &'static str, run: F)
+where
+    F: Fn() -> R,
+    R: Future,
+{
+    while AssertUnwindSafe(run()).catch_unwind().await.is_err() {
+        tracing::error!(
+            "the {name} panicked and are begun again. This is a defect in berth: please report it \
+             with the message above"
+        );
+        tokio::time::sleep(AGAIN).await;
     }
 }

@@ -7,7 +7,8 @@ use axum::Router;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use hyper::body::Incoming;
-use hyper::{Request, Response};
+use hyper::header::CONTENT_TYPE;
+use hyper::{Method, Request, Response, Version};
 use tower::Service;
 
 use crate::grpc::{Reply, Unary, UnaryMethod};
@@ -31,6 +32,7 @@ impl Service<Request<Incoming>> for Front {
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         if let Some(unary) = &self.unary
+            && is_grpc(&request)
             && let Some(method) = UnaryMethod::of(request.uri().path())
         {
             return unary.clone().answer(method, request).map(Ok).boxed();
@@ -38,4 +40,12 @@ impl Service<Request<Incoming>> for Front {
         let routed = self.router.call(request);
         routed.map(|answer| answer.map(|response| response.map(Reply::Body))).boxed()
     }
+}
+
+/// As etcd tells gRPC from what is for its other endpoints.
+fn is_grpc(request: &Request<Incoming>) -> bool {
+    let content_type = request.headers().get(CONTENT_TYPE);
+    request.version() == Version::HTTP_2
+        && request.method() == Method::POST
+        && content_type.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }

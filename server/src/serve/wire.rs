@@ -18,6 +18,8 @@ use crate::grpc::Mending;
 /// Bytes after which a connection has begun: HTTP/2's preface (RFC 9113, section 3.4). From there on
 /// HTTP/1 and HTTP/2 have time limits of their own.
 const OPENING_BYTES: usize = 24;
+/// How that preface begins, and no request of HTTP/1 does.
+const PREFACE: &[u8] = b"PRI ";
 
 /// From here on there is enough to write at once.
 const GATHERED_BYTES_MAX: usize = 8 << 10;
@@ -60,6 +62,10 @@ impl Opening {
         Self { left_bytes: OPENING_BYTES, deadline: Some(Box::pin(sleep(time_max))) }
     }
 
+    fn is_new(&self) -> bool {
+        self.left_bytes == OPENING_BYTES
+    }
+
     fn received(&mut self, bytes: usize) {
         self.left_bytes = self.left_bytes.saturating_sub(bytes);
         if self.left_bytes == 0 {
@@ -83,8 +89,11 @@ impl Opening {
 /// One write of the log answers many calls, and each wakes its connection. A connection that wrote
 /// at once would write as often as it has answers; so before each write it goes once to the end of
 /// the queue of tasks, behind the calls that have answers to add.
+///
+/// HTTP/1 has one answer at a time, and a client that sends no more must have it at once.
 #[derive(Default)]
 struct Gathering {
+    is_http2: bool,
     has_waited: bool,
 }
 
@@ -92,7 +101,7 @@ impl Gathering {
     /// Whether `parts` may be written now; if not, the task is woken again.
     fn poll(&mut self, context: &mut Context<'_>, parts: &[io::IoSlice<'_>]) -> Poll<()> {
         let is_short = || parts.iter().map(|part| part.len()).sum::<usize>() < GATHERED_BYTES_MAX;
-        if !self.has_waited && is_short() {
+        if self.is_http2 && !self.has_waited && is_short() {
             self.has_waited = true;
             context.waker().wake_by_ref();
             return Poll::Pending;
@@ -118,7 +127,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
             None => Pin::new(&mut this.inner).poll_read(context, out),
         };
         if polled.is_ready() {
-            this.opening.received(out.filled().len() - before);
+            let fresh = &out.filled()[before..];
+            this.gathering.is_http2 |= this.opening.is_new() && fresh.starts_with(PREFACE);
+            this.opening.received(fresh.len());
             return polled;
         }
         this.opening.expired(context)

@@ -5,6 +5,8 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 /// How long a pod may take to stop if it does not say.
 const GRACE_S: i64 = 30;
+/// Longer ones are taken for this: ten years.
+const GRACE_S_MAX: i64 = 10 * 365 * 24 * 3600;
 
 /// When a container that has ended is started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +92,7 @@ pub(in crate::agent) fn hostname(pod: &Pod) -> String {
 /// How long its containers have to end, once they are told.
 pub(super) fn grace(pod: &Pod) -> SignedDuration {
     let seconds = spec(pod).and_then(|spec| spec.termination_grace_period_seconds);
-    SignedDuration::from_secs(seconds.unwrap_or(GRACE_S).max(0))
+    SignedDuration::from_secs(seconds.unwrap_or(GRACE_S).clamp(0, GRACE_S_MAX))
 }
 
 /// When it must have ended, if it was deleted.

@@ -333,7 +333,8 @@ impl Worker {
         address: IpAddr,
         now: Timestamp,
     ) {
-        let by = now + SignedDuration::try_from(grace).unwrap_or(SignedDuration::MAX);
+        let grace_max = SignedDuration::try_from(grace).unwrap_or(SignedDuration::MAX);
+        let by = now.checked_add(grace_max).unwrap_or(Timestamp::MAX);
         // An earlier order gave it longer.
         if let Some(before) = self.stops.remove(id) {
             before.abort();

@@ -119,6 +119,7 @@ fn host_path(host: &HostPathVolumeSource) -> Result<PathBuf, String> {
 /// # Errors
 /// It names a volume that the pod has not, or a path that leads out of it.
 pub(super) fn mounts(
+    pod: &Pod,
     container: &Container,
     places: &Places,
     expand: impl Fn(&str) -> String,
@@ -135,10 +136,18 @@ pub(super) fn mounts(
         mounts.push(Mount {
             source: sub_path(place, &below)?,
             target: wanted.mount_path.clone(),
-            read_only: wanted.read_only.unwrap_or(false),
+            read_only: wanted.read_only.unwrap_or(false) || !is_of_containers(pod, &wanted.name),
         });
     }
     Ok(mounts)
+}
+
+/// Whether containers may write there. What the agent keeps up to date is its alone: it follows no
+/// links that a container made.
+fn is_of_containers(pod: &Pod, name: &str) -> bool {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let mut own = volumes.filter(|volume| volume.name == name);
+    own.any(|volume| volume.empty_dir.is_some() || volume.host_path.is_some())
 }
 
 fn sub_path(place: &Path, below: &str) -> Result<PathBuf, String> {
@@ -150,10 +159,17 @@ fn sub_path(place: &Path, below: &str) -> Result<PathBuf, String> {
         return Err(format!("subPath {below:?} leads out of the volume"));
     }
     let path = place.join(below);
+    let mut reached = place.to_owned();
+    for part in Path::new(below).components() {
+        reached.push(part);
+        // A container may have put a link there, to anywhere.
+        if reached.is_symlink() {
+            return Err(format!("subPath {below:?} leads through a link"));
+        }
+    }
     if !path.exists() {
         std::fs::create_dir_all(&path).map_err(|error| format!("subPath {below:?}: {error}"))?;
     }
-    // A container may have put a link there.
     match (path.canonicalize(), place.canonicalize()) {
         (Ok(real), Ok(root)) if real.starts_with(&root) => Ok(real),
         _ => Err(format!("subPath {below:?} leads out of the volume")),

@@ -10,6 +10,7 @@ use super::content::{Content, Files};
 
 const DATA: &str = "..data";
 const NEW: &str = "..data_new";
+const VERSION: &str = "..version_";
 
 /// Brings a volume to these files. What is so already is left alone.
 ///
@@ -25,8 +26,8 @@ pub(super) fn publish(place: &Path, files: &Files) -> io::Result<()> {
     if is_so(&place.join(DATA), files) {
         return Ok(());
     }
-    let before = std::fs::read_link(place.join(DATA)).ok();
-    let version = tempfile::Builder::new().prefix("..version_").tempdir_in(place)?;
+    let before = std::fs::read_link(place.join(DATA)).ok().filter(|before| is_version(before));
+    let version = tempfile::Builder::new().prefix(VERSION).tempdir_in(place)?;
     std::fs::set_permissions(version.path(), PermissionsExt::from_mode(0o755))?;
     for (path, content) in files {
         write(&version.path().join(path), content)?;
@@ -43,6 +44,13 @@ pub(super) fn publish(place: &Path, files: &Files) -> io::Result<()> {
         std::fs::remove_dir_all(place.join(before))?;
     }
     Ok(())
+}
+
+/// Whether it is the name of a directory that was made here, and no way out of the volume.
+fn is_version(path: &Path) -> bool {
+    let mut parts = path.components();
+    let is_own = |part| matches!(part, Component::Normal(name) if name.to_string_lossy().starts_with(VERSION));
+    parts.next().is_some_and(is_own) && parts.next().is_none()
 }
 
 fn write(path: &Path, content: &Content) -> io::Result<()> {

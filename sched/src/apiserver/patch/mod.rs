@@ -19,6 +19,44 @@ pub(super) enum Patch {
     Apply(Value),
 }
 
+/// Operations of one JSON patch, as in Kubernetes.
+const OPERATIONS_MAX: usize = 10_000;
+/// Those that copy: each may double a document.
+const COPIES_MAX: usize = 100;
+
+fn apply_json(document: &mut Value, patch: &json_patch::Patch) -> Result<()> {
+    let is_copy =
+        |one: &&json_patch::PatchOperation| matches!(one, json_patch::PatchOperation::Copy(_));
+    let copies = patch.0.iter().filter(is_copy).count();
+    if patch.0.len() > OPERATIONS_MAX || copies > COPIES_MAX {
+        let message = format!(
+            "a JSON patch may have {OPERATIONS_MAX} operations, {COPIES_MAX} of them copies; this \
+             one has {} and {copies}",
+            patch.0.len()
+        );
+        let code = http::StatusCode::PAYLOAD_TOO_LARGE;
+        return Err(Failure::new(code, "RequestEntityTooLarge", message));
+    }
+    // After each copy the document is weighed; without copies it cannot grow past the patch.
+    let mut rest = &patch.0[..];
+    while !rest.is_empty() {
+        let len = rest.iter().position(|one| is_copy(&one)).map_or(rest.len(), |at| at + 1);
+        let (now, later) = rest.split_at(len);
+        json_patch::patch(document, now).map_err(|error| {
+            let code = http::StatusCode::UNPROCESSABLE_ENTITY;
+            let message = format!("the server rejected our request due to an error: {error}");
+            Failure::new(code, "Invalid", message)
+        })?;
+        rest = later;
+        if copies > 0 && document.to_string().len() > body::BODY_BYTES_MAX {
+            let message = "the patch makes the object larger than a request may be";
+            let code = http::StatusCode::PAYLOAD_TOO_LARGE;
+            return Err(Failure::new(code, "RequestEntityTooLarge", message));
+        }
+    }
+    Ok(())
+}
+
 impl Patch {
     /// # Errors
     /// It is of another media type, or malformed.
@@ -44,11 +82,7 @@ impl Patch {
     pub(super) fn apply(&self, document: &Value) -> Result<Value> {
         let mut after = document.clone();
         match self {
-            Self::Json(patch) => json_patch::patch(&mut after, patch).map_err(|error| {
-                let code = http::StatusCode::UNPROCESSABLE_ENTITY;
-                let message = format!("the server rejected our request due to an error: {error}");
-                Failure::new(code, "Invalid", message)
-            })?,
+            Self::Json(patch) => apply_json(&mut after, patch)?,
             Self::Merge(patch) => json_patch::merge(&mut after, patch),
             Self::Strategic(patch) | Self::Apply(patch) => strategic::merge(&mut after, patch)?,
         }

@@ -42,7 +42,10 @@ impl ApiServer {
     }
 
     /// Tells schedulers that are placing pods on this node at this moment to look again.
-    async fn touch_allocation(&self, node: &str) -> std::result::Result<Beside, Error> {
+    pub(in super::super) async fn touch_allocation(
+        &self,
+        node: &str,
+    ) -> std::result::Result<Beside, Error> {
         let key = format!("/registry/berth/allocations/{node}");
         let get = RangeRequest { key: key.clone().into(), ..RangeRequest::default() };
         let found = self.objects().store().range(get).await?.kvs.into_iter().next();
@@ -52,7 +55,10 @@ impl ApiServer {
                 beside.compare.push(kv::unchanged_since(key.clone(), kv.mod_revision));
                 beside.write.push(kv::put(key, kv.value, 0));
             }
-            None => beside.compare.push(kv::is_absent(key)),
+            None => {
+                beside.compare.push(kv::is_absent(key.clone()));
+                beside.write.push(kv::put(key, "{}", 0));
+            }
         }
         Ok(beside)
     }

@@ -71,13 +71,6 @@ fn check_pod(before: &Value, after: &Value, errors: &mut Vec<FieldError>) {
             }
         }
     }
-    if old["nodeName"].as_str().is_none_or(str::is_empty)
-        && let Some(new) = new.as_object_mut()
-        && let Some(old) = old.as_object_mut()
-    {
-        new.shift_remove("nodeName");
-        old.shift_remove("nodeName");
-    }
     if old != new {
         let why = "pod updates may not change fields other than `spec.containers[*].image`, \
                    `spec.initContainers[*].image`, `spec.activeDeadlineSeconds`, \

@@ -4,6 +4,7 @@
 //!
 //! Start at [`check`] and [`check_change`]; `types.rs` has the types of all kinds.
 
+mod addresses;
 mod change;
 pub(super) mod names;
 mod pod;
@@ -71,6 +72,7 @@ fn check_content(resource: &Resource, value: &Value, errors: &mut Vec<FieldError
         "services" => service::check(&value["spec"], errors),
         "configmaps" => check_keys(value, &["data", "binaryData"], errors),
         "secrets" => check_keys(value, &["data"], errors),
+        "endpoints" | "endpointslices" => addresses::check(resource.plural, value, errors),
         plural => workload::check(plural, value, errors),
     }
 }

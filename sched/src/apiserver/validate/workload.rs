@@ -28,12 +28,24 @@ pub(super) fn check(plural: &str, value: &Value, errors: &mut Vec<FieldError>) {
     }
     match plural {
         "deployments" => check_strategy(spec, errors),
+        "jobs" => check_indexes(spec, errors),
         "cronjobs" => check_cron_job(spec, errors),
         "poddisruptionbudgets" => check_budget(spec, errors),
         "horizontalpodautoscalers" => check_autoscaler(spec, errors),
         _ => {}
     }
     check_selector("spec.selector", &spec["selector"], errors);
+}
+
+/// As in Kubernetes: each index is kept on its own.
+const INDEXES_MAX: i64 = 100_000;
+
+fn check_indexes(spec: &Value, errors: &mut Vec<FieldError>) {
+    let is_indexed = spec["completionMode"].as_str() == Some("Indexed");
+    if is_indexed && spec["completions"].as_i64().is_some_and(|count| count > INDEXES_MAX) {
+        let why = "must be less than or equal to 100000 when completion mode is Indexed";
+        errors.push(FieldError::invalid("spec.completions", &spec["completions"], why));
+    }
 }
 
 fn check_template(plural: &str, pointer: &str, value: &Value, errors: &mut Vec<FieldError>) {

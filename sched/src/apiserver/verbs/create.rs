@@ -7,6 +7,7 @@ use super::super::path::Target;
 use super::super::status::{Failure, Result};
 use super::super::{ApiServer, Body, Call, admit, body, convert, respond, validate};
 use super::TRIES_MAX;
+use crate::objects::kinds::Resource;
 use crate::objects::{Beside, Document, Error, ErrorKind, defaults};
 
 impl ApiServer {
@@ -89,6 +90,12 @@ impl ApiServer {
                 beside.compare.push(admit::namespace(self.objects(), target, namespace).await?);
             }
             let mut value = value.clone();
+            if let Some(node) = bound_to(resource, &value) {
+                let touched = self.touch_allocation(node).await;
+                let touched = touched.map_err(|error| Failure::of(error, resource, &name))?;
+                beside.compare.extend(touched.compare);
+                beside.write.extend(touched.write);
+            }
             if resource.plural == "services" {
                 self.claim_addresses(&mut value, None, &mut beside).await?;
             }
@@ -164,4 +171,10 @@ fn place(target: &Target, metadata: &mut serde_json::Map<String, Value>) -> Resu
         }
     }
     Ok(())
+}
+
+/// The node that a pod is made for, if it names one.
+fn bound_to<'v>(resource: &Resource, value: &'v Value) -> Option<&'v str> {
+    let node = value["spec"]["nodeName"].as_str().filter(|node| !node.is_empty());
+    node.filter(|_| resource.plural == "pods")
 }

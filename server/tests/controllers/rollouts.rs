@@ -61,6 +61,15 @@ async fn a_rollout_that_misses_its_deadline_goes_back() {
     document["spec"]["progressDeadlineSeconds"] = json!(2);
     crew.make::<Deployment>(document).await;
     crew.settles(&[("web:1", 3)]).await;
+    let complete = async |what: &str| {
+        eventually(what, SOON_S, async || {
+            let reason = crew.progress("web").await;
+            if reason == "NewReplicaSetAvailable" { Ok(()) } else { Err(reason) }
+        })
+        .await;
+    };
+    // A version that was never seen to be complete is none to go back to.
+    complete("the first version").await;
     crew.change::<Deployment>("web", |one| set_image(one, "bad:2")).await;
     eventually("the event", SOON_S, async || {
         let reasons = crew.reasons().await;
@@ -68,11 +77,7 @@ async fn a_rollout_that_misses_its_deadline_goes_back() {
     })
     .await;
     crew.settles(&[("web:1", 3)]).await;
-    eventually("the condition", SOON_S, async || {
-        let reason = crew.progress("web").await;
-        if reason == "NewReplicaSetAvailable" { Ok(()) } else { Err(reason) }
-    })
-    .await;
+    complete("the condition").await;
     let deployment = crew.get::<Deployment>("web").await.unwrap();
     assert_eq!(deployment.metadata.annotations.unwrap()["berth.dev/returned-from"], "2");
 }

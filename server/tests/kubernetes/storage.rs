@@ -77,7 +77,10 @@ async fn events(clients: &Clients, told: &mut Transcript) {
     }
     let asked = LeaseTimeToLiveRequest { id: granted.id, keys: true };
     let held = bounded(lease.lease_time_to_live(asked)).await.unwrap().into_inner();
-    told.push(format!("{} {:?}", held.granted_ttl, held.keys));
+    // In no order of etcd's.
+    let mut keys = held.keys;
+    keys.sort_unstable();
+    told.push(format!("{} {keys:?}", held.granted_ttl));
     // An update of an event takes the lease that is given with it.
     let key = "/registry/events/default/e0";
     let made = range(clients, RangeRequest { key: key.into(), ..Default::default() }).await;

@@ -11,9 +11,10 @@ mod in_store;
 mod workloads;
 
 use std::error::Error;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use sched::scheduler::{Planner, PodKey, Strategy};
 
@@ -42,8 +43,14 @@ pub(crate) async fn run(schedule: &Schedule) -> Result<(), Box<dyn Error>> {
         [] => &all,
         chosen => chosen,
     };
+    // A process has one server in its life.
+    let each_apart = !schedule.planner && schedule.nodes.len() * chosen.len() > 1;
     for nodes in &schedule.nodes {
         for workload in chosen {
+            if each_apart {
+                in_a_process(*workload, *nodes, schedule.pods)?;
+                continue;
+            }
             let scale = Scale::new(*workload, *nodes, schedule.pods);
             alone(*workload, &scale)?;
             if !schedule.planner {
@@ -52,6 +59,15 @@ pub(crate) async fn run(schedule: &Schedule) -> Result<(), Box<dyn Error>> {
         }
     }
     Ok(())
+}
+
+fn in_a_process(workload: Workload, nodes: usize, pods: usize) -> Result<(), Box<dyn Error>> {
+    let workload = workload.to_possible_value().ok_or("a workload without a name")?;
+    let ended = Command::new(std::env::current_exe()?)
+        .args(["schedule", "--workloads", workload.get_name()])
+        .args(["--nodes", &nodes.to_string(), "--pods", &pods.to_string()])
+        .status()?;
+    if ended.success() { Ok(()) } else { Err(format!("the measurement ended with {ended}").into()) }
 }
 
 /// The planner with nothing around it, one pod after the other.

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -24,25 +24,43 @@ use crate::objects::Objects;
 const REQUESTS: usize = 10_000;
 const CLIENTS: usize = 16;
 
-/// An endpoint that answers each connection with one line, and counts.
+/// An endpoint that answers each line of a connection with its own address.
 struct Backend {
     address: SocketAddr,
-    served: Arc<AtomicUsize>,
     listening: JoinHandle<()>,
 }
 
+/// An address that is taken and refuses.
+struct Reserved {
+    address: SocketAddr,
+    socket: TcpSocket,
+}
+
+impl Reserved {
+    fn new() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        Self { address: socket.local_addr().unwrap(), socket }
+    }
+
+    fn listen(self) -> Backend {
+        Backend::on(self.socket.listen(1024).unwrap())
+    }
+}
+
 impl Backend {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    fn start() -> Self {
+        Reserved::new().listen()
+    }
+
+    fn on(listener: TcpListener) -> Self {
         let address = listener.local_addr().unwrap();
-        let served = Arc::new(AtomicUsize::new(0));
-        let counter = served.clone();
         let listening = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(answer(stream, address, counter.clone()));
+                tokio::spawn(answer(stream, address));
             }
         });
-        Self { address, served, listening }
+        Self { address, listening }
     }
 
     /// Refuses from now on; connections that were accepted go on.
@@ -51,10 +69,9 @@ impl Backend {
     }
 }
 
-async fn answer(mut stream: TcpStream, own: SocketAddr, served: Arc<AtomicUsize>) {
+async fn answer(mut stream: TcpStream, own: SocketAddr) {
     let mut request = [0; 64];
     while let Ok(1..) = stream.read(&mut request).await {
-        served.fetch_add(1, Ordering::Relaxed);
         if stream.write_all(format!("{own}\n").as_bytes()).await.is_err() {
             return;
         }
@@ -188,9 +205,9 @@ fn leaving() -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_update_loses_no_request() {
     // Proves that of ten thousand requests none fails while every endpoint is replaced again and
-    // again, though some refuse before anybody says that they leave.
+    // again, though some are announced before they listen.
     let world = World::start(Vec::new()).await;
-    let mut backends = vec![Backend::start().await, Backend::start().await, Backend::start().await];
+    let mut backends = vec![Backend::start(), Backend::start(), Backend::start()];
     let all = |backends: &[Backend]| -> Vec<_> {
         backends.iter().map(|one| (one.address, ready())).collect()
     };
@@ -207,20 +224,22 @@ async fn a_rolling_update_loses_no_request() {
     });
     let mut rolls = 0;
     while !is_over.load(Ordering::Relaxed) {
-        backends.push(Backend::start().await);
-        world.set(&all(&backends)).await;
-        let old = backends.remove(0);
+        let next = Reserved::new();
         if rolls % 2 == 0 {
-            // It says that it leaves, and goes when that is known.
+            // It refuses until it listens, and is asked already.
             let mut endpoints = all(&backends);
-            endpoints.push((old.address, leaving()));
+            endpoints.push((next.address, ready()));
             world.set(&endpoints).await;
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            old.stop();
-        } else {
-            // Nobody has said so yet, and it refuses already: what it accepted, it answers.
-            drain(&old).await;
         }
+        backends.push(next.listen());
+        let old = backends.remove(0);
+        let mut endpoints = all(&backends);
+        endpoints.push((old.address, leaving()));
+        world.set(&endpoints).await;
+        // What the proxy gave it before it knew is in the kernel's queue perhaps, and would be lost
+        // with it; no proxy can help that.
+        world.until(&backends.iter().collect::<Vec<_>>()).await;
+        old.stop();
         world.set(&all(&backends)).await;
         rolls += 1;
     }
@@ -229,26 +248,13 @@ async fn a_rolling_update_loses_no_request() {
     assert!(rolls > 3, "only {rolls} endpoints were replaced");
 }
 
-/// Stops listening while connections come in, as a server does that accepts what it has first.
-async fn drain(backend: &Backend) {
-    // What is in the kernel's queue at this moment would be lost; no proxy can know of it.
-    let before = backend.served.load(Ordering::Relaxed);
-    for _ in 0..100 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        if backend.served.load(Ordering::Relaxed) == before {
-            break;
-        }
-    }
-    backend.stop();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_outlast_their_endpoint() {
     // Proves that an established connection goes on after its endpoint and its service are gone,
     // that who leaves serves only while nobody else does, that a refusing endpoint is passed over,
     // and that a service without endpoints resets.
     let world = World::start(Vec::new()).await;
-    let (one, two) = (Backend::start().await, Backend::start().await);
+    let (one, two) = (Backend::start(), Backend::start());
     let dead = SocketAddr::from(([127, 0, 0, 1], free_port()));
     world.set(&[(one.address, ready()), (dead, ready())]).await;
     world.until(&[&one]).await;

@@ -25,6 +25,10 @@ async fn an_older_follower_stops_before_what_it_does_not_know() {
     let mut cluster = Cluster::start(3).await;
     let leader = cluster.leader().await;
     write(&cluster.nodes[&leader], "a", "1").await;
+    for node in cluster.nodes.values() {
+        // A majority suffices for the write; here all are to have it.
+        node.linearizable().await.unwrap();
+    }
     let node = cluster.nodes[&leader].clone();
     let written = tokio::spawn(async move { write_of_later_version(&node).await });
     for (id, node) in &cluster.nodes {

@@ -52,11 +52,8 @@ pub(super) fn json(code: StatusCode, value: &Value) -> Response<Body> {
 }
 
 pub(super) fn failure(failure: &Failure) -> Response<Body> {
-    let mut response = json(failure.code, &failure.document());
-    if failure.code == StatusCode::TOO_MANY_REQUESTS {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
-    }
-    response
+    // No `Retry-After` with a 429: clients would try ten times before they say what is the matter.
+    json(failure.code, &failure.document())
 }
 
 /// Adds a line that kubectl shows to the user.

@@ -94,7 +94,7 @@ impl Company {
 /// A binding that has the name of what it binds.
 fn binding(name: &str, kind: &str, subject: Value) -> Value {
     json!({
-        "metadata": {"name": name}, "subjects": [subject],
+        "metadata": {"name": name}, "subjects": Value::Array(vec![subject]),
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name},
     })
 }

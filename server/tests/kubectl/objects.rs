@@ -34,7 +34,8 @@ async fn a_port_of_the_nodes_belongs_to_one_service() {
 
 #[tokio::test]
 async fn a_budget_holds_an_eviction_back() {
-    // Shows that draining waits while a disruption budget allows nothing.
+    // Shows that draining waits while a disruption budget allows nothing, and says so at once: a
+    // `Retry-After` would have clients try ten times before they tell.
     let stage = Stage::start().await;
     stage.ok_with(&["apply", "-f", "-"], WEB).await;
     stage.ok(&["rollout", "status", "deploy/web", "--timeout=50s"]).await;
@@ -44,6 +45,11 @@ async fn a_budget_holds_an_eviction_back() {
     let node = stage.ok(&["get", "nodes", "-o=jsonpath={.items[0].metadata.name}"]).await;
     let said = stage.fails_with(&["drain", &node, "--force", "--timeout=6s"], "").await;
     assert!(said.contains("disruption budget"), "{said}");
+    let pod = stage.ok(&["get", "pods", "-o=jsonpath={.items[0].metadata.name}"]).await;
+    let path = format!("/api/v1/namespaces/default/pods/{pod}/eviction");
+    let refused = Http::new(&stage.api, &[]).post(&path, &json!({})).await;
+    let refused = refused.fails(429, "TooManyRequests", "needs 2 healthy pods and has 2");
+    assert!(!refused.head.contains("retry-after"), "{}", refused.head);
     assert_eq!(stage.ok(&["get", "pods"]).await.matches("Running").count(), 2);
 }
 

@@ -29,11 +29,11 @@ async fn a_lock_is_held_by_one_at_a_time() {
     let key = lines(&theirs, 1).await[0].clone();
     assert!(key.starts_with("m/"), "{key}");
     let mut ours = Tool::berth(&["ctl", &endpoints, "lock", "m"]);
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    queued(&server, "m/", 2).await;
     let command = ["lock", "m", "sh", "-c", "echo $ETCD_LOCK_KEY; echo $ETCD_LOCK_REV; exit 5"];
     let third = [&["ctl", &endpoints], &command[..]].concat();
     let mut third = Tool::berth(&third);
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    queued(&server, "m/", 3).await;
     assert!(ours.log().is_empty() && third.log().is_empty(), "both wait");
     theirs.signal("INT");
     theirs.ended().await;
@@ -98,6 +98,16 @@ async fn a_command_ends_when_its_lock_is_lost() {
         let words: Vec<&str> = log.lines().filter(|line| line.split(' ').count() == 1).collect();
         assert_eq!(words.last(), Some(&last_word), "{log}");
     }
+}
+
+/// Waits until so many hold or want a turn.
+async fn queued(server: &Server, prefix: &str, count: i64) {
+    let clients = server.clients();
+    eventually("a queue", SOON_S, async || {
+        let keys = clients.kv.clone().range(keys_under(prefix)).await.unwrap().into_inner();
+        if keys.count == count { Ok(()) } else { Err(format!("{} keys", keys.count)) }
+    })
+    .await;
 }
 
 fn keys_under(prefix: &str) -> RangeRequest {

@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use sched::apiserver::{ApiServer, User};
+use sched::apiserver::{ApiServer, UnknownToken, User};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -98,13 +98,13 @@ async fn open(stream: TcpStream, api: ApiServer, tls: Option<Tls>, tokens: Arc<T
     // Small answers must not wait for more to send along.
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
-        let whoever = |_: &Request<Incoming>| Some(User::master());
+        let whoever = |_: &Request<Incoming>| Some(Some(User::master()));
         return serve(stream, api, true, whoever).await;
     };
     match tokio::time::timeout(OPENING_MAX, tls.accept(stream)).await {
         Ok(Ok((stream, by_certificate))) => {
             let known = move |request: &Request<Incoming>| {
-                tokens.user_of(request.headers()).unwrap_or_else(|| by_certificate.clone())
+                tokens.user_of(request.headers()).or_else(|| by_certificate.clone().map(Some))
             };
             serve(stream, api, false, known).await;
         }
@@ -113,16 +113,18 @@ async fn open(stream: TcpStream, api: ApiServer, tls: Option<Tls>, tokens: Arc<T
     }
 }
 
-/// `known` says who sends a request: `None` is nobody.
+/// `known` says who sends a request: `None` is nobody, `Some(None)` one with an unknown token.
 async fn serve<S, K>(stream: S, api: ApiServer, is_plain: bool, known: K)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    K: Fn(&Request<Incoming>) -> Option<User> + Clone + Send + 'static,
+    K: Fn(&Request<Incoming>) -> Option<Option<User>> + Clone + Send + 'static,
 {
     let service = service_fn(move |mut request: Request<Incoming>| {
         let api = api.clone();
-        if let Some(user) = known(&request) {
-            request.extensions_mut().insert(user);
+        match known(&request) {
+            Some(Some(user)) => drop(request.extensions_mut().insert(user)),
+            Some(None) => drop(request.extensions_mut().insert(UnknownToken)),
+            None => {}
         }
         let is_known = !is_plain || comes_from_here(&request);
         async move {

@@ -7,6 +7,7 @@
 
 mod agent;
 mod container;
+mod control;
 pub(crate) mod flags;
 mod image;
 mod listen;
@@ -17,4 +18,5 @@ mod users;
 
 pub use agent::run as agent;
 pub use container::run as container;
+pub use control::run as control;
 pub use image::run as image;

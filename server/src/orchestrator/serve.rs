@@ -17,7 +17,7 @@ use sched::objects::Objects;
 use sched::{agent, controllers, scheduler};
 use tonic::transport::Channel;
 
-use super::flags::{Extent, Flags};
+use super::flags::{self, Extent, Flags};
 use super::listen::Listener;
 use super::runtime::{self, Wanted};
 use crate::config::{Scheme, Settings};
@@ -58,19 +58,24 @@ pub(crate) async fn open(flags: Flags, settings: &Settings) -> Result<Orchestrat
 }
 
 async fn parts(flags: Flags, settings: &Settings) -> Result<Parts, String> {
-    let listener = Listener::bind(&flags).await?;
     let store = own_store(settings)?;
+    let (listener, api) = api(&store, &flags).await?;
+    let agent = match flags.extent {
+        Extent::All => Some(own_agent(&flags, &settings.data_dir).await?),
+        Extent::Control | Extent::Off => None,
+    };
+    Ok(Parts { store, listener, api, agent })
+}
+
+async fn api(store: &Store, flags: &Flags) -> Result<(Listener, ApiServer), String> {
+    let listener = Listener::bind(flags).await?;
     let audit = flags
         .audit
         .as_ref()
         .map(|path| AuditLog::open(path).map_err(|error| format!("{}: {error}", path.display())));
     let api = apiserver::Settings { rbac: listener.knows_callers(), ..Default::default() };
     let api = ApiServer::new(Objects::new(store.clone()), api, audit.transpose()?);
-    let agent = match flags.extent {
-        Extent::All => Some(own_agent(&flags, &settings.data_dir).await?),
-        Extent::Control | Extent::Off => None,
-    };
-    Ok(Parts { store, listener, api, agent })
+    Ok((listener, api))
 }
 
 /// A client of this server.
@@ -117,6 +122,16 @@ fn beside(data_dir: &Path) -> PathBuf {
 }
 
 impl Orchestrator {
+    /// The same without a server around it and without an agent, on a store that runs elsewhere.
+    ///
+    /// # Errors
+    /// One line: what was asked for cannot be had.
+    pub(super) async fn beside(store: Store, flags: &Flags) -> Result<Self, String> {
+        flags::check(flags)?;
+        let (listener, api) = api(&store, flags).await?;
+        Ok(Self { parts: Some(Parts { store, listener, api, agent: None }) })
+    }
+
     /// Runs until it is dropped; returns only if it cannot go on, with one line.
     pub(crate) async fn run(self) -> String {
         let Some(Parts { store, listener, api, agent }) = self.parts else {

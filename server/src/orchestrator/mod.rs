@@ -8,6 +8,7 @@
 mod agent;
 mod container;
 pub(crate) mod flags;
+mod idle;
 mod image;
 mod listen;
 mod runtime;

@@ -2,7 +2,7 @@
 //!
 //! All of it is a client of this server's own store, through an address like any other client's.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use tonic::transport::Channel;
 use super::flags::{self, Extent, Flags};
 use super::listen::Listener;
 use super::runtime::{self, Wanted};
-use crate::config::{Scheme, Settings};
+use crate::config::{Scheme, Settings, Url};
 use crate::discovery::address::host_name;
 
 /// How long after a failure a part is begun again.
@@ -61,7 +61,7 @@ async fn parts(flags: Flags, settings: &Settings) -> Result<Parts, String> {
     let store = own_store(settings)?;
     let (listener, api) = api(&store, &flags).await?;
     let agent = match flags.extent {
-        Extent::All => Some(own_agent(&flags, &settings.data_dir).await?),
+        Extent::All => Some(own_agent(&flags, settings).await?),
         Extent::Control | Extent::Off => None,
     };
     Ok(Parts { store, listener, api, agent })
@@ -80,7 +80,7 @@ async fn api(store: &Store, flags: &Flags) -> Result<(Listener, ApiServer), Stri
 
 /// A client of this server.
 fn own_store(settings: &Settings) -> Result<Store, String> {
-    let plain = |url: &&crate::config::Url| url.scheme == Scheme::Http;
+    let plain = |url: &&Url| url.scheme == Scheme::Http;
     let Some(url) = settings.addresses.listen_client.iter().find(plain) else {
         return Err("the orchestrator reaches its own store without TLS: add \
                     http://127.0.0.1:PORT to --listen-client-urls"
@@ -95,11 +95,11 @@ fn own_store(settings: &Settings) -> Result<Store, String> {
 
 async fn own_agent(
     flags: &Flags,
-    data_dir: &Path,
+    settings: &Settings,
 ) -> Result<(Arc<dyn Runtime>, agent::Settings), String> {
     let root = match &flags.agent_root {
         Some(root) => root.clone(),
-        None => beside(data_dir),
+        None => beside(&settings.data_dir),
     };
     let wanted = Wanted {
         choice: flags.runtime,
@@ -109,8 +109,17 @@ async fn own_agent(
         insecure_registries: Vec::new(),
     };
     let runtime = runtime::open(&wanted).await.map_err(|failure| failure.message)?;
-    let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let address = reached_at(&settings.addresses.advertise_client);
     Ok((runtime, agent::Settings::new(host_name().to_lowercase(), root, address)))
+}
+
+/// Where other nodes find this one's pods: where they find its store, which is nowhere if that is for
+/// this machine alone.
+fn reached_at(advertised: &[Url]) -> IpAddr {
+    let addresses = advertised.iter().filter_map(|url| url.address.parse::<SocketAddr>().ok());
+    let mut addresses = addresses.map(|address| address.ip());
+    let found = addresses.find(|address| !address.is_loopback() && !address.is_unspecified());
+    found.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
 /// `default.berth` has its agent in `default.berth-agent`, as an absolute path.
@@ -186,5 +195,22 @@ where
              with the message above"
         );
         tokio::time::sleep(AGAIN).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_where_its_store_is() {
+        // Proves that a store for other machines gives its node an address that they reach, and one
+        // for this machine alone does not.
+        let url = |address: &str| Url { scheme: Scheme::Http, address: address.into() };
+        let found = reached_at(&[url("127.0.0.1:2379"), url("node:2379"), url("10.0.0.7:2379")]);
+        assert_eq!(found.to_string(), "10.0.0.7");
+        for own in ["127.0.0.1:2379", "[::1]:2379", "0.0.0.0:2379", "localhost:2379"] {
+            assert_eq!(reached_at(&[url(own)]), IpAddr::V4(Ipv4Addr::LOCALHOST), "{own}");
+        }
     }
 }

@@ -5,4 +5,5 @@
 mod dashboards;
 mod page;
 mod profile;
+mod slow;
 mod traces;

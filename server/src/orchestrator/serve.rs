@@ -12,16 +12,15 @@ use futures::FutureExt;
 use sched::agent::runtime::Runtime;
 use sched::apiserver::{self, ApiServer, AuditLog};
 use sched::kv::Store;
-use sched::kv::grpc::{Endpoint, GrpcKv};
 use sched::objects::Objects;
 use sched::{agent, controllers, scheduler};
-use tonic::transport::Channel;
 
 use super::flags::{self, Extent, Flags};
 use super::listen::Listener;
 use super::runtime::{self, Wanted};
-use crate::config::{Scheme, Settings, Url};
+use crate::config::{Settings, Url};
 use crate::discovery::address::host_name;
+use crate::discovery::store;
 
 /// How long after a failure a part is begun again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -58,7 +57,7 @@ pub(crate) async fn open(flags: Flags, settings: &Settings) -> Result<Orchestrat
 }
 
 async fn parts(flags: Flags, settings: &Settings) -> Result<Parts, String> {
-    let store = own_store(settings)?;
+    let store = store::own(settings, "the orchestrator", None)?;
     let (listener, api) = api(&store, &flags).await?;
     let agent = match flags.extent {
         Extent::All => Some(own_agent(&flags, settings).await?),
@@ -76,21 +75,6 @@ async fn api(store: &Store, flags: &Flags) -> Result<(Listener, ApiServer), Stri
     let api = apiserver::Settings { rbac: listener.knows_callers(), ..Default::default() };
     let api = ApiServer::new(Objects::new(store.clone()), api, audit.transpose()?);
     Ok((listener, api))
-}
-
-/// A client of this server.
-fn own_store(settings: &Settings) -> Result<Store, String> {
-    let plain = |url: &&Url| url.scheme == Scheme::Http;
-    let Some(url) = settings.addresses.listen_client.iter().find(plain) else {
-        return Err("the orchestrator reaches its own store without TLS: add \
-                    http://127.0.0.1:PORT to --listen-client-urls"
-            .to_owned());
-    };
-    let name = url.to_string().replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]");
-    let channel = Channel::from_shared(name.clone()).map_err(|error| error.to_string())?;
-    let endpoint = Endpoint { name, channel: channel.connect_lazy() };
-    let store = GrpcKv::new(vec![endpoint], None).map_err(|error| error.message)?;
-    Ok(Arc::new(store))
 }
 
 async fn own_agent(

@@ -66,6 +66,21 @@ pub trait Observe: Send + Sync {
     fn replaced(&self);
 }
 
+/// Follows one proposal through the member that leads and took it. The calls come from the tasks that
+/// do the work, in this order: they must never block. It keeps its own time, as all of the log's
+/// observers do.
+pub trait Trail: Send + Sync {
+    /// Its entry is in this member's log for good. Told on the thread that writes the log, right
+    /// after [`wal::Observer::sync_finished`] of the write that carried it.
+    fn written(&self);
+
+    /// It is committed, and the state machine takes it up.
+    fn applying(&self);
+
+    /// Readers see what it changed.
+    fn applied(&self);
+}
+
 /// Whoever learns from what is applied.
 #[derive(Clone)]
 pub struct AppliedObserver(pub Arc<dyn Observe>);

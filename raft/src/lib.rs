@@ -36,7 +36,7 @@ mod types;
 pub mod vfs;
 pub mod wal;
 
-pub use config::{AppliedObserver, Config, InitialMember, LogObserver, Observe};
+pub use config::{AppliedObserver, Config, InitialMember, LogObserver, Observe, Trail};
 pub use error::Error;
 pub use lessor::Lessor;
 pub use node::{Agreement, Backup, MembersError, Node, ServerNode, Status};

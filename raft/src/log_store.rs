@@ -13,10 +13,12 @@ use store::planted::{self, Mistake};
 use futures::channel::oneshot;
 use futures::stream::{self, Stream, StreamExt};
 use openraft::storage::{IOFlushed, RaftLogStorage};
-use openraft::{AsyncRuntime, LogState, OptionalSend, RaftLogReader};
+use openraft::{AsyncRuntime, EntryPayload, LogState, OptionalSend, RaftLogReader};
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 use crate::codec;
+use crate::config::Trail;
 use crate::log_cache::LogCache;
 use crate::types::{Entry, LogId, Types, Vote};
 use crate::wal::{self, Wal, WalEntry};
@@ -179,7 +181,11 @@ impl<R: AsyncRuntime> RaftLogStorage<Types<R>> for LogStore {
     {
         let entries: Vec<Entry> = entries.into_iter().collect();
         let encoded = entries.iter().map(encode).collect();
+        let trails: SmallVec<[Arc<dyn Trail>; 1]> = entries.iter().filter_map(trail).collect();
         let done = move |result: Result<(), wal::Error>| {
+            if result.is_ok() {
+                trails.iter().for_each(|trail| trail.written());
+            }
             flushed.io_completed(result.map_err(io::Error::from));
         };
         self.wal.append(encoded, Box::new(done));
@@ -202,6 +208,13 @@ impl<R: AsyncRuntime> RaftLogStorage<Types<R>> for LogStore {
         // the log, and the next append reports it.
         self.wal.purge(upto.index, codec::encode_log_id(&upto), Box::new(|_| ()));
         Ok(())
+    }
+}
+
+fn trail(entry: &Entry) -> Option<Arc<dyn Trail>> {
+    match &entry.payload {
+        EntryPayload::Normal(proposal) => proposal.trail(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => None,
     }
 }
 

@@ -135,7 +135,14 @@ impl<R: AsyncRuntime> StateMachine<R> {
             }
         };
         self.lessor.expect(proposal.command());
+        let trail = proposal.trail();
+        if let Some(trail) = &trail {
+            trail.applying();
+        }
         let applied = self.apply_command(position, proposal.command());
+        if let Some(trail) = &trail {
+            trail.applied();
+        }
         match &applied.result {
             Err(store::Error::Engine(error)) => {
                 return Err(io::Error::other(self.behind.engine_failed(error)));

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use api::berthpb::Command;
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use openraft::{AsyncRuntime, EntryPayload, RaftTypeConfig, impls};
 
 use crate::admission::Permit;
 use crate::codec;
+use crate::config::Trail;
 
 /// Openraft's type configuration over a runtime: tokio in the server, a deterministic one in the
 /// simulator. Nothing else in this crate names a runtime.
@@ -69,18 +70,30 @@ pub(crate) struct Proposal {
     command: Arc<Command>,
     /// The whole payload of the log entry, as [`codec`] writes it.
     payload: Bytes,
+    /// Who follows it here, as long as somebody does: cached entries must not keep them.
+    trail: Option<Weak<dyn Trail>>,
 }
 
 impl Proposal {
     /// Encodes `command`.
     pub(crate) fn new(command: Command) -> Proposal {
         let payload = codec::encode_command(&command);
-        Proposal { command: Arc::new(command), payload }
+        Proposal { command: Arc::new(command), payload, trail: None }
+    }
+
+    /// The same, followed by `trail` on its way through this member.
+    pub(crate) fn followed(self, trail: Option<&Arc<dyn Trail>>) -> Proposal {
+        Proposal { trail: trail.map(Arc::downgrade), ..self }
     }
 
     /// What [`codec::decode_payload`] found in `payload`.
     pub(crate) fn from_parts(command: Command, payload: Bytes) -> Proposal {
-        Proposal { command: Arc::new(command), payload }
+        Proposal { command: Arc::new(command), payload, trail: None }
+    }
+
+    /// Who follows it, if somebody still does.
+    pub(crate) fn trail(&self) -> Option<Arc<dyn Trail>> {
+        self.trail.as_ref()?.upgrade()
     }
 
     pub(crate) fn command(&self) -> &Command {

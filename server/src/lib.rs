@@ -21,6 +21,7 @@ pub mod orchestrator;
 pub mod peer;
 pub mod serve;
 pub mod snapshot;
+pub mod steps;
 pub mod traces;
 mod umask;
 pub mod v2;

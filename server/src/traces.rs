@@ -1,4 +1,5 @@
-//! Traces by OTLP: one span for each gRPC call, as etcd's `--enable-distributed-tracing` has them.
+//! Traces by OTLP: one span for each gRPC call, as etcd's `--enable-distributed-tracing` has them, and
+//! beneath it one for each of its steps ([`crate::steps`]).
 //!
 //! A call that brings a `traceparent` becomes part of that trace. Nothing of this is there unless it
 //! was asked for: then calls pass one more layer, and a thread of the exporter's sends the spans in
@@ -6,7 +7,7 @@
 
 use std::pin::Pin;
 use std::task::{Context as Poller, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -16,7 +17,7 @@ use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
 use opentelemetry::trace::{
-    Span as _, SpanKind, Status as Outcome, Tracer as _, TracerProvider as _,
+    Span as _, SpanKind, Status as Outcome, TraceContextExt as _, Tracer as _, TracerProvider as _,
 };
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
@@ -27,6 +28,7 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use crate::config::TraceSettings;
+use crate::steps::Steps;
 
 /// The collector has so long to take what is left at the end.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(2);
@@ -111,8 +113,9 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let mut call = Call { span: begin(&self.tracer, &request) };
-        let answer = self.inner.call(request);
+        let mut call = Call::begin(&self.tracer, &request);
+        // Routers call what is within them when they are polled.
+        let answer = call.steps.clone().scope(self.inner.call(request));
         Box::pin(async move {
             let response = answer.await?;
             // An error without a message has its status in the headers.
@@ -151,9 +154,37 @@ impl Extractor for Headers<'_> {
 /// A call under way. Its span ends with it.
 struct Call {
     span: Span,
+    tracer: SdkTracer,
+    steps: Steps,
+    /// The same moment by both clocks: steps are counted by the one, spans by the other.
+    began: (Instant, SystemTime),
 }
 
 impl Call {
+    fn begin(tracer: &SdkTracer, request: &Request) -> Self {
+        let (span, tracer) = (begin(tracer, request), tracer.clone());
+        Self { span, tracer, steps: Steps::default(), began: (Instant::now(), SystemTime::now()) }
+    }
+
+    /// What was recorded of its steps, as spans beneath its own: those of a log entry beneath the
+    /// proposal's.
+    fn tell_steps(&self) {
+        let beneath =
+            |span: &Span| Context::new().with_remote_span_context(span.span_context().clone());
+        let at = |moment: Instant| self.began.1 + moment.saturating_duration_since(self.began.0);
+        let own = beneath(&self.span);
+        let mut outer = own.clone();
+        for step in self.steps.recorded() {
+            let parent = if step.is_inner { &outer } else { &own };
+            let builder = self.tracer.span_builder(step.name).with_start_time(at(step.began));
+            let mut span = builder.start_with_context(&self.tracer, parent);
+            if !step.is_inner {
+                outer = beneath(&span);
+            }
+            span.end_with_timestamp(step.ended.map_or_else(SystemTime::now, at));
+        }
+    }
+
     /// Takes note of how it ended, where that is said.
     fn look(&mut self, headers: &HeaderMap) {
         let Some(status) = Status::from_header_map(headers) else { return };
@@ -161,6 +192,14 @@ impl Call {
         self.span.set_attribute(KeyValue::new("rpc.grpc.status_code", i64::from(code as i32)));
         if is_fault(code) {
             self.span.set_status(Outcome::error(status.message().to_owned()));
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if self.span.span_context().is_sampled() {
+            self.tell_steps();
         }
     }
 }

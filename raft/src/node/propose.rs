@@ -1,5 +1,7 @@
 //! Writes: here if this member leads, else at the leader's; and while nobody leads, with patience.
 
+use std::sync::Arc;
+
 use api::berthpb::Command;
 use futures::channel::oneshot;
 use openraft::AsyncRuntime;
@@ -9,6 +11,7 @@ use store::Applied;
 use super::Node;
 use crate::admission::Permit;
 use crate::background;
+use crate::config::Trail;
 use crate::error::Error;
 use crate::forward::{Attempt, Forwarded};
 use crate::leaders::Leader;
@@ -30,9 +33,26 @@ impl<R: AsyncRuntime> Node<R> {
     /// After [`Error::Timeout`] and [`Error::LeaderChanged`] it may be applied; after all others
     /// but [`Error::Fatal`] and [`Error::Stopped`] it is not.
     pub async fn propose(&self, command: Command) -> Result<Applied, Error> {
+        self.propose_followed(command, None).await
+    }
+
+    /// The same; `trail` is told what becomes of it, if this member leads.
+    ///
+    /// # Errors
+    /// As [`Node::propose`].
+    pub async fn propose_followed(
+        &self,
+        command: Command,
+        trail: Option<Arc<dyn Trail>>,
+    ) -> Result<Applied, Error> {
         let pending = self.inner.tally.begin();
         self.check_alive()?;
-        match R::timeout(self.inner.request_timeout, self.propose_until_done(command)).await {
+        match R::timeout(
+            self.inner.request_timeout,
+            self.propose_until_done(command, trail.as_ref()),
+        )
+        .await
+        {
             Ok(Ok(applied)) => {
                 pending.answered();
                 Ok(applied)
@@ -60,14 +80,18 @@ impl<R: AsyncRuntime> Node<R> {
 
     /// Tries wherever the leader is, until the command is in a log. It is sent again only when it
     /// certainly is in none.
-    async fn propose_until_done(&self, command: Command) -> Result<Applied, Error> {
+    async fn propose_until_done(
+        &self,
+        command: Command,
+        trail: Option<&Arc<dyn Trail>>,
+    ) -> Result<Applied, Error> {
         let mut here: Option<Proposal> = None;
         let mut there: Option<Forwarded> = None;
         loop {
             match self.inner.leaders.current() {
                 Leader::Here => {
-                    let proposal =
-                        here.get_or_insert_with(|| Proposal::new(command.clone())).clone();
+                    let proposal = || Proposal::new(command.clone()).followed(trail);
+                    let proposal = here.get_or_insert_with(proposal).clone();
                     let permit = self.inner.admission.enter(proposal.encoded_len())?;
                     if let Written::Applied(applied) = self.write(proposal, permit).await? {
                         return Ok(applied);

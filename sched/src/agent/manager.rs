@@ -32,6 +32,8 @@ use crate::proxy::{self, HostPort};
 const RETRY: Duration = Duration::from_secs(1);
 /// Between two looks for pods that nobody wants.
 const SWEEP: Duration = Duration::from_secs(60);
+/// Between two looks at how full the disk is.
+const COLLECT: Duration = Duration::from_secs(300);
 /// Containers that are started at a time.
 const STARTS_MAX: usize = 32;
 
@@ -86,7 +88,8 @@ pub(super) async fn run(store: Store, runtime: Arc<dyn Runtime>, settings: Setti
             tokio::join!(
                 manage(context.clone(), ports),
                 serve(&context, host_ports),
-                routes(&context)
+                routes(&context),
+                collect(&context)
             );
         } => Ok(()),
     }
@@ -231,6 +234,19 @@ async fn routes(context: &Context) {
         return std::future::pending().await;
     }
     routes::keep(Mirror::new(&context.objects), &context.settings.node).await;
+}
+
+/// Keeps room on the disk. Never returns.
+async fn collect(context: &Context) {
+    loop {
+        tokio::time::sleep(COLLECT).await;
+        match context.runtime.collect_images().await {
+            Ok(removed) => removed.iter().for_each(|name| {
+                tracing::info!("removed the unused image {name}: the disk is nearly full")
+            }),
+            Err(error) => tracing::warn!("cannot remove unused images: {error}"),
+        }
+    }
 }
 
 /// Follows the pods bound to the node. Never returns.

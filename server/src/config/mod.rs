@@ -16,6 +16,7 @@ mod file;
 mod gates;
 mod help;
 mod ids;
+mod own;
 mod reader;
 mod settings;
 mod table;
@@ -35,6 +36,7 @@ pub use compaction::AutoCompaction;
 pub(crate) use duration::parse as go_duration_ns;
 pub use help::{FLAGS_HINT, names as flag_names, text as help};
 pub use ids::{added_member_id, cluster_id, member_id};
+pub(crate) use own::OwnFlags;
 pub use settings::{Addresses, Limits, LogSettings, Notice, Settings, TraceSettings};
 pub use tls::{
     AllowedNames, CIPHER_SUITES, Certificate, CertificateFiles, ClientTlsSettings, PeerTlsSettings,

@@ -13,6 +13,7 @@ mod check;
 pub(crate) mod connect;
 mod endpoint;
 pub(crate) mod failure;
+pub(crate) mod go_flags;
 mod kv;
 mod lease;
 mod lock;
@@ -23,7 +24,7 @@ pub(crate) mod output;
 mod quote;
 pub(crate) mod range;
 mod role;
-mod tls;
+pub(crate) mod tls;
 mod txn;
 mod txn_syntax;
 mod user;
@@ -32,8 +33,8 @@ mod watch;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::CommandFactory;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
 
 use self::args::{Ctl, Verb};
 use self::connect::Session;
@@ -46,7 +47,7 @@ use crate::completion;
 /// `args` are those after `ctl`.
 pub fn run(args: Vec<OsString>) -> ExitCode {
     let name = std::iter::once(OsString::from("berth ctl"));
-    match Ctl::try_parse_from(name.chain(args)) {
+    match go_flags::parse::<Ctl>(name.chain(args)) {
         Ok(ctl) => finish(block_on(ctl)),
         Err(error) => report_usage(&error),
     }

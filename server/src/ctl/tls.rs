@@ -24,6 +24,17 @@ use crate::serve::tls::{Anyone, authorities, pair, system_authorities};
 
 const HTTPS_PORT: u16 = 443;
 
+/// For pages that are asked for by HTTP/1: `cacert` in place of the system's authorities, or anybody.
+///
+/// # Errors
+/// One line that names the file that is wrong.
+pub(crate) fn pages(cacert: Option<PathBuf>, skip_verify: bool) -> Result<ClientConfig, String> {
+    let flags = TlsFlags { cacert, cert: None, key: None, skip_verify, insecure_transport: false };
+    let mut config = flags.config()?;
+    config.alpn_protocols.clear();
+    Ok(config)
+}
+
 /// What the flags say.
 pub(super) struct TlsFlags {
     cacert: Option<PathBuf>,

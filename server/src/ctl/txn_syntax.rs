@@ -6,6 +6,7 @@ use api::etcdserverpb::{Compare, RequestOp};
 use clap::{Parser, Subcommand};
 
 use super::failure::Failure;
+use super::go_flags;
 use super::kv::{Del, Get, Put};
 use super::lease;
 use super::quote::unquote_prefix;
@@ -84,7 +85,7 @@ enum RequestVerb {
 /// Parses `get`, `put` or `del` with the flags that they have on the command line.
 pub(super) fn parse_request(line: &str) -> Result<RequestOp, Failure> {
     let words = words(line)?;
-    let parsed = RequestLine::try_parse_from(words).map_err(|error| {
+    let parsed = go_flags::parse::<RequestLine>(words).map_err(|error| {
         Failure::invalid_input(format!("invalid txn request {line:?}: {error}"))
     })?;
     let request = match parsed.verb {

@@ -15,6 +15,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use super::args::Format;
 use super::connect::Session;
 use super::failure::{EXIT_INTERRUPTED, Failure, Outcome};
+use super::go_flags;
 use super::kv;
 use super::output::{fields, json, no_table, simple};
 use super::quote::quote;
@@ -85,7 +86,7 @@ pub(super) async fn watch(watch: Watch, session: &mut Session) -> Outcome {
 /// Carries out an interactive line; a wrong one is told and the watches go on.
 fn obey(line: &str, requests: &UnboundedSender<WatchRequest>, commands: &mut Commands) {
     let done = words(line).and_then(|words| {
-        let parsed = Line::try_parse_from(&words).map_err(|_| {
+        let parsed = go_flags::parse::<Line>(&words).map_err(|_| {
             Failure::bad_args(format!("Invalid command {line} (only support watch)"))
         })?;
         match parsed {

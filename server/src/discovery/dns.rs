@@ -14,6 +14,8 @@ use crate::ctl::failure::Failure;
 use crate::serve::signals::Signals;
 
 const DNS_PORT: u16 = 53;
+/// Where SkyDNS records lie, unless told otherwise.
+pub(super) const SKYDNS_PATH: &str = "/skydns";
 
 /// Answers DNS queries for registered services, the orchestrator's Services and SkyDNS records,
 /// from memory: no query waits for the store.
@@ -36,7 +38,7 @@ pub(super) struct Dns {
     #[arg(long, value_delimiter = ',', value_name = "IP[:PORT]", value_parser = resolver)]
     forward: Vec<SocketAddr>,
     /// Where SkyDNS records lie
-    #[arg(long, default_value = "/skydns", value_name = "PREFIX")]
+    #[arg(long, default_value = SKYDNS_PATH, value_name = "PREFIX")]
     skydns_path: String,
     /// Serve Prometheus metrics by HTTP on this address
     #[arg(long, value_name = "IP:PORT")]
@@ -58,11 +60,11 @@ pub(super) async fn run(flags: Dns) -> Result<ExitCode, Failure> {
         ttl_s: u32::try_from(flags.ttl.as_secs()).unwrap_or(u32::MAX),
         forward: flags.forward,
     };
-    dns::serve(&store, settings, counted, signals.stop()).await.map_err(Failure::error)?;
+    dns::serve(&store, &settings, counted, signals.stop()).await.map_err(Failure::error)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn resolver(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn resolver(text: &str) -> Result<SocketAddr, String> {
     let address = text.parse::<IpAddr>().map(|address| (address, DNS_PORT).into());
     address.or_else(|_| text.parse()).map_err(|_| "write it as IP or IP:PORT".to_owned())
 }

@@ -9,6 +9,7 @@ pub(crate) mod address;
 mod dns;
 mod metrics;
 mod register;
+pub(crate) mod serve;
 mod services;
 pub(crate) mod store;
 mod template;
@@ -22,6 +23,7 @@ use clap::{CommandFactory, FromArgMatches};
 
 use crate::config::LogSettings;
 use crate::ctl::failure::{EXIT_BAD_ARGS, Failure};
+use crate::ctl::go_flags;
 use crate::log;
 
 /// Runs `berth register ARGS` until its command ends or it is told to stop, and returns the
@@ -83,7 +85,7 @@ fn parse<F: CommandFactory + FromArgMatches>(
     name: &str,
     args: Vec<OsString>,
 ) -> Result<F, clap::Error> {
-    let mut command = store::hide_unused(F::command());
+    let mut command = go_flags::with_values(store::hide_unused(F::command()));
     let args = std::iter::once(OsString::from(name)).chain(args);
     let matches = command.try_get_matches_from_mut(args)?;
     F::from_arg_matches(&matches).map_err(|error| error.format(&mut command))

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
@@ -13,11 +15,13 @@ use sched::discovery::register::{self, Registration};
 use sched::kv::Store;
 use sched::kv::grpc::ATTEMPT_MAX;
 use tokio::sync::watch;
+use tokio_rustls::TlsConnector;
 
 use super::address::{host_name, own_address};
 use super::{duration, positive_duration, store};
 use crate::ctl::args::Global;
 use crate::ctl::failure::Failure;
+use crate::ctl::tls;
 use crate::serve::signals::Signals;
 
 /// A lease is renewed after a third of its time; a member that does not answer must be left for
@@ -58,10 +62,16 @@ pub(super) struct Register {
     /// Share of the load, beside the other instances' weights
     #[arg(long, default_value_t = 1)]
     weight: u16,
-    /// A health check: http://HOST:PORT/PATH, tcp://HOST:PORT, grpc://HOST:PORT[/SERVICE] or
+    /// A health check: http[s]://HOST:PORT/PATH, tcp://HOST:PORT, grpc://HOST:PORT[/SERVICE] or
     /// exec:COMMAND. May be repeated; all must pass. Without one, registered is passing
     #[arg(long = "check", value_name = "CHECK")]
     checks: Vec<Check>,
+    /// Whom https checks trust, in place of the system's authorities: certificates as PEM
+    #[arg(long, value_name = "FILE", conflicts_with = "check_insecure")]
+    check_cacert: Option<PathBuf>,
+    /// Let https checks trust any certificate
+    #[arg(long)]
+    check_insecure: bool,
     /// Between two questions of a check
     #[arg(long, default_value = "2s", value_parser = positive_duration)]
     interval: Duration,
@@ -89,9 +99,11 @@ pub(super) async fn run(flags: Register) -> Result<ExitCode, Failure> {
     let mut signals = Signals::install().map_err(Failure::error)?;
     let attempt_max = (flags.ttl / ATTEMPTS_IN_TTL).min(ATTEMPT_MAX);
     let store = store::open(flags.global.clone(), attempt_max)?;
+    let tls = flags.tls()?;
     let registration = flags.registration().await?;
     let mut running = flags.start()?;
-    let outcome = sidecar(&store, &registration, &flags, &mut signals, running.as_mut()).await;
+    let outcome =
+        sidecar(&store, &registration, &flags, &mut signals, tls.as_ref(), running.as_mut()).await;
     let status = match (outcome, running) {
         (Ok(Some(status)), _) => return Ok(ExitCode::from(exit_code(status))),
         (Ok(None), None) => return Ok(ExitCode::SUCCESS),
@@ -115,6 +127,7 @@ async fn sidecar(
     registration: &Registration,
     flags: &Register,
     signals: &mut Signals,
+    tls: Option<&TlsConnector>,
     running: Option<&mut Running>,
 ) -> sched::kv::Result<Option<ExitStatus>> {
     let unknown = Health { status: Status::Critical, output: "not checked yet".to_owned() };
@@ -134,7 +147,7 @@ async fn sidecar(
     };
     tokio::select! {
         outcome = register::run(store, registration, found, stop) => outcome?,
-        () = checks::run(&flags.checks, plan, health) => {}
+        () = checks::run(&flags.checks, plan, tls, health) => {}
     }
     Ok(ended)
 }
@@ -164,6 +177,15 @@ impl Register {
         let command = self.command.clone();
         let supervised = Supervised { command, drain: self.drain, grace: self.grace };
         supervised.start().map(Some).map_err(Failure::error)
+    }
+
+    /// Whom https checks trust; `None`: there are none.
+    fn tls(&self) -> Result<Option<TlsConnector>, Failure> {
+        if !self.checks.iter().any(Check::is_secure) {
+            return Ok(None);
+        }
+        let config = tls::pages(self.check_cacert.clone(), self.check_insecure);
+        config.map(|config| Some(Arc::new(config).into())).map_err(Failure::bad_args)
     }
 
     async fn registration(&self) -> Result<Registration, Failure> {

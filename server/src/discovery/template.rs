@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use futures::FutureExt;
-use sched::discovery::template::{self, Metrics, Outcome, Resource};
+use sched::discovery::seal::Identities;
+use sched::discovery::template::{self, Helpers, Metrics, Outcome, Resource};
 use sched::kv::Store;
 use sched::kv::grpc::ATTEMPT_MAX;
 use tokio::sync::oneshot;
@@ -40,6 +41,12 @@ pub(super) struct Template {
     /// Write nothing and run nothing: print how the files would differ
     #[arg(long)]
     noop: bool,
+    /// Read sealed values with the identities in this file: cget, cgetv and so on
+    #[arg(long, value_name = "IDENTITY-FILE")]
+    unseal: Option<PathBuf>,
+    /// Resolvers that lookupIP, lookupSRV and so on ask, in place of the system's
+    #[arg(long, value_delimiter = ',', value_name = "IP[:PORT]", value_parser = super::dns::resolver)]
+    resolver: Vec<SocketAddr>,
     /// Serve Prometheus metrics by HTTP on this address
     #[arg(long, value_name = "IP:PORT")]
     listen_metrics: Option<SocketAddr>,
@@ -47,7 +54,13 @@ pub(super) struct Template {
 
 pub(super) async fn run(flags: Template) -> Result<ExitCode, Failure> {
     let mut signals = Signals::install().map_err(Failure::error)?;
-    let resources = template::load(&flags.config, &flags.prefix).map_err(Failure::bad_args)?;
+    let identities = flags.unseal.as_deref().map(Identities::read).transpose();
+    let helpers = Helpers {
+        identities: identities.map_err(Failure::bad_args)?,
+        resolvers: flags.resolver.clone(),
+    };
+    let resources =
+        template::load(&flags.config, &flags.prefix, helpers).map_err(Failure::bad_args)?;
     let store = client::open(flags.global, ATTEMPT_MAX)?;
     // In a task of its own, so that a second signal ends the process whatever is under way.
     let (tell, told) = oneshot::channel();

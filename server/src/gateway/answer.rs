@@ -5,12 +5,11 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use futures::stream;
 use tonic::Status;
 
 use super::call::{Answer, Answers};
 use super::table::Method;
-use super::{error, json, ok, pieces};
+use super::{json, ok, pieces};
 
 /// Messages up to this are translated where they are; larger ones would hold up others.
 pub(super) const AT_ONCE_BYTES_MAX: usize = 64 << 10;
@@ -33,46 +32,17 @@ pub(super) async fn single(method: &Arc<Method>, mut answers: Answers) -> Result
     }
 }
 
-/// A line for each message, as it comes; if it ends with an error, that is the last one. Nothing is
-/// answered before the first line: its kind is the status.
-pub(super) async fn stream(method: Arc<Method>, answers: Answers) -> Response {
-    let mut lines = Lines { method, answers };
-    let first = match lines.next().await {
-        Ok(Some(line)) => line,
-        Ok(None) => return ok(Body::empty()),
-        Err(status) => return error::of_stream(&status),
-    };
-    let rest = stream::unfold(Some(lines), |lines| async {
-        let mut lines = lines?;
-        match lines.next().await {
-            Ok(Some(line)) => Some((line, Some(lines))),
-            Ok(None) => None,
-            Err(status) => Some((format!("{}\n", error::in_stream(&status)).into(), None)),
-        }
-    });
-    let all = futures::StreamExt::chain(stream::iter([first]), rest);
-    ok(Body::from_stream(futures::StreamExt::map(all, Ok::<_, std::convert::Infallible>)))
-}
-
-struct Lines {
-    method: Arc<Method>,
-    answers: Answers,
-}
-
-impl Lines {
-    async fn next(&mut self) -> Result<Option<Bytes>, Status> {
-        let Some(answer) = self.answers.next().await? else { return Ok(None) };
-        translate(self.method.clone(), answer, Shape::Line).await.map(Some)
-    }
-}
-
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Shape {
+pub(super) enum Shape {
     Plain,
     Line,
 }
 
-async fn translate(method: Arc<Method>, answer: Answer, shape: Shape) -> Result<Bytes, Status> {
+pub(super) async fn translate(
+    method: Arc<Method>,
+    answer: Answer,
+    shape: Shape,
+) -> Result<Bytes, Status> {
     if answer.message.len() <= AT_ONCE_BYTES_MAX {
         return write(&method, answer, shape);
     }

@@ -25,6 +25,9 @@ const ANSWERS_KIB_MAX: u32 = 64 << 10;
 /// come in pieces.
 const HELD_KIB_MAX: u32 = 64 << 10;
 
+/// Memory of an answer that waits for its client, given back when it is dropped.
+pub(super) type Held = OwnedSemaphorePermit;
+
 /// Clones are one.
 #[derive(Clone)]
 pub(super) struct Caller {
@@ -41,7 +44,7 @@ impl Caller {
 
     /// What an answer of `bytes` takes of the memory for those that wait for their clients; `None`
     /// if others have it now.
-    pub(super) fn try_hold(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    pub(super) fn try_hold(&self, bytes: usize) -> Option<Held> {
         Arc::clone(&self.held).try_acquire_many_owned(kib(bytes, HELD_KIB_MAX)).ok()
     }
 
@@ -87,7 +90,7 @@ pub(super) struct Answers {
 /// One message, and the room it takes until it is translated.
 pub(super) struct Answer {
     pub(super) message: Bytes,
-    pub(super) _room: Option<OwnedSemaphorePermit>,
+    pub(super) room: Option<OwnedSemaphorePermit>,
 }
 
 impl Answers {
@@ -106,13 +109,19 @@ impl Answers {
                 if self.received.len() >= HEAD_BYTES + len {
                     self.received.advance(HEAD_BYTES);
                     let message = self.received.split_to(len).freeze();
-                    return Ok(Some(Answer { message, _room: room.flatten() }));
+                    return Ok(Some(Answer { message, room: room.flatten() }));
                 }
             }
             if let Some(frame) = self.take_in().await? {
                 return ended(frame);
             }
         }
+    }
+
+    /// Waits for memory for a line of `bytes` that waits for its client. `None`: the server ends.
+    pub(super) fn hold(&self, bytes: usize) -> impl Future<Output = Option<Held>> + use<> {
+        let held = Arc::clone(&self.held);
+        async move { held.acquire_many_owned(kib(bytes, HELD_KIB_MAX)).await.ok() }
     }
 
     /// How long the next message is; `None` if there is none. It is not taken by this.

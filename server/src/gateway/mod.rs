@@ -19,6 +19,7 @@ mod call;
 mod cors;
 mod error;
 mod json;
+mod lines;
 mod metadata;
 mod path;
 mod pieces;
@@ -107,17 +108,18 @@ impl Gateway {
             }
         }
         let messages = Messages::of_body(body, self.json_bytes_max);
-        self.serve(&parts.method, &Target::of(&parts.uri), Metadata::of(&parts.headers), messages)
-            .await
+        let (target, metadata) = (Target::of(&parts.uri), Metadata::of(&parts.headers));
+        self.serve(&parts.method, &target, metadata, messages, true).await
     }
 
-    /// One call, however it came.
+    /// One call, however it came. `counts_lines`: whoever takes the lines of the answer does not.
     async fn serve(
         &self,
         verb: &Verb,
         target: &Target,
         metadata: Result<Metadata, Status>,
         messages: Messages,
+        counts_lines: bool,
     ) -> Response {
         let path = match target {
             Target::Path(path) => path,
@@ -129,7 +131,7 @@ impl Gateway {
         if verb != Verb::POST {
             return plain_error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
         }
-        match self.call(method, metadata, messages).await {
+        match self.call(method, metadata, messages, counts_lines).await {
             Ok(response) => response,
             Err(status) => error::response(&status),
         }
@@ -140,11 +142,12 @@ impl Gateway {
         method: &Arc<Method>,
         metadata: Result<Metadata, Status>,
         messages: Messages,
+        counts_lines: bool,
     ) -> Result<Response, Status> {
         let requests = body::requests(method, messages).await?;
         let answers = self.caller.call(method, metadata?, requests).await;
         if method.many_answers {
-            Ok(answer::stream(method.clone(), answers?).await)
+            Ok(lines::stream(method.clone(), answers?, counts_lines).await)
         } else {
             answer::single(method, answers?).await
         }

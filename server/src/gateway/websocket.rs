@@ -69,7 +69,7 @@ async fn talk(gateway: Gateway, parts: Parts, socket: WebSocket) {
         let metadata = Metadata::of(&with_token(&parts.headers));
         let texts = ReceiverStream::new(texts).map(Ok).boxed();
         let messages = Messages::of_pieces(texts, gateway.json_bytes_max);
-        let response = gateway.serve(&Verb::POST, &target, metadata, messages).await;
+        let response = gateway.serve(&Verb::POST, &target, metadata, messages, false).await;
         // Who has gone is not told anything.
         let caller = &gateway.caller;
         if let Some(mut outgoing) = send_lines(caller, outgoing, response.into_body()).await {

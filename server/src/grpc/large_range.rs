@@ -23,6 +23,7 @@ use super::frame::{self, HEAD_BYTES};
 use super::kv::Kv;
 use super::turns::Turns;
 use super::unary::{Answer, ok_trailers};
+use crate::steps;
 
 /// The path it answers.
 pub(super) const PATH: &str = "/etcdserverpb.KV/Range";
@@ -86,7 +87,7 @@ pub(super) async fn answer(
 async fn whole(readers: &Turns, pieces: Pieces) -> Result<Bytes, Status> {
     // Reading values may wait for the disk; an answer that has none to speak of is made at once.
     let message = if pieces.may_wait() {
-        readers.run(move || pieces.collect()).await?
+        steps::step("read values", readers.run(move || pieces.collect())).await?
     } else {
         pieces.collect()
     };

@@ -8,6 +8,7 @@ use tonic::metadata::MetadataMap;
 
 use super::Context;
 use super::errors::Error;
+use crate::steps;
 
 impl Context {
     /// Proposes `op` for whoever sent `metadata` and waits until it is applied. What is wrong with
@@ -40,7 +41,8 @@ impl Context {
         if command.encoded_len() > self.request_bytes_max() {
             return Err(Error::RequestTooLarge);
         }
-        let applied = self.node().propose(command).await?;
+        let proposal = self.node().propose_followed(command, steps::trail());
+        let applied = steps::step("propose", proposal).await?;
         Ok(applied.result?)
     }
 }

@@ -10,6 +10,7 @@ use futures::Stream;
 use super::Context;
 use super::errors::Error;
 use super::feed::{STALL_MAX, feed};
+use crate::steps;
 
 /// A range with at most this limit is read where it is asked; more may take long, or wait for the
 /// disk often, and takes a turn ([`super::turns`]).
@@ -22,7 +23,7 @@ impl Context {
             if self.node().is_learner() && !self.serve_learner_reads() {
                 return Err(Error::NotSupportedForLearner);
             }
-            self.node().linearizable().await?;
+            steps::step("read index", self.node().linearizable()).await?;
         }
         Ok(())
     }
@@ -34,10 +35,13 @@ impl Context {
         read: impl FnOnce(&store::Reader) -> Result<T, store::Error> + Send + 'static,
     ) -> Result<T, Error> {
         let reader = self.node().reader();
-        if short {
-            return Ok(read(&reader)?);
-        }
-        Ok(self.readers().run(move || read(&reader)).await??)
+        let reading = async {
+            if short {
+                return Ok(read(&reader)?);
+            }
+            Ok(self.readers().run(move || read(&reader)).await??)
+        };
+        steps::step("range", reading).await
     }
 
     /// What `next` answers until it answers `None`, each when its client takes it, with a turn as

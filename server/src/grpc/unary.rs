@@ -67,11 +67,14 @@ impl Unary {
     {
         let Shared { kv, counters } = &*self.shared;
         let mut call = counters.begin(request.uri().path());
-        let outcome = match gate::enter(&kv.context, &mut request).await {
-            Ok(()) => kv.call(method, request, &mut call).await,
-            Err(error) => Err(error.into()),
+        let steps = call.steps();
+        let work = async {
+            match gate::enter(&kv.context, &mut request).await {
+                Ok(()) => kv.call(method, request, &mut call).await,
+                Err(error) => Err(error.into()),
+            }
         };
-        match outcome {
+        match steps.scope(work).await {
             Ok(Answer::Whole(message)) => {
                 call.sent(message.len() - HEAD_BYTES);
                 call.end("OK");

@@ -1,12 +1,13 @@
 //! The server's flags for the orchestrator. They are berth's own, so they stand apart from etcd's.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::ValueEnum;
 
 use super::runtime::Choice;
+use crate::config::OwnFlags;
 
 /// What `berth serve --help` says of them.
 pub(crate) const HELP: &str = "
@@ -56,7 +57,7 @@ pub(crate) struct Flags {
     pub(crate) agent_root: Option<PathBuf>,
 }
 
-const NAMES: [&str; 9] = [
+const NAMES: &[&str] = &[
     "orchestrator",
     "api-listen",
     "api-cert-file",
@@ -78,45 +79,8 @@ pub(crate) fn take(
     environment: &[(String, String)],
     is_alone: bool,
 ) -> Result<Flags, String> {
-    let mut values = Vec::new();
-    let mut rest = Vec::new();
-    let mut all = std::mem::take(arguments).into_iter();
-    while let Some(argument) = all.next() {
-        let Some((name, value)) = own(&argument) else {
-            rest.push(argument);
-            continue;
-        };
-        let value = match value {
-            Some(value) => value,
-            None => {
-                let next = all.next().and_then(|next| next.into_string().ok());
-                next.ok_or_else(|| format!("--{name} needs a value"))?
-            }
-        };
-        values.push((name, value));
-    }
-    *arguments = rest;
-    let get = |name: &str| {
-        let flag =
-            values.iter().rev().find(|(own, _)| *own == name).map(|(_, value)| value.clone());
-        let variable = || {
-            let variable = format!("BERTH_{}", name.to_uppercase().replace('-', "_"));
-            environment.iter().find(|(key, _)| *key == variable).map(|(_, value)| value.clone())
-        };
-        flag.or_else(variable).filter(|value| !value.is_empty())
-    };
-    of_values(get, is_alone)
-}
-
-/// The name of a flag of ours, and its value if that is in the same word.
-fn own(argument: &OsStr) -> Option<(&'static str, Option<String>)> {
-    let text = argument.to_str()?;
-    let text = text.strip_prefix("--").or_else(|| text.strip_prefix('-'))?;
-    let (name, value) = match text.split_once('=') {
-        Some((name, value)) => (name, Some(value.to_owned())),
-        None => (text, None),
-    };
-    NAMES.iter().find(|own| **own == name).map(|own| (*own, value))
+    let own = OwnFlags::take(NAMES, arguments, environment)?;
+    of_values(|name| own.get(name), is_alone)
 }
 
 fn of_values(get: impl Fn(&str) -> Option<String>, is_alone: bool) -> Result<Flags, String> {

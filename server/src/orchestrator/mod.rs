@@ -9,6 +9,7 @@ mod agent;
 mod container;
 mod control;
 pub(crate) mod flags;
+mod idle;
 mod image;
 mod listen;
 mod runtime;

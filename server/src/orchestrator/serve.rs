@@ -2,7 +2,7 @@
 //!
 //! All of it is a client of this server's own store, through an address like any other client's.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,16 +12,15 @@ use futures::FutureExt;
 use sched::agent::runtime::Runtime;
 use sched::apiserver::{self, ApiServer, AuditLog};
 use sched::kv::Store;
-use sched::kv::grpc::{Endpoint, GrpcKv};
 use sched::objects::Objects;
 use sched::{agent, controllers, scheduler};
-use tonic::transport::Channel;
 
 use super::flags::{self, Extent, Flags};
 use super::listen::Listener;
 use super::runtime::{self, Wanted};
-use crate::config::{Scheme, Settings};
+use crate::config::{Settings, Url};
 use crate::discovery::address::host_name;
+use crate::discovery::store;
 
 /// How long after a failure a part is begun again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -58,10 +57,10 @@ pub(crate) async fn open(flags: Flags, settings: &Settings) -> Result<Orchestrat
 }
 
 async fn parts(flags: Flags, settings: &Settings) -> Result<Parts, String> {
-    let store = own_store(settings)?;
+    let store = store::own(settings, "the orchestrator", None)?;
     let (listener, api) = api(&store, &flags).await?;
     let agent = match flags.extent {
-        Extent::All => Some(own_agent(&flags, &settings.data_dir).await?),
+        Extent::All => Some(own_agent(&flags, settings).await?),
         Extent::Control | Extent::Off => None,
     };
     Ok(Parts { store, listener, api, agent })
@@ -78,28 +77,13 @@ async fn api(store: &Store, flags: &Flags) -> Result<(Listener, ApiServer), Stri
     Ok((listener, api))
 }
 
-/// A client of this server.
-fn own_store(settings: &Settings) -> Result<Store, String> {
-    let plain = |url: &&crate::config::Url| url.scheme == Scheme::Http;
-    let Some(url) = settings.addresses.listen_client.iter().find(plain) else {
-        return Err("the orchestrator reaches its own store without TLS: add \
-                    http://127.0.0.1:PORT to --listen-client-urls"
-            .to_owned());
-    };
-    let name = url.to_string().replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]");
-    let channel = Channel::from_shared(name.clone()).map_err(|error| error.to_string())?;
-    let endpoint = Endpoint { name, channel: channel.connect_lazy() };
-    let store = GrpcKv::new(vec![endpoint], None).map_err(|error| error.message)?;
-    Ok(Arc::new(store))
-}
-
 async fn own_agent(
     flags: &Flags,
-    data_dir: &Path,
+    settings: &Settings,
 ) -> Result<(Arc<dyn Runtime>, agent::Settings), String> {
     let root = match &flags.agent_root {
         Some(root) => root.clone(),
-        None => beside(data_dir),
+        None => beside(&settings.data_dir),
     };
     let wanted = Wanted {
         choice: flags.runtime,
@@ -109,8 +93,17 @@ async fn own_agent(
         insecure_registries: Vec::new(),
     };
     let runtime = runtime::open(&wanted).await.map_err(|failure| failure.message)?;
-    let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let address = reached_at(&settings.addresses.advertise_client);
     Ok((runtime, agent::Settings::new(host_name().to_lowercase(), root, address)))
+}
+
+/// Where other nodes find this one's pods: where they find its store, which is nowhere if that is for
+/// this machine alone.
+fn reached_at(advertised: &[Url]) -> IpAddr {
+    let addresses = advertised.iter().filter_map(|url| url.address.parse::<SocketAddr>().ok());
+    let mut addresses = addresses.map(|address| address.ip());
+    let found = addresses.find(|address| !address.is_loopback() && !address.is_unspecified());
+    found.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
 /// `default.berth` has its agent in `default.berth-agent`, as an absolute path.
@@ -186,5 +179,22 @@ where
              with the message above"
         );
         tokio::time::sleep(AGAIN).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_where_its_store_is() {
+        // Proves that a store for other machines gives its node an address that they reach, and one
+        // for this machine alone does not.
+        let url = |address: &str| Url { scheme: Scheme::Http, address: address.into() };
+        let found = reached_at(&[url("127.0.0.1:2379"), url("node:2379"), url("10.0.0.7:2379")]);
+        assert_eq!(found.to_string(), "10.0.0.7");
+        for own in ["127.0.0.1:2379", "[::1]:2379", "0.0.0.0:2379", "localhost:2379"] {
+            assert_eq!(reached_at(&[url(own)]), IpAddr::V4(Ipv4Addr::LOCALHOST), "{own}");
+        }
     }
 }

@@ -19,7 +19,7 @@ use super::{
 use crate::config::{InitialCluster, Settings};
 use crate::http::{Metrics, PeerMetrics};
 use crate::traces::Traces;
-use crate::{grpc, orchestrator, peer, v2};
+use crate::{discovery, grpc, orchestrator, peer, v2};
 
 /// How long another member may take to lead in this one's place.
 const HAND_OVER_MAX: Duration = Duration::from_secs(2);
@@ -38,6 +38,7 @@ pub(super) async fn serve(
     settings: Settings,
     bare: bool,
     orchestrator: orchestrator::flags::Flags,
+    dns: discovery::serve::Flags,
 ) -> Result<(), String> {
     let mut signals = signals::Signals::install()?;
     let tokens = grpc::Tokens::open(&settings.auth_token)?;
@@ -45,7 +46,11 @@ pub(super) async fn serve(
     let tls = Tls::open(&settings)?;
     let (for_members, for_clients) = bind(&settings)?;
     let orchestrator = orchestrator::serve::open(orchestrator, &settings).await?;
+    let dns = discovery::serve::open(dns, &settings).await?;
     let metrics = Metrics::new(settings.extensive_metrics);
+    if let Some(dns) = dns.metrics() {
+        metrics.add_page(move || dns.render());
+    }
     let notices = v2::Notices::default();
     let observer = match settings.enable_v2 {
         true => Some(notices.observer(tokens.observer())),
@@ -64,6 +69,7 @@ pub(super) async fn serve(
     let for_members = listen_all(for_members)?;
     let outcome = tokio::select! {
         error = orchestrator.run() => Err(error),
+        error = dns.run() => Err(error),
         () = server.run(&settings, for_members, for_clients, bare) => Ok(()),
         () = signals.stop() => Ok(()),
         error = node.failed() => Err(error.to_string()),

@@ -29,13 +29,17 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use crate::config::{self, Invocation, Notice, Settings, Stop};
-use crate::{failpoints, log, orchestrator, umask};
+use crate::{discovery, failpoints, log, orchestrator, umask};
 
 /// Runs the server until it is told to stop or cannot go on; `arguments` are those after `serve`.
 pub fn run(mut arguments: Vec<OsString>, invocation: Invocation) -> ExitCode {
     let bare = invocation.bare;
     let is_alone = arguments.is_empty() && !invocation.as_etcd;
     let orchestrator = match orchestrator::flags::take(&mut arguments, &environment(), is_alone) {
+        Ok(flags) => flags,
+        Err(line) => return refuse(&Stop::Usage(line)),
+    };
+    let dns = match discovery::serve::take(&mut arguments, &environment(), is_alone) {
         Ok(flags) => flags,
         Err(line) => return refuse(&Stop::Usage(line)),
     };
@@ -56,7 +60,7 @@ pub fn run(mut arguments: Vec<OsString>, invocation: Invocation) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start threads: {error}")),
     };
-    let outcome = runtime.block_on(lifecycle::serve(settings, bare, orchestrator));
+    let outcome = runtime.block_on(lifecycle::serve(settings, bare, orchestrator, dns));
     // A thread that hangs in a system call must not hold up the exit: all that counts is on disk.
     runtime.shutdown_background();
     match outcome {
@@ -76,7 +80,8 @@ fn environment() -> Vec<(String, String)> {
 fn refuse(stop: &Stop) -> ExitCode {
     match stop {
         Stop::Help => {
-            print!("{}{}", config::help(), orchestrator::flags::HELP);
+            let (orchestrator, dns) = (orchestrator::flags::HELP, discovery::serve::HELP);
+            print!("{}{orchestrator}{dns}", config::help());
             ExitCode::SUCCESS
         }
         Stop::Usage(line) => {

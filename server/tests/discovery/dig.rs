@@ -1,5 +1,7 @@
 //! `berth dns` as a process, and `dig` as its client.
 
+use std::ops::Deref;
+
 use testkit::{Finished, Script, Server, eventually, free_port, require};
 
 use crate::tool::{SOON_S, Tool, endpoints};
@@ -7,8 +9,21 @@ use crate::tool::{SOON_S, Tool, endpoints};
 /// A DNS server on loopback.
 pub(crate) struct Dns {
     pub(crate) tool: Tool,
-    pub(crate) port: u16,
+    asked: Asked,
     pub(crate) metrics_port: u16,
+}
+
+/// Whoever answers on a port of loopback.
+pub(crate) struct Asked {
+    pub(crate) port: u16,
+}
+
+impl Deref for Dns {
+    type Target = Asked;
+
+    fn deref(&self) -> &Asked {
+        &self.asked
+    }
 }
 
 impl Dns {
@@ -22,7 +37,7 @@ impl Dns {
         let listen = format!("--listen=127.0.0.1:{port}");
         let metrics = format!("--listen-metrics=127.0.0.1:{metrics_port}");
         let args = [&["dns", endpoints, &listen, &metrics], flags].concat();
-        let dns = Self { tool: Tool::berth(&args), port, metrics_port };
+        let dns = Self { tool: Tool::berth(&args), asked: Asked { port }, metrics_port };
         eventually("DNS", SOON_S, async || match dns.code("nobody.service.cluster.local").await {
             code if code == "NXDOMAIN" => Ok(()),
             code => Err(format!("{code}\n{}", dns.tool.log())),
@@ -31,6 +46,24 @@ impl Dns {
         dns
     }
 
+    /// Waits until a question is answered so.
+    pub(crate) async fn until(&self, args: &[&str], wanted: &[&str]) {
+        eventually(&args.join(" "), SOON_S, async || match self.answers(args).await {
+            answers if answers == wanted => Ok(()),
+            answers => Err(format!("{answers:?}, not {wanted:?}\n{}", self.tool.log())),
+        })
+        .await;
+    }
+
+    /// The value of a metric, by its name and labels.
+    pub(crate) async fn metric(&self, name: &str) -> Option<f64> {
+        let page = crate::tool::page(self.metrics_port, "/metrics").await;
+        let line = page.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().parse().ok()
+    }
+}
+
+impl Asked {
     /// Runs dig to its end.
     pub(crate) async fn dig(&self, args: &[&str]) -> Finished {
         let port = self.port.to_string();
@@ -61,21 +94,5 @@ impl Dns {
         let found = self.dig(&[args, &["+comments"]].concat()).await.stdout;
         let code = found.split("status: ").nth(1).and_then(|rest| rest.split(',').next());
         code.unwrap_or("no answer").to_owned()
-    }
-
-    /// Waits until a question is answered so.
-    pub(crate) async fn until(&self, args: &[&str], wanted: &[&str]) {
-        eventually(&args.join(" "), SOON_S, async || match self.answers(args).await {
-            answers if answers == wanted => Ok(()),
-            answers => Err(format!("{answers:?}, not {wanted:?}\n{}", self.tool.log())),
-        })
-        .await;
-    }
-
-    /// The value of a metric, by its name and labels.
-    pub(crate) async fn metric(&self, name: &str) -> Option<f64> {
-        let page = crate::tool::page(self.metrics_port, "/metrics").await;
-        let line = page.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim().parse().ok()
     }
 }

@@ -5,15 +5,15 @@ use std::time::Duration;
 use api::etcdserverpb::{AuthenticateRequest, RangeRequest};
 use testkit::{Clients, Cluster, Server, bounded, enable_auth, eventually, subject, with_token};
 
-use crate::dig::Dns;
-use crate::tool::{SOON_S, Tool, get};
+use crate::dig::{Asked, Dns};
+use crate::tool::{SOON_S, Tool, berth, get, put};
 
 const INSTANCE: &str = "/services/web/1";
 const NAME: &str = "web.service.cluster.local";
 
 fn sidecar(endpoints: &str, more: &[&str]) -> Tool {
     let args = ["register", endpoints, "--service=web", "--instance=1", "--address=10.0.0.7"];
-    Tool::berth(&[&args[..], &["--port=80", "--ttl=5s"], more].concat())
+    Tool::berth(&[&args[..], &["--port=80", "--ttl=10s"], more].concat())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +66,7 @@ async fn users_register_and_follow_by_password() {
     // The tokens go with the process, and the lease with the time that nobody renews it in.
     server.kill();
     server.restart().await;
-    tokio::time::sleep(Duration::from_secs(7)).await;
+    tokio::time::sleep(Duration::from_secs(12)).await;
     let clients = server.clients();
     let still = async || registered(&clients).await.map_err(|why| why + &first.log());
     eventually("registered", SOON_S, still).await;
@@ -77,4 +77,49 @@ async fn users_register_and_follow_by_password() {
     let mut stranger = sidecar(&endpoints, &["--user=root:wrong"]);
     assert_eq!(stranger.ended().await.code(), Some(1));
     assert!(stranger.log().contains("invalid user ID or password"), "{}", stranger.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_of_some_keys_answers_for_those() {
+    // Proves that DNS with a user that may read the registered services alone answers for these, says
+    // once what it may not read, and that those names do not exist for it; and that who may read
+    // nothing answers nothing.
+    let server = Server::start(subject!(), &[]).await;
+    let clients = server.clients();
+    put(&clients, INSTANCE, r#"{"address":"10.0.0.7","port":80}"#).await;
+    put(&clients, "/skydns/local/cluster/note", r#"{"host":"10.0.0.8"}"#).await;
+    enable_auth(&clients).await;
+    let endpoints = format!("--endpoints={}", server.endpoint());
+    for words in [
+        "role add reader",
+        "role grant-permission reader read --prefix=true /services/",
+        "role grant-permission reader read --prefix=true /health/",
+        "user add some:pw",
+        "user add none:pw",
+        "user grant-role some reader",
+    ] {
+        let words: Vec<&str> = words.split(' ').collect();
+        let done = berth(&[&["ctl", &endpoints, "--user=root:secret"], &words[..]].concat()).await;
+        assert_eq!(done.code, Some(0), "{words:?}: {done:?}");
+    }
+    let dns = Dns::follow(&endpoints, &["--user=some:pw"]).await;
+    dns.until(&[NAME], &["A 10.0.0.7"]).await;
+    assert_eq!(dns.code("note.cluster.local").await, "NXDOMAIN");
+    assert_eq!(dns.code("web.shop.svc.cluster.local").await, "NXDOMAIN");
+    let log = dns.tool.log();
+    for part in ["cluster_services", "endpoint_slices", "skydns"] {
+        let told = |line: &&str| line.contains("may not be read") && line.contains(part);
+        assert_eq!(log.lines().filter(told).count(), 1, "{part}: {log}");
+    }
+    let stranger = Tool::berth(&["dns", &endpoints, "--user=none:pw", "--listen=127.0.0.1:0"]);
+    let refused = async || {
+        let log = stranger.log();
+        if log.matches("may not be read").count() >= 5 { Ok(()) } else { Err(log) }
+    };
+    eventually("all is refused", SOON_S, refused).await;
+    let bound = stranger.log();
+    let port = bound.split("127.0.0.1:").nth(1).expect("an address");
+    let port: String = port.chars().take_while(char::is_ascii_digit).collect();
+    let asked = Asked { port: port.parse().expect("a port") };
+    assert_eq!(asked.code(NAME).await, "SERVFAIL");
 }

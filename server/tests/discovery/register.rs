@@ -1,7 +1,9 @@
 //! `berth register`: there while it is well, gone when it is not, back by itself.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use testkit::{Clients, Proxy, Server, Weather, eventually, free_port, subject};
 
 use crate::tool::{SOON_S, Tool, berth, delete, document, endpoints, get};
@@ -163,7 +165,7 @@ async fn a_paused_sidecar_leaves_its_name_to_its_replacement() {
     first.signal("CONT");
     assert_eq!(first.ended().await.code(), Some(1), "{}", first.log());
     assert!(first.log().contains("Error: ") && first.log().contains("--instance"));
-    assert!(!std::path::Path::new("/proc").join(command.trim()).exists());
+    assert!(!Path::new("/proc").join(command.trim()).exists());
     assert_eq!(until_registered(&clients).await, lease, "the second one's is left alone");
     second.terminate().await;
 }
@@ -251,6 +253,59 @@ async fn every_kind_of_check_and_the_watched_table_work() {
     let _sidecar = Tool::berth(&register(&endpoints, &[&checks[..], &[&dead]].concat()));
     until_status(&clients, "critical").await;
     table("Connection refused").await;
+}
+
+/// A certificate for 127.0.0.1, its key and whoever signed it, as files in `directory`.
+fn certificates(directory: &Path) -> [String; 3] {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let signed = params.signed_by(&key, &authority).unwrap();
+    let files = [("cert", signed.pem()), ("key", key.serialize_pem()), ("ca", authority.pem())];
+    files.map(|(name, text)| {
+        let path = directory.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_over_tls_are_checked_and_their_certificates_too() {
+    // Proves that a check over TLS passes with the authority that signed, or when told to trust
+    // anybody, that the system's authorities are asked otherwise, and that it says why it fails.
+    let directory = tempfile::tempdir().unwrap();
+    let [cert, key, ca] = certificates(directory.path());
+    let mut server = Server::create(subject!(), &[]);
+    let (port, secure) = (server.client_port, free_port());
+    server.add_flags(&[
+        format!("--listen-client-urls=http://127.0.0.1:{port},https://127.0.0.1:{secure}"),
+        format!("--cert-file={cert}"),
+        format!("--key-file={key}"),
+    ]);
+    server.restart().await;
+    let clients = server.clients();
+    let endpoints = endpoints(&server);
+    let check = format!("--check=https://127.0.0.1:{secure}/health");
+    let ca = format!("--check-cacert={ca}");
+    for (more, wanted) in
+        [(&[ca.as_str()][..], "passing"), (&["--check-insecure"], "passing"), (&[], "critical")]
+    {
+        let patient = [&check, "--timeout=30s", "--interval=100ms"];
+        let mut sidecar = Tool::berth(&register(&endpoints, &[&patient[..], more].concat()));
+        eventually(wanted, SOON_S, async || {
+            let health = document(&clients, HEALTH).await?;
+            let is_told = wanted == "passing" || health["output"].to_string().contains("https://");
+            if health["status"] == wanted && is_told { Ok(()) } else { Err(health.to_string()) }
+        })
+        .await;
+        sidecar.terminate().await;
+    }
+    let missing = ["--check-cacert=/no/such", &check];
+    let refused = berth(&register(&endpoints, &missing)).await;
+    assert_eq!(refused.code, Some(128), "{refused:?}");
+    assert!(refused.stderr.contains("/no/such"), "{refused:?}");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use testkit::{Server, eventually, free_port, subject};
 
+use crate::dig::Dns;
 use crate::tool::{SOON_S, Tool, berth, delete, endpoints, page, put};
 
 /// A confd directory with one resource.
@@ -127,6 +128,12 @@ async fn a_refused_file_never_takes_the_old_ones_place() {
     assert_eq!(config.read(), "v=1");
     put(&clients, "/app/v", "2").await;
     config.until(&tool, "v=2").await;
+    // It is in place before it is loaded.
+    let loaded = async || match tool.log().matches("\"msg\":\"written\"").count() {
+        2 => Ok(()),
+        _ => Err(tool.log()),
+    };
+    eventually("the second is loaded", SOON_S, loaded).await;
     std::fs::write(config.path("broken"), "").unwrap();
     put(&clients, "/app/v", "3").await;
     told("reload: ").await;
@@ -223,9 +230,45 @@ async fn files_stay_while_the_store_is_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn names_are_looked_up_when_a_file_is_rendered() {
+    // Proves the lookups of confd, by a resolver that was named: sorted addresses of both families,
+    // service records, a name that does not exist, and that a resolver which does not answer leaves
+    // the old file.
+    let server = Server::start(subject!(), &[]).await;
+    let clients = server.clients();
+    for (name, address, port) in [("1", "10.0.0.2", 81), ("2", "10.0.0.1", 80), ("3", "::2", 82)] {
+        let document = format!(r#"{{"address":"{address}","port":{port},"weight":3}}"#);
+        put(&clients, &format!("/services/web/{name}"), &document).await;
+    }
+    put(&clients, "/app/v", "1").await;
+    let dns = Dns::start(&server, &[]).await;
+    dns.until(&["web.service.cluster.local"], &["A 10.0.0.1", "A 10.0.0.2"]).await;
+    let template = "{% set name = 'web.service.cluster.local' %}\
+                    {{ lookupIP(name) | join(' ') }}, {{ lookupIPV4(name) | join(' ') }}, \
+                    {{ lookupIPV6(name) | join(' ') }}, {{ lookupIP('no.cluster.local') | length }}\n\
+                    {% for s in lookupSRV('web', 'tcp', 'service.cluster.local') %}\
+                    {{ s.target }} {{ s.port }} {{ s.priority }} {{ s.weight }};{% endfor %}";
+    let config = Config::new(template, "");
+    let wanted = "10.0.0.1 10.0.0.2 ::2, 10.0.0.1 10.0.0.2, ::2, 0\n\
+                  0-0-0-0-0-0-0-2.addr.cluster.local. 82 1 3;\
+                  10-0-0-1.addr.cluster.local. 80 1 3;10-0-0-2.addr.cluster.local. 81 1 3;";
+    let (endpoints, flag) = (endpoints(&server), config.flag());
+    let render = async |port: u16| {
+        let resolver = format!("--resolver=127.0.0.1:{port}");
+        berth(&["template", &endpoints, &flag, "--onetime", &resolver]).await
+    };
+    let done = render(dns.port).await;
+    assert_eq!((done.code, config.read().as_str()), (Some(0), wanted), "{done:?}");
+    let failed = render(free_port()).await;
+    assert_eq!(failed.code, Some(1), "{failed:?}");
+    assert!(failed.stderr.contains("web.service.cluster.local"), "{failed:?}");
+    assert_eq!(config.read(), wanted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sealed_values_are_read_by_their_recipients_alone() {
     // Proves that the store never sees the value, that an identity file reads it back next to
-    // plain ones, and that another identity does not.
+    // plain ones, that another identity does not, and that templates read it with the first alone.
     let server = Server::start(subject!(), &[]).await;
     let clients = server.clients();
     let endpoints = endpoints(&server);
@@ -251,6 +294,18 @@ async fn sealed_values_are_read_by_their_recipients_alone() {
     let refused = berth(&["ctl", &endpoints, "get", "/app/secret", &files[1]]).await;
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(refused.stderr.contains("/app/secret"), "{refused:?}");
+    let config = Config::new("{{ getv('/app/plain') }} {{ cgetv('/app/secret') }}", "");
+    let render = async |more: &[&str]| {
+        berth(&[&["template", &endpoints, &config.flag(), "--onetime"], more].concat()).await
+    };
+    let done = render(&[&files[0]]).await;
+    assert_eq!((done.code, config.read().as_str()), (Some(0), "open swordfish"), "{done:?}");
+    for more in [&[files[1].as_str()][..], &[]] {
+        let refused = render(more).await;
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        assert!(refused.stderr.contains("/app/secret"), "{refused:?}");
+    }
+    assert_eq!(render(&["--unseal=/no/such"]).await.code, Some(128));
     let wrong = berth(&["ctl", &endpoints, "put", "--seal-to=me", "/app/secret", "x"]).await;
     assert_eq!(wrong.code, Some(128), "{wrong:?}");
     assert!(crate::tool::get(&clients, "/app/secret").await.unwrap().value == stored.as_bytes());

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::{Response, Status};
 
 /// The longest wait for something that takes a moment, on a machine that is busy.
-pub(crate) const SOON_S: u64 = 30;
+pub(crate) const SOON_S: u64 = 60;
 
 /// A process that runs until it is told not to; killed when dropped, with its whole process group:
 /// workers outlive a master that is killed.

@@ -130,6 +130,8 @@ const KEYS: &[Case] = &[
     run("get dir/ --prefix").forms_all(),
     run("get dir/ --prefix --limit=2").forms_all(),
     run("get dir/ --prefix --keys-only"),
+    run("get dir/ --prefix=true --keys-only=1"),
+    run("get dir/ --prefix=false"),
     run("get dir/ --prefix --print-value-only"),
     run("get dir/ --prefix --order=DESCEND"),
     run("get dir/ --prefix --order=ASCEND --sort-by=VALUE"),

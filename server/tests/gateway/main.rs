@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where it is surprised")]
 
 mod access;
+mod apisix;
 mod cases;
 mod http;
 mod python;

@@ -137,3 +137,96 @@ async fn nothing_is_an_error_of_the_server() {
     assert!(statuses[&200] > 0 && statuses[&400] > 0, "{statuses:?}");
     println!("{statuses:?}");
 }
+
+/// Paths of the other interfaces on the client port.
+const OTHER_PATHS: &[&str] = &[
+    "/v2/keys",
+    "/v2/keys/",
+    "/v2/keys/a",
+    "/v2/keys/a/b",
+    "/v2/keys/_hidden",
+    "/v2/members",
+    "/v2/members/8e9e05c52164694d",
+    "/v2/members/leader",
+    "/v2/machines",
+    "/v2/stats/self",
+    "/v2/stats/leader",
+    "/v2/stats/store",
+    "/health",
+    "/livez",
+    "/livez/serializable_read",
+    "/readyz",
+    "/readyz/data_corruption",
+    "/version",
+    "/metrics",
+    "/debug/vars",
+    "/debug/pprof/",
+    "/v3",
+    "/",
+];
+
+/// What their queries and forms know; not `wait`, which does that.
+const OTHER_NAMES: &[&str] = &[
+    "value",
+    "ttl",
+    "dir",
+    "prevValue",
+    "prevIndex",
+    "prevExist",
+    "recursive",
+    "sorted",
+    "quorum",
+    "refresh",
+    "noValueOnSuccess",
+    "serializable",
+    "exclude",
+    "verbose",
+    "waitIndex",
+];
+
+/// `name=value` and so on, as a query or a form.
+fn form() -> impl Strategy<Value = String> {
+    let value = prop_oneof![
+        3 => prop::sample::select(vec!["true", "false", "1", "0", "-1", "99999999999999999999", ""])
+            .prop_map(str::to_owned),
+        1 => "[a-z0-9%&;=+]{0,8}",
+    ];
+    let pair = (prop::sample::select(OTHER_NAMES.to_vec()), value);
+    prop::collection::vec(pair.prop_map(|(name, value)| format!("{name}={value}")), 0..4)
+        .prop_map(|pairs| pairs.join("&"))
+}
+
+/// Proves the same of the v2 API and of the pages for operators.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_else_is_an_error_of_the_server() {
+    let count = env_number("BERTH_GATEWAY_REQUESTS", REQUESTS_DEFAULT);
+    let berth = Program { kind: Kind::Berth, path: env!("CARGO_BIN_EXE_berth").into() };
+    let mut server = Server::start(berth, &["--enable-v2"]).await;
+    let mut http = Http::connect(server.client_port).await;
+    let mut runner = TestRunner::deterministic();
+    let verbs =
+        prop::sample::select(vec!["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "HEAD"]);
+    let bodies = prop_oneof![2 => form().prop_map(String::into_bytes), 1 => body()];
+    let kinds = prop::sample::select(vec![
+        "application/x-www-form-urlencoded",
+        "application/json",
+        "multipart/form-data",
+        "",
+    ]);
+    let path = (prop::sample::select(OTHER_PATHS.to_vec()), form());
+    let request = (verbs, path, kinds, bodies);
+    let mut statuses = std::collections::BTreeMap::new();
+    for _ in 0..count {
+        let (verb, (path, query), kind, body) = request.new_tree(&mut runner).unwrap().current();
+        let path = format!("{path}?{query}");
+        let shown = format!("{verb} {path} {kind} {}", String::from_utf8_lossy(&body));
+        let answer = http.send(verb, &path, &[("content-type", kind)], body).await;
+        let told = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!(answer.status < 500, "{shown}: {} {told}", answer.status);
+        *statuses.entry(answer.status).or_insert(0) += 1;
+        assert!(http.is_open().await, "{shown} closed the connection");
+    }
+    assert_eq!(server.crash(), None);
+    assert!(statuses[&200] > 0 && statuses[&400] > 0 && statuses[&404] > 0, "{statuses:?}");
+    println!("{statuses:?}");
+}

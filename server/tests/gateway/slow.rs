@@ -115,3 +115,87 @@ fn peak_bytes(server: &Server) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.split_whitespace().next().unwrap().parse::<u64>().unwrap() << 10
 }
+
+const LINE_BYTES: usize = 8 << 20;
+/// Their lines together are twice what may wait for clients; what sockets take of each is far less.
+const WATCHERS: usize = 12;
+/// A watch of `line` from revision 1 on.
+const WATCH: &str = r#"{"create_request":{"key":"bGluZQ==","start_revision":"1"}}"#;
+
+/// What comes of a watch beyond its first line, which says that it is there.
+async fn beyond_created(body: &mut Incoming) -> Vec<u8> {
+    let mut text = Vec::new();
+    loop {
+        let frame = bounded(body.frame()).await.unwrap().unwrap();
+        text.extend_from_slice(&frame.into_data().unwrap());
+        if let Some(end) = text.iter().position(|byte| *byte == b'\n')
+            && text.len() > end + 1
+        {
+            return text.split_off(end + 1);
+        }
+    }
+}
+
+/// Reads on to the end of the line that `text` begins.
+async fn line(mut text: Vec<u8>, body: &mut Incoming) -> Value {
+    while text.last() != Some(&b'\n') {
+        let frame = bounded(body.frame()).await.expect("the line has an end").unwrap();
+        text.extend_from_slice(&frame.into_data().unwrap());
+    }
+    serde_json::from_slice(&text).unwrap()
+}
+
+async fn watch(http: &mut Http) -> Incoming {
+    let response = http.open("POST", "/v3/watch", &[], WATCH).await.unwrap();
+    assert_eq!(response.status(), 200);
+    response.into_body()
+}
+
+/// Proves that lines of watches that nobody reads are counted together: past the bound a watcher is
+/// told that there is no room, and to ask again; the others have their lines whole when they read;
+/// and then there is room again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lines_that_wait_for_clients_are_counted() {
+    let program = subject!();
+    if program.kind == Kind::Etcd {
+        // It counts none.
+        return;
+    }
+    let server = Server::start(program, &["--max-request-bytes=16777216"]).await;
+    let put = api::etcdserverpb::PutRequest {
+        key: "line".into(),
+        value: vec![b'x'; LINE_BYTES].into(),
+        ..Default::default()
+    };
+    bounded(server.clients().kv.put(put)).await.unwrap();
+    let mut watchers = Vec::new();
+    for _ in 0..WATCHERS {
+        let mut http = Http::connect(server.client_port).await;
+        let body = watch(&mut http).await;
+        watchers.push((http, body));
+    }
+    // Of each only the beginning is taken: those that have room keep it, the others wait in vain.
+    let mut begun = Vec::new();
+    let mut refused = 0;
+    for (http, mut body) in watchers {
+        let text = beyond_created(&mut body).await;
+        if text.starts_with(b"{\"error\"") {
+            let told = line(text, &mut body).await;
+            assert_eq!(told["error"]["grpc_code"], 8, "{told}");
+            refused += 1;
+        } else {
+            begun.push((http, body, text));
+        }
+    }
+    println!("{} had room for their lines, {refused} had not", begun.len());
+    assert!(!begun.is_empty() && refused > 0, "{} and {refused}", begun.len());
+    for (_http, mut body, text) in begun {
+        let told = line(text, &mut body).await;
+        let value = told["result"]["events"][0]["kv"]["value"].as_str().unwrap();
+        assert_eq!(value.len(), LINE_BYTES.div_ceil(3) * 4);
+    }
+    let mut http = Http::connect(server.client_port).await;
+    let mut again = watch(&mut http).await;
+    let text = beyond_created(&mut again).await;
+    assert!(text.starts_with(b"{\"result\""), "there is room again");
+}

@@ -24,7 +24,6 @@ impl Watch {
     /// All pods from a revision on, with what they were, and with progress; only from a member that
     /// has a leader.
     pub(crate) async fn pods(clients: &Clients, start_revision: i64) -> Self {
-        let (requests, stream) = mpsc::channel(8);
         let create = WatchCreateRequest {
             key: PODS.into(),
             range_end: PODS_END.into(),
@@ -33,6 +32,12 @@ impl Watch {
             progress_notify: true,
             ..Default::default()
         };
+        Self::of(clients, create).await
+    }
+
+    /// Any; only from a member that has a leader.
+    pub(crate) async fn of(clients: &Clients, create: WatchCreateRequest) -> Self {
+        let (requests, stream) = mpsc::channel(8);
         let union = RequestUnion::CreateRequest(create);
         requests.send(WatchRequest { request_union: Some(union) }).await.unwrap();
         let mut call = Request::new(ReceiverStream::new(stream));

@@ -11,6 +11,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 };
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use testkit::{Kind, Server, bounded, eventually, subject};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
@@ -67,8 +68,8 @@ fn text(attributes: &[KeyValue], key: &str) -> String {
     }
 }
 
-/// Proves that calls become spans with names, outcomes and the resource that the flags name; that a
-/// call within a trace of its caller's belongs to it, and is traced although nothing else is; and
+/// Proves that calls become spans with names, outcomes and the resource that the flags name; that
+/// the steps of a write and of a read stand beneath them, in their order; that a call within a trace of its caller's belongs to it, and is traced although nothing else is; and
 /// that a server which was not told to trace sends nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_are_spans_of_their_callers_traces() {
@@ -121,6 +122,26 @@ async fn calls_are_spans_of_their_callers_traces() {
         code("3").ok_or_else(|| format!("no refusal among {names:?}"))
     })
     .await;
+    let steps = eventually("the steps of a write", 60, async || {
+        let spans = all.spans().await;
+        let of = |name: &str| {
+            let mut found = spans.iter().map(|(_, span)| span).filter(|span| span.name == name);
+            found.next().cloned().ok_or_else(|| format!("no {name:?} among {} spans", spans.len()))
+        };
+        let names = ["etcdserverpb.KV/Put", "propose", "log write", "log sync", "apply"];
+        names.into_iter().map(of).collect::<Result<Vec<Span>, String>>()
+    })
+    .await;
+    let [call, propose, write, sync, apply] = &steps[..] else { panic!("{steps:?}") };
+    assert_eq!(propose.parent_span_id, call.span_id);
+    for inner in [write, sync, apply] {
+        assert_eq!(inner.parent_span_id, propose.span_id, "{}", inner.name);
+        assert_eq!(inner.trace_id, call.trace_id, "{}", inner.name);
+        assert!(inner.start_time_unix_nano >= call.start_time_unix_nano, "{}", inner.name);
+        assert!(inner.end_time_unix_nano <= call.end_time_unix_nano, "{}", inner.name);
+    }
+    assert!(write.end_time_unix_nano <= sync.start_time_unix_nano);
+    assert!(sync.end_time_unix_nano <= apply.start_time_unix_nano);
     assert_eq!(text(&resource, "service.name"), "store");
     assert_eq!(text(&resource, "service.instance.id"), "m1");
     assert_eq!(refused.name, "etcdserverpb.KV/Range");
@@ -138,8 +159,15 @@ async fn calls_are_spans_of_their_callers_traces() {
     drop(sampled);
     silent.terminate();
     let spans = some.spans().await;
-    assert_eq!(spans.len(), 1, "{spans:?}");
-    let (resource, span) = &spans[0];
+    let is_call = |it: &&(Vec<KeyValue>, Span)| it.1.kind == SpanKind::Server as i32;
+    let calls: Vec<_> = spans.iter().filter(is_call).collect();
+    assert_eq!(calls.len(), 1, "{spans:?}");
+    let (resource, span) = calls[0];
+    for (_, step) in spans.iter().filter(|it| !is_call(it)) {
+        assert!(["read index", "range"].contains(&step.name.as_str()), "{}", step.name);
+        assert_eq!(step.parent_span_id, span.span_id, "{}", step.name);
+    }
+    assert_eq!(spans.len(), 3, "the call and its two steps");
     assert_eq!(text(resource, "service.name"), "etcd");
     assert_eq!(span.name, "etcdserverpb.KV/Range");
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();

@@ -158,7 +158,7 @@ async fn the_quota_counts() {
     assert_eq!((refused.status.as_u16(), refused.json()["errorCode"].as_u64()), (507, Some(300)));
     let gone = connection.ask_again(&Ask::new("DELETE", "/v2/keys/dir?recursive=true")).await;
     assert_eq!(gone.status, 200);
-    eventually("there is room again", 20, async || {
+    eventually("there is room again", 60, async || {
         match connection.ask(&more).await.status.as_u16() {
             201 => Ok(()),
             status => Err(status.to_string()),

@@ -101,7 +101,7 @@ async fn the_next_leader_ends_a_keys_time() {
     let told = bounded(crate::http::whole(told)).await.json();
     assert_eq!(told["action"], "expire");
     assert_eq!(told["prevNode"]["value"], "1");
-    eventually("both have applied it", 20, async || {
+    eventually("both have applied it", 60, async || {
         for other in cluster.others(leader) {
             let mut connection = Connection::open(port_of(&cluster.member(other).endpoint())).await;
             let status = connection.ask(&get("/short")).await.status;

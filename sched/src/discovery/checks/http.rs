@@ -2,22 +2,40 @@
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST, USER_AGENT};
+use http::uri::Scheme;
 use http::{Request, Uri};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 const PORT: u16 = 80;
+const TLS_PORT: u16 = 443;
 /// What is read of a page that says what is wrong.
 const PAGE_BYTES_MAX: usize = 4096;
 
 /// Asks over a connection of its own: whether new ones are accepted is part of the question.
-pub(super) async fn ask(uri: &Uri) -> Result<(), String> {
+pub(super) async fn ask(uri: &Uri, tls: Option<&TlsConnector>) -> Result<(), String> {
+    let is_secure = uri.scheme() == Some(&Scheme::HTTPS);
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(PORT)))
-        .await
-        .map_err(|error| error.to_string())?;
+    let port = uri.port_u16().unwrap_or(if is_secure { TLS_PORT } else { PORT });
+    let stream = TcpStream::connect((host, port)).await.map_err(|error| error.to_string())?;
+    if !is_secure {
+        return exchange(stream, uri).await;
+    }
+    let tls = tls.ok_or("whom to trust over TLS is not set")?;
+    let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
+    let stream = tls.connect(name, stream).await.map_err(|error| error.to_string())?;
+    exchange(stream, uri).await
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    uri: &Uri,
+) -> Result<(), String> {
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
     let mut answer = std::pin::pin!(question(&mut sender, uri));

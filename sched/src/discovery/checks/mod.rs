@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
+use tokio_rustls::TlsConnector;
 
 use self::threshold::Threshold;
 use super::layout::{Health, Status};
@@ -26,7 +27,7 @@ const OUTPUT_BYTES_MAX: usize = 512;
 /// One question, as the command line spells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Check {
-    /// Any answer with a status of 200 to 399.
+    /// Any answer with a status of 200 to 399, over TLS if the scheme says so.
     Http(::http::Uri),
     /// A connection is accepted.
     Tcp(String),
@@ -53,7 +54,7 @@ impl FromStr for Check {
     fn from_str(text: &str) -> Result<Self, String> {
         let usage = || {
             format!(
-                "{text:?} is not a check: write http://HOST:PORT/PATH, tcp://HOST:PORT, \
+                "{text:?} is not a check: write http[s]://HOST:PORT/PATH, tcp://HOST:PORT, \
                  grpc://HOST:PORT[/SERVICE] or exec:COMMAND"
             )
         };
@@ -64,10 +65,7 @@ impl FromStr for Check {
         let (target, path) = rest.split_once('/').unwrap_or((rest, ""));
         let authority: ::http::uri::Authority = target.parse().map_err(|_| usage())?;
         match scheme {
-            "http" => text.parse().map(Self::Http).map_err(|_| usage()),
-            "https" => Err(format!(
-                "{text:?}: checks do not speak TLS; write exec:'curl --fail --silent {text}'"
-            )),
+            "http" | "https" => text.parse().map(Self::Http).map_err(|_| usage()),
             "tcp" | "grpc" if authority.port_u16().is_none() => Err(usage()),
             "tcp" => Ok(Self::Tcp(target.to_owned())),
             "grpc" => Ok(Self::Grpc { endpoint: target.to_owned(), service: path.to_owned() }),
@@ -88,14 +86,31 @@ impl fmt::Display for Check {
 }
 
 impl Check {
+    /// Whether it speaks TLS.
+    pub fn is_secure(&self) -> bool {
+        matches!(self, Self::Http(uri) if uri.scheme() == Some(&::http::uri::Scheme::HTTPS))
+    }
+
     /// Asks once. Dropping the future ends what was begun.
     ///
     /// # Errors
     /// What was wrong, for people; also after `timeout`.
     pub async fn ask(&self, timeout: Duration) -> Result<(), String> {
+        self.ask_trusting(None, timeout).await
+    }
+
+    /// The same; over TLS it asks by `tls`, and not at all without that.
+    ///
+    /// # Errors
+    /// As [`Check::ask`].
+    pub async fn ask_trusting(
+        &self,
+        tls: Option<&TlsConnector>,
+        timeout: Duration,
+    ) -> Result<(), String> {
         let answer = async {
             match self {
-                Self::Http(uri) => http::ask(uri).await,
+                Self::Http(uri) => http::ask(uri, tls).await,
                 Self::Tcp(target) => tcp::ask(target).await,
                 Self::Exec(command) => exec::ask(command).await,
                 Self::Grpc { endpoint, service } => grpc::ask(endpoint, service).await,
@@ -110,10 +125,17 @@ impl Check {
 
 /// Asks all `checks` again and again and keeps `health` up to date: passing while all pass. Before
 /// the first answers it is critical. Never returns.
-pub async fn run(checks: &[Check], plan: Plan, health: watch::Sender<Health>) {
+///
+/// `tls`: whom checks over TLS trust.
+pub async fn run(
+    checks: &[Check],
+    plan: Plan,
+    tls: Option<&TlsConnector>,
+    health: watch::Sender<Health>,
+) {
     let states: Vec<watch::Sender<Option<Health>>> =
         checks.iter().map(|_| watch::Sender::new(None)).collect();
-    let asking = checks.iter().zip(&states).map(|(check, state)| repeat(check, plan, state));
+    let asking = checks.iter().zip(&states).map(|(check, state)| repeat(check, plan, tls, state));
     let combining = async {
         let mut seen: Vec<_> = states.iter().map(watch::Sender::subscribe).collect();
         loop {
@@ -148,13 +170,18 @@ fn combine(found: &[Option<Health>], health: &watch::Sender<Health>) {
     });
 }
 
-async fn repeat(check: &Check, plan: Plan, state: &watch::Sender<Option<Health>>) {
+async fn repeat(
+    check: &Check,
+    plan: Plan,
+    tls: Option<&TlsConnector>,
+    state: &watch::Sender<Option<Health>>,
+) {
     let mut threshold = Threshold::new(plan.rise, plan.fall);
     let mut ticks = tokio::time::interval(plan.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let answer = check.ask(plan.timeout).await;
+        let answer = check.ask_trusting(tls, plan.timeout).await;
         if let Err(reason) = &answer {
             tracing::debug!(%check, "failed: {reason}");
         }
@@ -185,13 +212,17 @@ mod tests {
 
     #[test]
     fn checks_are_read_as_they_are_written() {
-        // Proves the four spellings, and that others are refused with the way to write them.
-        for text in
-            ["http://127.0.0.1:80/health?x=1", "tcp://h:1", "grpc://h:1/pkg.Svc", "exec:true"]
-        {
+        // Proves the five spellings, and that others are refused with the way to write them.
+        for text in [
+            "http://127.0.0.1:80/health?x=1",
+            "https://h/",
+            "tcp://h:1",
+            "grpc://h:1/pkg.Svc",
+            "exec:true",
+        ] {
             assert_eq!(text.parse::<Check>().unwrap().to_string(), text);
         }
-        for wrong in ["", "exec:", "tcp://h", "udp://h:1", "http://", "h:1", "https://h/"] {
+        for wrong in ["", "exec:", "tcp://h", "udp://h:1", "http://", "h:1"] {
             let error = wrong.parse::<Check>().unwrap_err();
             assert!(error.contains("exec:"), "{wrong}: {error}");
         }

@@ -19,13 +19,13 @@ const UNDER_WAY_MAX: usize = 1024;
 /// What a datagram may hold.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
 
-pub(super) struct Forwarder {
+pub(in crate::discovery) struct Forwarder {
     resolvers: Vec<SocketAddr>,
     places: Semaphore,
 }
 
 impl Forwarder {
-    pub(super) fn new(resolvers: Vec<SocketAddr>) -> Self {
+    pub(in crate::discovery) fn new(resolvers: Vec<SocketAddr>) -> Self {
         Self { resolvers, places: Semaphore::new(UNDER_WAY_MAX) }
     }
 
@@ -57,7 +57,11 @@ impl Forwarder {
     ///
     /// # Errors
     /// As [`Self::ask`].
-    pub(super) async fn look_up(&self, name: Name, qtype: RecordType) -> Result<Message, String> {
+    pub(in crate::discovery) async fn look_up(
+        &self,
+        name: Name,
+        qtype: RecordType,
+    ) -> Result<Message, String> {
         let mut message = Message::query();
         message.metadata.recursion_desired = true;
         message.add_query(Query::query(name, qtype));

@@ -12,7 +12,7 @@ mod address;
 mod cluster;
 mod cluster_model;
 mod feed;
-mod forward;
+pub(super) mod forward;
 mod handler;
 mod leases;
 mod metrics;
@@ -67,10 +67,25 @@ pub struct Settings {
 /// One line: an address cannot be listened on, or a socket failed.
 pub async fn serve(
     store: &Store,
-    settings: Settings,
+    settings: &Settings,
     metrics: Metrics,
     stop: impl Future<Output = ()>,
 ) -> Result<(), String> {
+    bind(store, settings, metrics).await?.run(stop).await
+}
+
+/// A server that has its addresses. Dropped, it gives them back.
+pub struct Bound {
+    server: Server<Handler>,
+    feed: Feed,
+}
+
+/// Takes the addresses; from then on questions are answered, with SERVFAIL until [`Bound::run`] has
+/// listed the names.
+///
+/// # Errors
+/// One line: an address cannot be listened on.
+pub async fn bind(store: &Store, settings: &Settings, metrics: Metrics) -> Result<Bound, String> {
     let view = Arc::new(RwLock::new(View::new(&settings.skydns_path)));
     let forwarder = Forwarder::new(settings.forward.clone());
     let handler = Handler::new(
@@ -92,9 +107,19 @@ pub async fn serve(
         tracing::info!(address = %bound, "answering DNS");
     }
     let feed = Feed::new(store, &settings.skydns_path, view, metrics);
-    tokio::select! {
-        outcome = server.block_until_done() => outcome.map_err(|error| error.to_string()),
-        () = feed.run() => Ok(()),
-        () = stop => Ok(()),
+    Ok(Bound { server, feed })
+}
+
+impl Bound {
+    /// Serves until `stop` resolves.
+    ///
+    /// # Errors
+    /// One line: a socket failed.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), String> {
+        tokio::select! {
+            outcome = self.server.block_until_done() => outcome.map_err(|error| error.to_string()),
+            () = self.feed.run() => Ok(()),
+            () = stop => Ok(()),
+        }
     }
 }

@@ -55,7 +55,7 @@ impl Resource {
         noop: bool,
         unread: &mut bool,
     ) -> Result<Outcome, String> {
-        let text = self.render(values)?;
+        let text = self.render(values).await?;
         let owner = Owner { mode: self.mode()?, uid: self.fields.uid, gid: self.fields.gid };
         if is_current(self.dest(), &text, owner) {
             if !*unread {
@@ -104,6 +104,8 @@ impl Resource {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::discovery::template::resource;
 
@@ -121,7 +123,7 @@ mod tests {
                       reload_cmd = \"echo >> DIR/reloads; test -e DIR/up\"";
         let fields = fields.replace("DIR", &directory.path().display().to_string());
         std::fs::write(path("conf.d/a.toml"), fields).unwrap();
-        let resource = resource::load(directory.path(), "").unwrap().remove(0);
+        let resource = resource::load(directory.path(), "", &Arc::default()).unwrap().remove(0);
         let mut unread = false;
         let mut apply = async || resource.apply(&Values::default(), false, &mut unread).await;
         for _ in 0..2 {

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use minijinja::value::{Rest, Serde, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, Value};
 
-use super::text;
-use super::values::Values;
+use super::lookup::{self, Helpers};
+use super::values::{Pair, Values};
+use super::{sealed, text};
 
 /// Adds all functions, looking at `values`.
-pub(super) fn add(environment: &mut Environment<'_>, values: &Arc<Values>) {
+pub(super) fn add(environment: &mut Environment<'_>, values: &Arc<Values>, helpers: &Arc<Helpers>) {
     add_keys(environment, values);
+    sealed::add(environment, values, helpers);
+    lookup::add(environment, helpers);
     text::add(environment);
     environment.add_function("json", |text: &str| json(text, ValueKind::Map));
     environment.add_function("jsonArray", |text: &str| json(text, ValueKind::Seq));
@@ -40,7 +43,7 @@ fn add_keys(environment: &mut Environment<'_>, values: &Arc<Values>) {
     environment.add_function("get", move |key: &str| match seen.get(key) {
         Some(value) => {
             let (key, value) = (key.to_owned(), value.to_owned());
-            Ok(Value::from(Serde(super::values::Pair { key, value })))
+            Ok(Value::from(Serde(Pair { key, value })))
         }
         None => Err(missing(key)),
     });
@@ -66,7 +69,7 @@ fn add_keys(environment: &mut Environment<'_>, values: &Arc<Values>) {
         .add_function("passing", move |service: &str| Value::from(Serde(seen.passing(service))));
 }
 
-fn missing(key: &str) -> Error {
+pub(super) fn missing(key: &str) -> Error {
     wrong(format!("there is no key {key:?}, and no default"))
 }
 
@@ -133,7 +136,7 @@ mod tests {
             values.put(&KeyValue { key, value, ..KeyValue::default() });
         }
         let mut environment = Environment::new();
-        add(&mut environment, &Arc::new(values));
+        add(&mut environment, &Arc::new(values), &Arc::default());
         environment.render_str(template, ()).map_err(|error| format!("{error:#}"))
     }
 
@@ -160,6 +163,15 @@ mod tests {
                 "3 -1 6 3 1",
             ),
             ("{{ seq(1, 3) | join }} {{ atoi('7') + 1 }} {{ parseBool('true') }}", "123 8 True"),
+            ("{{ map('a', 1, 'b', [2]).b[0] }} {{ lookupIfaceIPV4('lo') }}", "2 127.0.0.1"),
+            (
+                "{{ lookupIP('::1')[0] }} {{ lookupIPV4('127.0.0.1')[0] }} {{ lookupIPV6('10.0.0.1') }}",
+                "::1 127.0.0.1 []",
+            ),
+            (
+                "{% for p in sortKVByLength(gets('/app/*') | reverse) %}{{ p.key }} {% endfor %}",
+                "/app/name /app/conf ",
+            ),
             ("{{ reverse(['a', 'b']) | join }} {{ getenv('NO_SUCH', 'd') }}", "ba d"),
             ("{{ datetime('[year]') | length }} {{ fileExists('/') }}", "4 True"),
             (
@@ -180,6 +192,10 @@ mod tests {
             ("{{ json('[]') }}", "map"),
             ("{{ div(1, 0) }}", "zero"),
             ("{{ atoi('x') }}", "x"),
+            ("{{ map('a') }}", "value"),
+            ("{{ map(1, 2) }}", "text"),
+            ("{{ lookupIfaceIPV4('nosuch') }}", "nosuch"),
+            ("{{ cgetv('/app/name') }}", "--unseal"),
             ("{{ nothing() }}", "nothing"),
         ] {
             let error = render(template).unwrap_err();

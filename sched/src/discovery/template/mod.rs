@@ -6,14 +6,17 @@
 //! wrong the old file stays, and the log says why.
 //!
 //! Start at [`run`]; `resource.rs` reads resources, `functions.rs` is what templates can call,
+//! `lookup.rs` of that what asks DNS,
 //! `values.rs` what they look at, `stage.rs` puts files in place, `apply.rs` is all steps of one.
 
 mod apply;
 mod commands;
 mod functions;
+mod lookup;
 mod metrics;
 mod render;
 mod resource;
+mod sealed;
 mod stage;
 mod text;
 mod values;
@@ -21,12 +24,14 @@ mod values;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use tokio::time::Instant;
 
 pub use self::apply::Outcome;
+pub use self::lookup::Helpers;
 pub use self::metrics::Metrics;
 pub use self::resource::Resource;
 use self::values::Values;
@@ -42,12 +47,16 @@ const RETRY: Duration = Duration::from_secs(5);
 
 /// Reads all resources of a confd directory: `DIR/conf.d/*.toml`, templates in `DIR/templates`.
 ///
-/// `prefix` stands before every resource's own.
+/// `prefix` stands before every resource's own; `helpers` are for all of them.
 ///
 /// # Errors
 /// One line that names the file and what is wrong with it. There must be at least one resource.
-pub fn load(directory: &Path, prefix: &str) -> std::result::Result<Vec<Resource>, String> {
-    resource::load(directory, prefix)
+pub fn load(
+    directory: &Path,
+    prefix: &str,
+    helpers: Helpers,
+) -> std::result::Result<Vec<Resource>, String> {
+    resource::load(directory, prefix, &Arc::new(helpers))
 }
 
 /// Renders every resource once, from one look at the store at one revision. The outcomes are in the

@@ -14,8 +14,15 @@ impl Resource {
     ///
     /// # Errors
     /// What is wrong, with the line of the template.
-    pub(super) fn render(&self, values: &Values) -> Result<String, String> {
+    pub(super) async fn render(&self, values: &Values) -> Result<String, String> {
         let seen = values.below(&self.prefix, |key| self.is_made_of(key));
+        let resource = self.clone();
+        // Templates read files, and may ask DNS.
+        let rendered = tokio::task::spawn_blocking(move || resource.render_blocking(seen)).await;
+        rendered.map_err(|error| format!("the template ended before its time: {error}"))?
+    }
+
+    fn render_blocking(&self, seen: Values) -> Result<String, String> {
         let templates = self.templates.clone();
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -23,7 +30,7 @@ impl Resource {
         // Text files are no web pages, whatever their names end with.
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_loader(move |name| read(&templates, name));
-        functions::add(&mut environment, &Arc::new(seen));
+        functions::add(&mut environment, &Arc::new(seen), &self.helpers);
         let template = environment.get_template(&self.fields.src).map_err(|error| told(&error))?;
         template.render(()).map_err(|error| told(&error))
     }

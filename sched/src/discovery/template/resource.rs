@@ -1,8 +1,11 @@
 //! Resources, as confd's TOML files spell them.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
+
+use super::lookup::Helpers;
 
 /// One file to keep up to date.
 #[derive(Clone, Debug)]
@@ -12,6 +15,7 @@ pub struct Resource {
     pub(super) fields: Fields,
     /// Before every key: begins with a slash or is empty, and does not end with one.
     pub(super) prefix: String,
+    pub(super) helpers: Arc<Helpers>,
 }
 
 /// What a file holds: one table.
@@ -48,7 +52,11 @@ pub(super) struct Fields {
     pub(super) reload_cmd: Option<String>,
 }
 
-pub(super) fn load(directory: &Path, prefix: &str) -> Result<Vec<Resource>, String> {
+pub(super) fn load(
+    directory: &Path,
+    prefix: &str,
+    helpers: &Arc<Helpers>,
+) -> Result<Vec<Resource>, String> {
     let conf_d = directory.join("conf.d");
     let fail = |error: std::io::Error| format!("{}: {error}", conf_d.display());
     let mut files = Vec::new();
@@ -62,11 +70,16 @@ pub(super) fn load(directory: &Path, prefix: &str) -> Result<Vec<Resource>, Stri
         return Err(format!("{}: there is no *.toml that names a template", conf_d.display()));
     }
     files.sort();
-    files.iter().map(|file| Resource::read(file, directory, prefix)).collect()
+    files.iter().map(|file| Resource::read(file, directory, prefix, helpers)).collect()
 }
 
 impl Resource {
-    fn read(file: &Path, directory: &Path, prefix: &str) -> Result<Self, String> {
+    fn read(
+        file: &Path,
+        directory: &Path,
+        prefix: &str,
+        helpers: &Arc<Helpers>,
+    ) -> Result<Self, String> {
         let at = |reason: String| format!("{}: {reason}", file.display());
         let text = std::fs::read_to_string(file).map_err(|error| at(error.to_string()))?;
         let document: Document = toml::from_str(&text).map_err(|error| at(error.to_string()))?;
@@ -77,6 +90,7 @@ impl Resource {
             templates,
             prefix: joined(prefix, &fields.prefix),
             fields,
+            helpers: helpers.clone(),
         };
         resource.validate().map_err(at)?;
         Ok(resource)
@@ -146,7 +160,7 @@ mod tests {
         }
         std::fs::write(directory.path().join("templates/a.tmpl"), "").unwrap();
         std::fs::write(directory.path().join("conf.d/a.toml"), text).unwrap();
-        load(directory.path(), "/app").map(|mut all| all.remove(0))
+        load(directory.path(), "/app", &Arc::default()).map(|mut all| all.remove(0))
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! Functions on text alone, as confd has them.
 
+use std::collections::BTreeMap;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use minijinja::value::Rest;
 use minijinja::{Environment, Error, Value};
 
 use super::functions::wrong;
@@ -28,6 +31,15 @@ pub(super) fn add(environment: &mut Environment<'_>) {
         all.sort_by_key(String::len);
         all
     });
+    environment.add_function("sortKVByLength", |mut all: Vec<Value>| {
+        // Pairs as `gets` gives them; those with keys of one length stay in their order.
+        all.sort_by_key(|pair| {
+            let key = pair.get_attr("key").unwrap_or_default();
+            key.as_str().map_or(0, str::len)
+        });
+        all
+    });
+    environment.add_function("map", map);
     environment.add_function("base64Encode", |text: &str| BASE64_STANDARD.encode(text));
     environment.add_function("base64Decode", decode);
     environment.add_function("atoi", |text: &str| {
@@ -38,6 +50,16 @@ pub(super) fn add(environment: &mut Environment<'_>) {
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
         _ => Err(wrong(format!("{text:?} is neither true nor false"))),
     });
+}
+
+/// What follows each name is its value.
+fn map(words: Rest<Value>) -> Result<Value, Error> {
+    let pairs = words.chunks(2).map(|pair| match pair {
+        [name, value] if name.as_str().is_some() => Ok((name.to_string(), value.clone())),
+        [name, _] => Err(wrong(format!("{name} is no text, and cannot be a name"))),
+        _ => Err(wrong("map takes a name and a value, and so on in turns")),
+    });
+    pairs.collect::<Result<BTreeMap<String, Value>, _>>().map(Value::from)
 }
 
 /// The last part of a path.

@@ -1,4 +1,5 @@
-//! How long the log's writes and syncs take: the first thing to look at on a slow disk.
+//! How long the log's writes and syncs take: the first thing to look at on a slow disk. Calls that
+//! waited for one are told too.
 
 use std::time::Instant;
 
@@ -6,10 +7,11 @@ use parking_lot::Mutex;
 use prometheus::{Histogram, HistogramOpts, Registry, exponential_buckets};
 
 use super::NAMES_ARE_VALID;
+use crate::steps::{self, LogWrite};
 
 pub(super) struct LogTimes {
-    /// When the step under way began. The log's writer is one thread, so there is one.
-    began: Mutex<Instant>,
+    /// The write under way. The log's writer is one thread, so there is one.
+    under_way: Mutex<LogWrite>,
     writes: Histogram,
     syncs: Histogram,
 }
@@ -24,8 +26,9 @@ impl LogTimes {
             registry.register(Box::new(histogram.clone())).expect(NAMES_ARE_VALID);
             histogram
         };
+        let now = Instant::now();
         Self {
-            began: Mutex::new(Instant::now()),
+            under_way: Mutex::new(LogWrite { began: now, sync_began: now, ended: now }),
             writes: histogram(
                 "etcd_disk_wal_write_duration_seconds",
                 "The latency distributions of write called by WAL.",
@@ -36,25 +39,23 @@ impl LogTimes {
             ),
         }
     }
-
-    /// Ends the step under way, begins the next, and says how long it was.
-    fn step(&self) -> f64 {
-        let now = Instant::now();
-        let began = std::mem::replace(&mut *self.began.lock(), now);
-        (now - began).as_secs_f64()
-    }
 }
 
 impl raft::wal::Observer for LogTimes {
     fn write_started(&self, _bytes: usize, _operations: usize) {
-        self.step();
+        self.under_way.lock().began = Instant::now();
     }
 
     fn sync_started(&self) {
-        self.writes.observe(self.step());
+        let mut write = self.under_way.lock();
+        write.sync_began = Instant::now();
+        self.writes.observe((write.sync_began - write.began).as_secs_f64());
     }
 
     fn sync_finished(&self) {
-        self.syncs.observe(self.step());
+        let mut write = self.under_way.lock();
+        write.ended = Instant::now();
+        self.syncs.observe((write.ended - write.sync_began).as_secs_f64());
+        steps::note_write(*write);
     }
 }

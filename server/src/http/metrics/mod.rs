@@ -10,7 +10,7 @@ mod log_times;
 mod peers;
 mod source;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -35,7 +35,11 @@ struct Inner {
     healthcheck: IntGaugeVec,
     healthchecks: IntCounterVec,
     grpc: grpc::Counters,
+    /// What a part of the server renders by itself.
+    page: OnceLock<Page>,
 }
+
+type Page = Box<dyn Fn() -> String + Send + Sync>;
 
 /// Every name below is distinct and well-formed; a test renders them all.
 const NAMES_ARE_VALID: &str = "metric names are distinct and well-formed";
@@ -87,6 +91,7 @@ impl Metrics {
             healthcheck,
             healthchecks,
             grpc,
+            page: OnceLock::new(),
         }))
     }
 
@@ -113,6 +118,13 @@ impl Metrics {
             .expect("a member is attached once");
     }
 
+    /// Appends what a part of the server renders, in Prometheus' format and under other names. Called
+    /// once at most.
+    pub(crate) fn add_page(&self, page: impl Fn() -> String + Send + Sync + 'static) {
+        let set = self.0.page.set(Box::new(page));
+        debug_assert!(set.is_ok(), "one page is added");
+    }
+
     pub(super) fn count_health(&self, healthy: bool) {
         if healthy { self.0.health_success.inc() } else { self.0.health_failures.inc() }
     }
@@ -127,7 +139,11 @@ impl Metrics {
     pub(crate) fn render(&self) -> prometheus::Result<String> {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.0.registry.gather(), &mut text)?;
-        Ok(String::from_utf8_lossy(&text).into_owned())
+        let mut text = String::from_utf8_lossy(&text).into_owned();
+        if let Some(page) = self.0.page.get() {
+            text.push_str(&page());
+        }
+        Ok(text)
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-/// No client command in these tests needs longer on the slowest machine.
+/// Hardly any client command in these tests needs longer on the slowest machine.
 const COMMAND_S_MAX: u64 = 60;
 
 /// The path of a program, or a failure that says which Debian package brings it.
@@ -40,6 +40,7 @@ pub struct Script {
     command: Command,
     stdin: Vec<u8>,
     until: Option<String>,
+    limit_s: u64,
 }
 
 impl Script {
@@ -47,7 +48,7 @@ impl Script {
         let mut command = Command::new(program);
         command.args(arguments).kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self { command, stdin: Vec::new(), until: None }
+        Self { command, stdin: Vec::new(), until: None, limit_s: COMMAND_S_MAX }
     }
 
     /// Sets an environment variable of the command.
@@ -72,15 +73,23 @@ impl Script {
         self
     }
 
+    /// How long it may run, in place of a minute: for a whole session of a client.
+    #[must_use]
+    pub fn limit_s(mut self, limit_s: u64) -> Self {
+        self.limit_s = limit_s;
+        self
+    }
+
     /// Runs it to its end.
     ///
     /// # Panics
-    /// When it cannot start, or is still running after a minute.
+    /// When it cannot start, or is still running after a minute ([`Self::limit_s`]).
     pub async fn run(self) -> Finished {
         let description = format!("{:?}", self.command.as_std());
-        timeout(Duration::from_secs(COMMAND_S_MAX), self.finish())
+        let limit_s = self.limit_s;
+        timeout(Duration::from_secs(limit_s), self.finish())
             .await
-            .unwrap_or_else(|_| panic!("still running after {COMMAND_S_MAX} s: {description}"))
+            .unwrap_or_else(|_| panic!("still running after {limit_s} s: {description}"))
     }
 
     async fn finish(mut self) -> Finished {

@@ -13,6 +13,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use super::Method;
 use super::frames::Frames;
 use super::methods::code_name;
+use crate::steps::{Millis, Steps};
 
 /// What a client sends.
 pub(super) struct RequestBody {
@@ -92,6 +93,7 @@ pub struct Call {
     method: Arc<Method>,
     start: Instant,
     slow: Duration,
+    steps: Steps,
     finished: bool,
 }
 
@@ -99,7 +101,13 @@ impl Call {
     /// Counts the start. `slow`: from when on a unary call earns a warning.
     pub(super) fn start(method: Arc<Method>, slow: Duration) -> Self {
         method.started.inc();
-        Self { method, start: Instant::now(), slow, finished: false }
+        let steps = Steps::current();
+        Self { method, start: Instant::now(), slow, steps, finished: false }
+    }
+
+    /// What is done within their scope is told if the call takes long.
+    pub fn steps(&self) -> Steps {
+        self.steps.clone()
     }
 
     /// One message came whole.
@@ -135,12 +143,15 @@ impl Call {
         self.method.finish(code, took.as_secs_f64());
         if self.method.is_unary() && took > self.slow {
             let [_, service, method] = self.method.labels;
+            // etcd's words and names: people search for them.
             tracing::warn!(
+                took = %Millis(took),
+                "expected-duration" = %Millis(self.slow),
                 service,
                 method,
                 code,
-                took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-                "request took too long"
+                steps = %self.steps,
+                "apply request took too long"
             );
         }
     }

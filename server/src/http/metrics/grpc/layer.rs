@@ -73,8 +73,9 @@ where
         let request = request
             .map(|inner| Body::new(RequestBody { inner, frames: Frames::default(), method }));
         let answer = self.inner.call(request);
+        let steps = call.steps();
         Box::pin(async move {
-            let response = answer.await?;
+            let response = steps.scope(answer).await?;
             // An error without a message has its status in the headers.
             call.finish(response.headers());
             Ok(response.map(|inner| call.around(inner)))

@@ -20,7 +20,7 @@ use super::pod::spec;
 use super::pod::status::Host;
 use super::pod::worker::{Orders, Worker, is_of};
 use super::runtime::{Cidr, Runtime};
-use super::{Settings, http, ports, routes, steps};
+use super::{Settings, http, ports, routes, steps, volumes};
 use crate::kv::follow::{Follower, News};
 use crate::kv::{Kind, Store};
 use crate::objects::events::Recorder;
@@ -40,6 +40,7 @@ const STARTS_MAX: usize = 32;
 pub(super) async fn run(store: Store, runtime: Arc<dyn Runtime>, settings: Settings) -> Result<()> {
     let objects = Objects::new(store.clone());
     prepare(&settings.root)?;
+    volumes::release(&settings.root);
     let machine = Machine::look(&settings.root);
     let (state, lease) = watch::channel(Lease::Fading);
     let (taken, mut registered) = watch::channel(0);
@@ -240,11 +241,12 @@ async fn routes(context: &Context) {
 async fn collect(context: &Context) {
     loop {
         tokio::time::sleep(COLLECT).await;
-        match context.runtime.collect_images().await {
-            Ok(removed) => removed.iter().for_each(|name| {
-                tracing::info!("removed the unused image {name}: the disk is nearly full")
-            }),
-            Err(error) => tracing::warn!("cannot remove unused images: {error}"),
+        let removed = context.runtime.collect_images().await.unwrap_or_else(|error| {
+            tracing::warn!("cannot remove unused images: {error}");
+            Vec::new()
+        });
+        for name in removed {
+            tracing::info!("removed the unused image {name}: the disk is nearly full");
         }
     }
 }

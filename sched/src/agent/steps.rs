@@ -98,7 +98,7 @@ pub(super) async fn start(context: &Context, start: &Start<'_>, events: &Events)
     let host = context.host.address.to_string();
     let facts = facts(context, start.pod, &address, &host);
     let env = resolve(wanted, services, &sources, facts).map_err(config)?;
-    // Held open until the runtime has mounted them.
+    // Held until the runtime has mounted them.
     let (mounts, held) = mounts(context, start, wanted, &places, &env)?;
     let found = Found {
         attempt: start.attempt,
@@ -259,9 +259,9 @@ fn mounts(
     let lookup = |name: &str| {
         env.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     };
-    let (mut mounts, held) =
-        volumes::mounts(start.pod, wanted, places, |text| expand(text, lookup))
-            .map_err(failed("CreateContainerConfigError", "Failed"))?;
+    let root = &context.settings.root;
+    let found = volumes::mounts(root, start.pod, wanted, places, |text| expand(text, lookup));
+    let (mut mounts, held) = found.map_err(failed("CreateContainerConfigError", "Failed"))?;
     let directory = context.directory(spec::uid(start.pod));
     let own = resolver::files(&context.settings, &directory, start.pod, start.address)
         .map_err(failed("CreateContainerError", "Failed"))?;

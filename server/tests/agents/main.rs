@@ -7,4 +7,5 @@ mod lease;
 mod pods;
 mod remains;
 mod scene;
+mod secure;
 mod several;

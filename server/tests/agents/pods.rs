@@ -9,11 +9,12 @@ use testkit::Script;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::scene::{IMAGE, Scene, container, ended, first, is_ready, phase, waits};
+use crate::secure;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_is_what_its_spec_says() {
     // Proves variables and files of ConfigMaps and Secrets (which follow changes), init containers
-    // with a shared volume, a probe, the pod's own network, logs and commands over the agent's
+    // with a shared volume, parts of volumes, probes (over HTTPS too), the pod's own network, logs and commands over the agent's
     // port (which wants its token), a restart of the agent by a kill that no container notices, and
     // that nothing is left of a deleted pod.
     let Some(mut scene) =
@@ -28,14 +29,17 @@ async fn a_pod_is_what_its_spec_says() {
         json!({"metadata": {"name": "s", "namespace": "default"}, "data": {"p": "cGFzcw=="}});
     scene.create::<Secret>(secret).await;
     let script = "echo $FROM_MAP $FROM_SECRET $NAME $FROM_IMAGE; cat /shared/made; cd /shared; \
-                  exec busybox httpd -f -p 8080 -h /shared";
+                  echo $(cat /one/key); echo > /part/mine; ls /shared/a/b; exec busybox httpd -f -p 8080 -h /shared";
     let mut main = container(script);
     main["env"] = json!([
         {"name": "FROM_MAP", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}},
         {"name": "FROM_SECRET", "valueFrom": {"secretKeyRef": {"name": "s", "key": "p"}}},
         {"name": "NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
     ]);
-    main["volumeMounts"] = json!([{"name": "shared", "mountPath": "/shared"}, {"name": "files", "mountPath": "/files"}]);
+    main["volumeMounts"] = json!([{"name": "shared", "mountPath": "/shared"}, {"name": "files", "mountPath": "/files"},
+        {"name": "shared", "mountPath": "/part", "subPath": "a/b"},
+        {"name": "files", "mountPath": "/one/key", "subPath": "k"},
+    ]);
     main["readinessProbe"] =
         json!({"httpGet": {"path": "/made", "port": 8080}, "periodSeconds": 1});
     let mut init = container("echo by init > /shared/made");
@@ -56,7 +60,7 @@ async fn a_pod_is_what_its_spec_says() {
     let pod = scene.until("web", is_ready).await;
     assert!(pod.status.as_ref().unwrap().pod_ip.as_ref().unwrap().starts_with("10.231.16."));
     let (log, code) = scene.page("/logs/default/web/main", None).await;
-    assert_eq!((log.as_str(), code.as_str()), ("one pass web yes\nby init\n", "200"));
+    assert_eq!((log.as_str(), code.as_str()), ("one pass web yes\nby init\none\nmine\n", "200"));
     assert_eq!(scene.page("/logs/default/web/main", Some("Bearer x")).await.1, "401");
     assert_eq!(scene.page("/logs/default/web/nobody", None).await.1, "404");
     let (said, status) =
@@ -72,7 +76,11 @@ async fn a_pod_is_what_its_spec_says() {
     };
     scene.objects.modify::<ConfigMap>(Some("default"), "c", change).await.unwrap();
     scene.start_agent();
-    scene.pod("other", json!({"containers": [container("exec sleep 600")]})).await;
+    let mut other = container("exec sleep 600");
+    let port = secure::serve().await;
+    other["readinessProbe"] =
+        json!({"httpGet": {"scheme": "HTTPS", "host": "127.0.0.1", "port": port}});
+    scene.pod("other", json!({"containers": [other]})).await;
     scene.until("other", is_ready).await;
     let pod = scene.until("web", is_ready).await;
     assert_eq!(
@@ -99,7 +107,7 @@ async fn a_pod_is_what_its_spec_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_goes_wrong_is_said_and_tried_again() {
-    // Proves an image that is not there, a missing ConfigMap, a command that is not there, a crash
+    // Proves an image that is not there, a missing ConfigMap, a part of a volume behind a link, a command that is not there, a crash
     // with its pauses, memory that runs out, a liveness probe that fails, and a job that ends.
     let Some(scene) = Scene::start(
         "what_goes_wrong_is_said_and_tried_again",
@@ -128,7 +136,20 @@ async fn what_goes_wrong_is_said_and_tried_again() {
     let job = json!({"restartPolicy": "Never", "containers": [container("echo bye > /dev/termination-log")]});
     scene.pod("job", job).await;
 
+    let mut init = container("exec busybox ln -s / /shared/out");
+    let mut linked = container("exec sleep 600");
+    init["name"] = "init".into();
+    init["volumeMounts"] = json!([{"name": "shared", "mountPath": "/shared"}]);
+    linked["volumeMounts"] = json!([{"name": "shared", "mountPath": "/out", "subPath": "out"}]);
+    let volumes = json!([{"name": "shared", "emptyDir": {}}]);
+    let linked = json!({"initContainers": [init], "containers": [linked], "volumes": volumes});
+    scene.pod("linked", linked).await;
+
     scene.until("missing", |pod| waits(pod) == Some("ErrImagePull")).await;
+    let pod = scene.until("linked", |pod| waits(pod) == Some("CreateContainerConfigError")).await;
+    let state = first(&pod).unwrap().state.as_ref().unwrap();
+    let said = state.waiting.as_ref().unwrap().message.clone().unwrap_or_default();
+    assert!(said.contains("out is a link"), "{said}");
     scene.until("unset", |pod| waits(pod) == Some("CreateContainerConfigError")).await;
     let pod = scene.until("nothing", |pod| ended(pod) == Some("StartError")).await;
     assert_ne!(phase(&pod), "Succeeded");
@@ -148,7 +169,7 @@ async fn what_goes_wrong_is_said_and_tried_again() {
         .await;
     scene.until("unset", is_ready).await;
     scene.until("missing", |pod| waits(pod) == Some("ImagePullBackOff")).await;
-    for name in ["missing", "unset", "nothing", "crash", "hungry", "sick", "job"] {
+    for name in ["missing", "unset", "nothing", "crash", "hungry", "sick", "job", "linked"] {
         scene.delete(name).await;
     }
 }

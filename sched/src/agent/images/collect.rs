@@ -89,7 +89,7 @@ impl Images {
         let Ok(disk) = rustix::fs::statvfs(self.layers()) else { return 0 };
         let taken = disk.f_blocks.saturating_sub(disk.f_bfree);
         let all = taken + disk.f_bavail;
-        if all == 0 { 0 } else { taken * 100 / all }
+        (taken * 100).checked_div(all).unwrap_or(0)
     }
 }
 

@@ -1,25 +1,76 @@
-//! A path within a volume, held open: whatever a container renames or links meanwhile, what is
-//! mounted is what was looked at.
+//! A path within a volume, held: whatever a container renames or links meanwhile, what is mounted is
+//! what was looked at.
+//!
+//! It is opened part by part, and what was opened is mounted at a place of the agent's own, which a
+//! runtime can name. (By a descriptor it could not: that is of the agent's own mount namespace.) The
+//! place is needed no longer than it takes to start a container.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fchmod, fstat, mkdirat, openat};
 use rustix::io::Errno;
+use rustix::mount::{UnmountFlags, mount_bind, unmount};
 
 /// Without reading it: a pipe would wait for a writer.
 const HOLD: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+/// Below the agent's root. Nothing here is ever removed with what is in it: that may be a user's.
+const PLACES: &str = "held";
 
-/// A file or directory. It must be kept until it is mounted.
+/// A file or directory at a place of the agent's own, until it is dropped.
 #[derive(Debug)]
-pub(in crate::agent) struct Held(OwnedFd);
+pub(in crate::agent) struct Held(PathBuf);
 
 impl Held {
-    /// By which every process of root finds it, in whatever mount namespace with the node's `/proc`.
-    pub(super) fn path(&self) -> PathBuf {
-        let pid = rustix::process::getpid().as_raw_nonzero();
-        PathBuf::from(format!("/proc/{pid}/fd/{}", self.0.as_raw_fd()))
+    /// Mounts what was opened.
+    ///
+    /// # Errors
+    /// The agent may not mount.
+    pub(super) fn new(root: &Path, opened: &OwnedFd) -> std::io::Result<Self> {
+        let is_directory = FileType::from_raw_mode(fstat(opened)?.st_mode) == FileType::Directory;
+        let place = root.join(PLACES).join(format!("{:032x}", rand::random::<u128>()));
+        std::fs::create_dir_all(root.join(PLACES))?;
+        match is_directory {
+            true => std::fs::create_dir(&place)?,
+            false => drop(std::fs::File::create_new(&place)?),
+        }
+        // Dropped, it goes again.
+        let held = Self(place);
+        mount_bind(link(opened), held.path())?;
+        Ok(held)
     }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        put_away(&self.0);
+    }
+}
+
+/// What an agent that was killed has left behind.
+pub(in crate::agent) fn release(root: &Path) {
+    for entry in std::fs::read_dir(root.join(PLACES)).into_iter().flatten().flatten() {
+        put_away(&entry.path());
+    }
+}
+
+fn put_away(place: &Path) {
+    // One that is not mounted says so.
+    let _ = unmount(place, UnmountFlags::DETACH);
+    // Empty ones alone; what is still mounted is busy, and is looked at by the next agent.
+    if std::fs::remove_dir(place).is_err() {
+        let _ = std::fs::remove_file(place);
+    }
+}
+
+/// The name of what was opened, for this process.
+fn link(opened: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()))
 }
 
 /// Opens a path below a volume that containers write to, part by part and through no link. What is
@@ -27,7 +78,7 @@ impl Held {
 ///
 /// # Errors
 /// It leads out of the volume, or through a link or a file.
-pub(super) fn open(place: &Path, below: &str) -> Result<Held, String> {
+pub(super) fn open(place: &Path, below: &str) -> Result<OwnedFd, String> {
     walk(place, Path::new(below), true).map_err(|error| format!("subPath {below:?}: {error}"))
 }
 
@@ -35,7 +86,7 @@ pub(super) fn open(place: &Path, below: &str) -> Result<Held, String> {
 ///
 /// # Errors
 /// It leads out of the volume, or there is nothing.
-pub(super) fn open_published(place: &Path, below: &str) -> Result<Held, String> {
+pub(super) fn open_published(place: &Path, below: &str) -> Result<OwnedFd, String> {
     let inside = |error: &dyn std::fmt::Display| format!("subPath {below:?}: {error}");
     // Joined to the volume an absolute path would be itself.
     parts(Path::new(below)).map_err(|error| inside(&error))?;
@@ -45,7 +96,7 @@ pub(super) fn open_published(place: &Path, below: &str) -> Result<Held, String> 
     walk(&place, real, false).map_err(|error| inside(&error))
 }
 
-fn parts(below: &Path) -> Result<Vec<&std::ffi::OsStr>, String> {
+fn parts(below: &Path) -> Result<Vec<&OsStr>, String> {
     let own = below.components().filter(|part| *part != Component::CurDir);
     own.map(|part| match part {
         Component::Normal(name) => Ok(name),
@@ -54,7 +105,7 @@ fn parts(below: &Path) -> Result<Vec<&std::ffi::OsStr>, String> {
     .collect()
 }
 
-fn walk(place: &Path, below: &Path, make: bool) -> Result<Held, String> {
+fn walk(place: &Path, below: &Path, make: bool) -> Result<OwnedFd, String> {
     let told = |error: Errno| std::io::Error::from(error).to_string();
     let root = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut reached = openat(CWD, place, root, Mode::empty()).map_err(told)?;
@@ -70,10 +121,10 @@ fn walk(place: &Path, below: &Path, make: bool) -> Result<Held, String> {
             return Err(format!("{} is a link", part.display()));
         }
     }
-    Ok(Held(reached))
+    Ok(reached)
 }
 
-fn made(parent: &OwnedFd, name: &std::ffi::OsStr, mode: Mode) -> rustix::io::Result<OwnedFd> {
+fn made(parent: &OwnedFd, name: &OsStr, mode: Mode) -> rustix::io::Result<OwnedFd> {
     match mkdirat(parent, name, mode) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(error) => return Err(error),
@@ -110,7 +161,7 @@ mod tests {
         fs::write(volume.join("a/b/file"), "inside").unwrap();
         fs::rename(volume.join("a"), volume.join("away")).unwrap();
         symlink(&outside, volume.join("a")).unwrap();
-        let read = |held: &Held| fs::read_to_string(held.path().join("file")).unwrap();
+        let read = |held: &OwnedFd| fs::read_to_string(link(held).join("file")).unwrap();
         assert_eq!(read(&held), "inside");
         fs::write(volume.join("file"), "").unwrap();
         for wrong in ["a", "a/new", "..", "away/../..", "/etc", "file/new"] {
@@ -131,7 +182,7 @@ mod tests {
         )]);
         super::super::publish::publish(volume.path(), &files).unwrap();
         let held = open_published(volume.path(), "key").unwrap();
-        assert_eq!(fs::read_to_string(held.path()).unwrap(), "text");
+        assert_eq!(fs::read_to_string(link(&held)).unwrap(), "text");
         for wrong in ["none", "../x", "/etc/passwd", "key/x"] {
             assert!(open_published(volume.path(), wrong).is_err(), "{wrong}");
         }

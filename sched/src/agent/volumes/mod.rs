@@ -18,7 +18,7 @@ use k8s_openapi::api::core::v1::{
 };
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
-pub(super) use below::Held;
+pub(super) use below::{Held, release};
 pub(super) use content::wanted;
 
 use super::pod::env::{Facts, Sources};
@@ -117,11 +117,12 @@ fn host_path(host: &HostPathVolumeSource) -> Result<PathBuf, String> {
     if fits { Ok(path) } else { Err(format!("hostPath {} is no {kind}", path.display())) }
 }
 
-/// What a container mounts of them, and what must be kept until it has.
+/// What a container mounts of them, and what must be kept until it has. `root`: the agent's.
 ///
 /// # Errors
 /// It names a volume that the pod has not, or a path that leads out of it.
 pub(super) fn mounts(
+    root: &Path,
     pod: &Pod,
     container: &Container,
     places: &Places,
@@ -137,13 +138,15 @@ pub(super) fn mounts(
             (None, below) => below.clone().unwrap_or_default(),
         };
         let is_of_containers = is_of_containers(pod, &wanted.name);
-        let part = match (below.is_empty(), is_of_containers) {
+        let opened = match (below.is_empty(), is_of_containers) {
             (true, _) => None,
             (false, true) => Some(below::open(place, &below)?),
             (false, false) => Some(below::open_published(place, &below)?),
         };
+        let part = opened.map(|opened| Held::new(root, &opened)).transpose();
+        let part = part.map_err(|error| format!("subPath {below:?} cannot be mounted: {error}"))?;
         mounts.push(Mount {
-            source: part.as_ref().map_or_else(|| place.clone(), Held::path),
+            source: part.as_ref().map_or(place.as_path(), Held::path).to_owned(),
             target: wanted.mount_path.clone(),
             read_only: wanted.read_only.unwrap_or(false) || !is_of_containers,
         });

@@ -148,7 +148,8 @@ impl Machines {
         let pages = format!("{url}?[1-{times}]");
         let words = self.net.member(at).0.only_network();
         let curl = require("curl", "curl").display().to_string();
-        let options = ["--silent", "--show-error", "--fail", "--max-time", "20", &pages];
+        let options =
+            ["--silent", "--show-error", "--fail", "--max-time", "20", "--parallel", &pages];
         let arguments: Vec<&str> =
             [&words[1], &curl].into_iter().map(String::as_str).chain(options).collect();
         let finished = Script::new(Path::new(&words[0]), &arguments).run().await;

@@ -26,8 +26,9 @@ spec:
   selector: {app: eurekaserver}
   ports: [{port: 80, targetPort: 8761, nodePort: 30081}]
 ";
-/// Any of five replicas is missed by so many questions once in fifty thousand times.
-const QUESTIONS: u32 = 56;
+/// Any of five replicas is missed by so many questions once in fifteen hundred times, and then asked
+/// again.
+const QUESTIONS: u32 = 40;
 
 async fn cluster_address(machines: &Machines, service: &str) -> String {
     machines.kubectl.ok(&["get", "service", service, "-o=jsonpath={.spec.clusterIP}"]).await

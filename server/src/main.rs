@@ -23,6 +23,7 @@ Usage:
   berth mirror [flags]   keep a copy of another cluster; `berth mirror --help` lists the flags
   berth snapshot <cmd>   restore and inspect backups; `berth snapshot --help` lists the commands
   berth agent [flags]    run pods on this machine; `berth agent --help` lists the flags
+  berth control [flags]  the Kubernetes API on a store elsewhere; see `berth control --help`
   berth image <cmd>      images for pods on this machine; see `berth image --help`
   berth dns [flags]      answer DNS queries for services; `berth dns --help` lists the flags
   berth register [flags] keep a service registered while it is well; see `berth register --help`
@@ -53,6 +54,7 @@ fn berth(mut args: Vec<OsString>) -> ExitCode {
         Some("mirror") => mirror::run(args.split_off(1)),
         Some("snapshot") => snapshot::run(args.split_off(1)),
         Some("agent") => orchestrator::agent(args.split_off(1)),
+        Some("control") => orchestrator::control(args.split_off(1)),
         Some("image") => orchestrator::image(args.split_off(1)),
         Some("container") => orchestrator::container(&args[1..]),
         Some("dns") => discovery::dns(args.split_off(1)),

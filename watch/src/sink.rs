@@ -14,6 +14,9 @@ use crate::options::CONTROLS_MAX;
 
 /// Bytes that a queued progress notification counts.
 const PROGRESS_COST_BYTES: usize = 64;
+/// A stream takes so many responses at once, or so many bytes of them; they no longer count.
+const TAKEN_MAX: usize = 64;
+const TAKEN_BYTES_MAX: usize = 64 << 10;
 
 pub(crate) type Events = SmallVec<[Arc<SharedEvent>; 1]>;
 
@@ -67,11 +70,32 @@ struct Queue {
     closed: bool,
 }
 
-/// What the stream took out.
-pub(crate) struct Taken {
-    pub(crate) response: Queued,
-    /// There is room now and somebody waits for it.
-    pub(crate) room_awaited: bool,
+/// What came of an offer.
+#[derive(Copy, Clone, PartialEq, Eq)]
+pub(crate) enum Offer {
+    /// There was no room.
+    Refused,
+    /// It stands behind others: the stream is at them, or was woken for them.
+    Behind,
+    /// The stream has to be woken.
+    First,
+}
+
+/// Streams that are woken when a step is over, by dropping this. Woken at their first event, they
+/// would take the step's events one at a time, and hold up the step.
+#[derive(Default)]
+pub(crate) struct Wakes(Vec<Arc<Sink>>);
+
+impl Wakes {
+    pub(crate) fn add(&mut self, sink: &Arc<Sink>) {
+        self.0.push(Arc::clone(sink));
+    }
+}
+
+impl Drop for Wakes {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|sink| sink.waker.wake());
+    }
 }
 
 impl Sink {
@@ -89,19 +113,19 @@ impl Sink {
         self.waker.wake();
     }
 
-    /// Queues a response unless the queue is full; one response may pass the bound.
+    /// Queues a response unless the queue is full; one response may pass the bound. The caller
+    /// wakes the stream ([`Wakes`]).
     #[must_use]
-    pub(crate) fn offer(&self, response: Queued) -> bool {
+    pub(crate) fn offer(&self, response: Queued) -> Offer {
         let mut queue = self.queue.lock();
         if queue.bytes >= self.bytes_max {
             queue.awaited = true;
-            return false;
+            return Offer::Refused;
         }
+        let offer = if queue.responses.is_empty() { Offer::First } else { Offer::Behind };
         queue.bytes += response.cost();
         queue.responses.push_back(response);
-        drop(queue);
-        self.waker.wake();
-        true
+        offer
     }
 
     /// Is the queue at most half full? If not, [`Taken::room_awaited`] will tell when it is.
@@ -122,17 +146,32 @@ impl Sink {
         self.waker.wake();
     }
 
-    pub(crate) fn poll_take(&self, context: &mut Context<'_>) -> Poll<Option<Taken>> {
+    /// Moves some of what waits to the end of `taken`. `Some(true)`: there is room now, and somebody
+    /// waits for it; `None`: the queue was closed and is empty.
+    pub(crate) fn poll_take(
+        &self,
+        context: &mut Context<'_>,
+        taken: &mut VecDeque<Queued>,
+    ) -> Poll<Option<bool>> {
         // First register, then look: a push between the two is not missed.
         self.waker.register(context.waker());
         let mut queue = self.queue.lock();
-        let Some(response) = queue.responses.pop_front() else {
+        if queue.responses.is_empty() {
             return if queue.closed { Poll::Ready(None) } else { Poll::Pending };
-        };
-        queue.bytes -= response.cost();
-        queue.controls -= usize::from(matches!(response, Queued::Control(_)));
+        }
+        let mut bytes = 0;
+        for _ in 0..TAKEN_MAX {
+            let Some(response) = queue.responses.pop_front() else { break };
+            bytes += response.cost();
+            queue.controls -= usize::from(matches!(response, Queued::Control(_)));
+            taken.push_back(response);
+            if bytes >= TAKEN_BYTES_MAX {
+                break;
+            }
+        }
+        queue.bytes -= bytes;
         let room_awaited = queue.awaited && queue.bytes < self.bytes_max / 2;
         queue.awaited &= !room_awaited;
-        Poll::Ready(Some(Taken { response, room_awaited }))
+        Poll::Ready(Some(room_awaited))
     }
 }

@@ -29,13 +29,15 @@ pub struct WatchStream {
     shared: Arc<Shared>,
     key: StreamKey,
     sink: Arc<Sink>,
+    /// What was taken from the sink and is not sent yet.
+    taken: VecDeque<Queued>,
     /// The rest of a response that was split.
     fragments: VecDeque<EncodedWatchResponse>,
 }
 
 impl WatchStream {
     pub(crate) fn new(shared: Arc<Shared>, key: StreamKey, sink: Arc<Sink>) -> WatchStream {
-        WatchStream { shared, key, sink, fragments: VecDeque::new() }
+        WatchStream { shared, key, sink, taken: VecDeque::new(), fragments: VecDeque::new() }
     }
 
     /// Starts a watch and queues its `created` response; answers its id. Where history is gone at
@@ -80,12 +82,16 @@ impl WatchStream {
         if let Some(fragment) = self.fragments.pop_front() {
             return Poll::Ready(Some(fragment));
         }
-        let Poll::Ready(taken) = self.sink.poll_take(context) else { return Poll::Pending };
-        let Some(taken) = taken else { return Poll::Ready(None) };
-        if taken.room_awaited {
-            self.shared.has_room(self.key);
+        if self.taken.is_empty() {
+            match self.sink.poll_take(context, &mut self.taken) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(Some(true)) => self.shared.has_room(self.key),
+                Poll::Ready(Some(false)) => {}
+            }
         }
-        let response = match taken.response {
+        let Some(response) = self.taken.pop_front() else { return Poll::Pending };
+        let response = match response {
             Queued::Control(response) => *response,
             Queued::Progress { watch_id, revision } => answer(revision, watch_id),
             // The engine failed: the server is about to stop.

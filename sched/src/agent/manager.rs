@@ -1,6 +1,7 @@
 //! The agent's life: the node, its lease, and a worker for each pod bound to it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use super::{Settings, http, ports, routes, steps};
 use crate::kv::follow::{Follower, News};
 use crate::kv::{Kind, Store};
 use crate::objects::events::Recorder;
+use crate::objects::notes::AgentNote;
 use crate::objects::{Error, ErrorKind, Mirror, ObjectName, Objects, Result};
 use crate::proxy::{self, HostPort};
 
@@ -30,6 +32,8 @@ use crate::proxy::{self, HostPort};
 const RETRY: Duration = Duration::from_secs(1);
 /// Between two looks for pods that nobody wants.
 const SWEEP: Duration = Duration::from_secs(60);
+/// Between two looks at how full the disk is.
+const COLLECT: Duration = Duration::from_secs(300);
 /// Containers that are started at a time.
 const STARTS_MAX: usize = 32;
 
@@ -65,6 +69,8 @@ pub(super) async fn run(store: Store, runtime: Arc<dyn Runtime>, settings: Setti
         runtime: version(&runtime).await,
         cidr,
     };
+    let address = SocketAddr::new(settings.address, server.port()).to_string();
+    let note = AgentNote { address, token };
     let keeper = Keeper {
         objects: objects.clone(),
         node: settings.node.clone(),
@@ -74,7 +80,7 @@ pub(super) async fn run(store: Store, runtime: Arc<dyn Runtime>, settings: Setti
     tokio::select! {
         () = keeper.run(state, taken) => Ok(()),
         () = server.run() => Ok(()),
-        outcome = keep_registered(&objects, &registration, &token, &mut registered) => outcome,
+        outcome = keep_registered(&objects, &registration, &note, &mut registered) => outcome,
         () = async {
             // Another agent may have this node.
             let _ = first.wait_for(|count| *count > 0).await;
@@ -82,7 +88,8 @@ pub(super) async fn run(store: Store, runtime: Arc<dyn Runtime>, settings: Setti
             tokio::join!(
                 manage(context.clone(), ports),
                 serve(&context, host_ports),
-                routes(&context)
+                routes(&context),
+                collect(&context)
             );
         } => Ok(()),
     }
@@ -142,7 +149,7 @@ async fn version(runtime: &Arc<dyn Runtime>) -> String {
 async fn keep_registered(
     objects: &Objects,
     registration: &Registration<'_>,
-    token: &str,
+    note: &AgentNote,
     taken: &mut watch::Receiver<u64>,
 ) -> Result<()> {
     let key = Objects::key::<Node>(None, &registration.settings.node);
@@ -150,7 +157,7 @@ async fn keep_registered(
     // Not before the lease is held: a node is ready as long as that is there.
     let _ = taken.wait_for(|count| *count > 0).await;
     loop {
-        let published = http::publish(objects.store(), &registration.settings.node, token).await;
+        let published = http::publish(objects.store(), &registration.settings.node, note).await;
         let registering = async {
             published?;
             node::register(objects, registration).await
@@ -227,6 +234,19 @@ async fn routes(context: &Context) {
         return std::future::pending().await;
     }
     routes::keep(Mirror::new(&context.objects), &context.settings.node).await;
+}
+
+/// Keeps room on the disk. Never returns.
+async fn collect(context: &Context) {
+    loop {
+        tokio::time::sleep(COLLECT).await;
+        match context.runtime.collect_images().await {
+            Ok(removed) => removed.iter().for_each(|name| {
+                tracing::info!("removed the unused image {name}: the disk is nearly full")
+            }),
+            Err(error) => tracing::warn!("cannot remove unused images: {error}"),
+        }
+    }
 }
 
 /// Follows the pods bound to the node. Never returns.

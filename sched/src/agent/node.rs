@@ -16,10 +16,8 @@ use super::machine::Machine;
 use super::runtime::Cidr;
 use super::{Settings, clock};
 use crate::kv::{self, Store};
-use crate::objects::{ErrorKind, Objects, Result};
+use crate::objects::{ErrorKind, Objects, Result, notes};
 
-/// Claims of ranges: the key's last part counts the ranges of [`NODE_PREFIX`] from the beginning.
-const CLAIMS: &str = "/registry/berth/podcidrs/";
 const NODE_PREFIX: u8 = 24;
 const PODS_MAX: u32 = 110;
 
@@ -45,18 +43,20 @@ pub(super) async fn claim_cidr(store: &Store, all: &Cidr, node: &str) -> kv::Res
         let network: Ipv4Addr = all.address(offset);
         Cidr { network, prefix: NODE_PREFIX.max(all.prefix) }
     };
+    // A key's last part counts the ranges of [`NODE_PREFIX`] from the beginning.
+    let claims = notes::pod_ranges();
     // Bounded: another node may be faster each time, but not for more numbers than there are.
     for _ in 0..=count {
-        let found = store.range(kv::range(CLAIMS.as_bytes())).await?.kvs;
+        let found = store.range(kv::range(claims.as_bytes())).await?.kvs;
         let number =
-            |key: &[u8]| std::str::from_utf8(key).ok()?.strip_prefix(CLAIMS)?.parse::<u32>().ok();
+            |key: &[u8]| std::str::from_utf8(key).ok()?.strip_prefix(&*claims)?.parse::<u32>().ok();
         let taken: BTreeMap<u32, &[u8]> =
             found.iter().filter_map(|kv| Some((number(&kv.key)?, kv.value.as_ref()))).collect();
         if let Some((number, _)) = taken.iter().find(|(_, owner)| **owner == node.as_bytes()) {
             return Ok(range(*number));
         }
         let Some(free) = (0..count).find(|number| !taken.contains_key(number)) else { break };
-        let key = format!("{CLAIMS}{free}");
+        let key = format!("{claims}{free}");
         let txn = TxnRequest {
             compare: vec![kv::is_absent(key.clone())],
             success: vec![kv::put(key, node.to_owned(), 0)],

@@ -21,7 +21,7 @@ use super::pod::spec;
 use super::resolver;
 use super::runtime::{Container, Error, Kind, Mount};
 use super::services;
-use super::volumes::{self, Places};
+use super::volumes::{self, Held, Places};
 use crate::objects::{Delete, ErrorKind};
 
 /// What a container may leave behind to be told.
@@ -98,7 +98,8 @@ pub(super) async fn start(context: &Context, start: &Start<'_>, events: &Events)
     let host = context.host.address.to_string();
     let facts = facts(context, start.pod, &address, &host);
     let env = resolve(wanted, services, &sources, facts).map_err(config)?;
-    let mounts = mounts(context, start, wanted, &places, &env)?;
+    // Held open until the runtime has mounted them.
+    let (mounts, held) = mounts(context, start, wanted, &places, &env)?;
     let found = Found {
         attempt: start.attempt,
         streak: start.streak,
@@ -111,7 +112,9 @@ pub(super) async fn start(context: &Context, start: &Start<'_>, events: &Events)
     // Never closed.
     let _place = context.starts.acquire().await;
     still_held(context)?;
-    let id = context.runtime.start_container(&spec).await.map_err(|error| not_started(&error))?;
+    let started = context.runtime.start_container(&spec).await;
+    drop(held);
+    let id = started.map_err(|error| not_started(&error))?;
     events.normal(start.name, "Started", format!("Started container {}", start.name));
     let target = Target {
         runtime: context.runtime.clone(),
@@ -252,12 +255,13 @@ fn mounts(
     wanted: &Wanted,
     places: &Places,
     env: &[(String, String)],
-) -> Result<Vec<Mount>, Step> {
+) -> Result<(Vec<Mount>, Vec<Held>), Step> {
     let lookup = |name: &str| {
         env.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     };
-    let mut mounts = volumes::mounts(start.pod, wanted, places, |text| expand(text, lookup))
-        .map_err(failed("CreateContainerConfigError", "Failed"))?;
+    let (mut mounts, held) =
+        volumes::mounts(start.pod, wanted, places, |text| expand(text, lookup))
+            .map_err(failed("CreateContainerConfigError", "Failed"))?;
     let directory = context.directory(spec::uid(start.pod));
     let own = resolver::files(&context.settings, &directory, start.pod, start.address)
         .map_err(failed("CreateContainerError", "Failed"))?;
@@ -274,7 +278,7 @@ fn mounts(
         .map_err(failed("CreateContainerError", "Failed"))?;
     let target = wanted.termination_message_path.as_deref().unwrap_or("/dev/termination-log");
     mounts.push(Mount { source: message, target: target.to_owned(), read_only: false });
-    Ok(mounts)
+    Ok((mounts, held))
 }
 
 fn message_file(context: &Context, uid: &str, name: &str, attempt: u32) -> std::path::PathBuf {

@@ -12,6 +12,7 @@ mod audit;
 mod body;
 mod convert;
 mod discovery;
+mod escalation;
 mod openapi;
 mod patch;
 mod path;
@@ -41,7 +42,7 @@ use crate::objects::Objects;
 use path::Route;
 use query::Query;
 use respond::Accept;
-use status::Result;
+use status::{Failure, Result};
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// What responses carry.
@@ -61,6 +62,11 @@ impl User {
         Self { name: "system:admin".to_owned(), groups }
     }
 }
+
+/// Among a request's extensions: it shows a token that nobody has. Whoever sends it takes themself
+/// for somebody, and must not be answered as a stranger.
+#[derive(Clone, Copy, Debug)]
+pub struct UnknownToken;
 
 /// How the API server behaves.
 #[derive(Clone, Debug)]
@@ -91,6 +97,7 @@ struct Inner {
 
 /// A request, taken apart.
 struct Call {
+    user: User,
     query: Query,
     accept: Accept,
     media_type: String,
@@ -116,7 +123,7 @@ impl ApiServer {
     }
 
     /// Answers one request. The caller is the [`User`] among its extensions; without one it is
-    /// nobody (`system:anonymous`).
+    /// nobody (`system:anonymous`), or with [`UnknownToken`] refused.
     pub async fn handle<B>(&self, mut request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -150,6 +157,9 @@ impl ApiServer {
         B::Error: Into<BoxError>,
     {
         let (head, body) = request.into_parts();
+        if head.extensions.get::<UnknownToken>().is_some() {
+            return Err(Failure::unauthorized());
+        }
         let route = path::parse(head.uri.path())?;
         let query = Query::parse(head.uri.query());
         self.authorize(&user, &head.method, &route, &query).await?;
@@ -166,6 +176,7 @@ impl ApiServer {
             return self.tunnel(&target, &head, upgrade).await;
         }
         let call = Call {
+            user,
             query,
             accept: Accept::of(&head.headers),
             media_type: body::media_type(&head.headers),

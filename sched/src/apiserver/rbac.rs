@@ -7,17 +7,18 @@ use k8s_openapi::api::rbac::v1::{
     ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
 };
 
-use super::path::Route;
+use super::path::{Route, Target};
 use super::query::Query;
+use super::selector::Fields;
 use super::status::{Failure, Result};
 use super::{ApiServer, User};
-use crate::objects::{Error, kinds};
+use crate::objects::{self, Error, ErrorKind, kinds};
 
 /// Members may do everything.
 const MASTERS: &str = "system:masters";
 
 /// What somebody wants to do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wish {
     pub(super) verb: String,
     pub(super) group: String,
@@ -53,7 +54,7 @@ impl ApiServer {
             group: target.group.clone(),
             resource,
             namespace: target.namespace.clone(),
-            name: target.name().to_owned(),
+            name: named(target, query),
         };
         if self.is_allowed(user, &wish).await? {
             return Ok(());
@@ -69,8 +70,13 @@ impl ApiServer {
         Err(Failure::forbidden(target.resource, target.name(), &why))
     }
 
+    /// Whether rules decide what a user may do: they may do everything if not.
+    pub(super) fn is_bound_by_roles(&self, user: &User) -> bool {
+        self.settings().rbac && !user.groups.iter().any(|group| group == MASTERS)
+    }
+
     pub(super) async fn is_allowed(&self, user: &User, wish: &Wish) -> Result<bool> {
-        if !self.settings().rbac || user.groups.iter().any(|group| group == MASTERS) {
+        if !self.is_bound_by_roles(user) {
             return Ok(true);
         }
         let rules = self.rules(user, wish.namespace.as_deref()).await?;
@@ -87,40 +93,59 @@ impl ApiServer {
         let bindings = self.objects().list::<ClusterRoleBinding>(None).await.map_err(failed)?;
         for binding in bindings.items {
             if binds(binding.subjects.as_deref(), user) {
-                rules.extend(self.rules_of(&binding.role_ref, None).await?);
+                rules.extend(self.rules_of(&binding.role_ref, None).await?.unwrap_or_default());
             }
         }
         if let Some(namespace) = namespace {
             let bindings = self.objects().list::<RoleBinding>(Some(namespace)).await;
             for binding in bindings.map_err(failed)?.items {
                 if binds(binding.subjects.as_deref(), user) {
-                    rules.extend(self.rules_of(&binding.role_ref, Some(namespace)).await?);
+                    let own = self.rules_of(&binding.role_ref, Some(namespace)).await?;
+                    rules.extend(own.unwrap_or_default());
                 }
             }
         }
         Ok(rules)
     }
 
-    async fn rules_of(
+    /// What a role allows; `None`: there is none, which allows nothing.
+    pub(super) async fn rules_of(
         &self,
         reference: &RoleRef,
         namespace: Option<&str>,
-    ) -> Result<Vec<PolicyRule>> {
+    ) -> Result<Option<Vec<PolicyRule>>> {
         let objects = self.objects();
         let rules = match (&*reference.kind, namespace) {
             ("ClusterRole", _) => {
                 let role = objects.get::<ClusterRole>(None, &reference.name).await;
-                role.map_err(failed)?.and_then(|role| role.object.rules)
+                readable(role)?.map(|role| role.object.rules)
             }
             ("Role", Some(namespace)) => {
                 let role = objects.get::<Role>(Some(namespace), &reference.name).await;
-                role.map_err(failed)?.and_then(|role| role.object.rules)
+                readable(role)?.map(|role| role.object.rules)
             }
             _ => None,
         };
-        // A role that is not there allows nothing.
-        Ok(rules.unwrap_or_default())
+        Ok(rules.map(Option::unwrap_or_default))
     }
+}
+
+/// A role that cannot be read allows nothing, and takes nothing from those that can.
+fn readable<T>(role: objects::Result<Option<T>>) -> Result<Option<T>> {
+    match role {
+        Err(error) if error.kind == ErrorKind::Unreadable => Ok(None),
+        role => role.map_err(failed),
+    }
+}
+
+/// The one object that is asked for, by the path or, in a list or a watch, by a selector.
+fn named(target: &Target, query: &Query) -> String {
+    if let Some(name) = &target.name {
+        return name.clone();
+    }
+    let fields = Fields::parse(query.get("fieldSelector").unwrap_or_default());
+    // A selector that is malformed names nothing, and is refused later on.
+    fields.ok().and_then(|fields| fields.name().map(str::to_owned)).unwrap_or_default()
 }
 
 fn failed(error: Error) -> Failure {
@@ -155,7 +180,8 @@ fn binds(subjects: Option<&[Subject]>, user: &User) -> bool {
     })
 }
 
-fn allows(rule: &PolicyRule, wish: &Wish) -> bool {
+/// Whether one rule allows it.
+pub(super) fn allows(rule: &PolicyRule, wish: &Wish) -> bool {
     let has = |list: &Option<Vec<String>>, wanted: &str| {
         list.iter().flatten().any(|one| one == "*" || one == wanted)
     };

@@ -90,6 +90,10 @@ impl Failure {
         Self::new(StatusCode::FORBIDDEN, "Forbidden", message).about(resource, name)
     }
 
+    pub(super) fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized")
+    }
+
     pub(super) fn method_not_allowed() -> Self {
         let message = "the server does not allow this method on the requested resource";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
@@ -146,7 +150,7 @@ impl Failure {
             }
             ErrorKind::Conflict => Self::conflict(resource, name, &message),
             ErrorKind::Invalid => Self::bad_request(message),
-            ErrorKind::Fenced => Self::internal(message),
+            ErrorKind::Fenced | ErrorKind::Unreadable => Self::internal(message),
             ErrorKind::Store(kv::Kind::Compacted) => Self::expired(format!(
                 "The resourceVersion is too old: {message}; list again and go on from there"
             )),

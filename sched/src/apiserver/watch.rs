@@ -29,8 +29,12 @@ use crate::objects::{Document, Error, Objects};
 
 /// How long a watch lasts if the client does not say.
 const LASTS_S: i64 = 30 * 60;
+/// And at most: a week.
+const LASTS_S_MAX: i64 = 7 * 24 * 3600;
 /// How often a client that wants them is told how far the watch has come.
 const BOOKMARKS: Duration = Duration::from_secs(60);
+/// How long after its time a watch may still be sending what a slow client takes.
+const LATE_MAX: Duration = Duration::from_secs(60);
 /// Lines that may wait for a slow client; then the store's own flow control holds the watch.
 const WAITING_MAX: usize = 64;
 
@@ -43,7 +47,7 @@ impl ApiServer {
         }
         let from = call.query.number("resourceVersion")?.filter(|revision| *revision > 0);
         let lasts = call.query.number("timeoutSeconds")?.filter(|seconds| *seconds > 0);
-        let lasts = Duration::from_secs(lasts.unwrap_or(LASTS_S).unsigned_abs());
+        let lasts = Duration::from_secs(lasts.unwrap_or(LASTS_S).min(LASTS_S_MAX).unsigned_abs());
         let mut sink = Sink {
             accept: call.accept,
             include: Include::parse(call.query.get("includeObject"))?,
@@ -63,8 +67,9 @@ impl ApiServer {
         sink.lines = sender;
         tokio::spawn(async move {
             if sink.send_first(first, revision, wants_end && bookmarks).await.is_some() {
-                let bookmarks = bookmarks.then_some(BOOKMARKS);
-                let _ = tokio::time::timeout(lasts, sink.follow(watch, revision, bookmarks)).await;
+                let end = Instant::now() + lasts;
+                let following = sink.follow(watch, revision, bookmarks, end);
+                let _ = tokio::time::timeout_at(end + LATE_MAX, following).await;
             }
         });
         Ok(response(lines))
@@ -137,16 +142,28 @@ impl Sink {
         Some(())
     }
 
-    /// Passes everything on, until the watch or the client ends.
-    async fn follow(&mut self, mut watch: kv::Watch, mut revision: i64, every: Option<Duration>) {
-        let period = every.unwrap_or(Duration::from_secs(24 * 3600));
-        let mut ticks = tokio::time::interval_at(Instant::now() + period, period);
+    /// Passes everything on, until its time is over or the watch or the client ends. With
+    /// `bookmarks` the client is told how far it has come, now and then and at the end.
+    async fn follow(
+        &mut self,
+        mut watch: kv::Watch,
+        mut revision: i64,
+        bookmarks: bool,
+        end: Instant,
+    ) {
+        let mut ticks = tokio::time::interval_at(Instant::now() + BOOKMARKS, BOOKMARKS);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let lines = self.lines.clone();
         loop {
             let sent = tokio::select! {
                 () = lines.closed() => return,
-                _ = ticks.tick() => self.bookmark(revision, false).await,
+                () = tokio::time::sleep_until(end) => {
+                    if bookmarks {
+                        let _ = self.bookmark(revision, false).await;
+                    }
+                    return;
+                }
+                _ = ticks.tick(), if bookmarks => self.bookmark(revision, false).await,
                 answer = watch.next() => match answer {
                     Some(Ok(answer)) => {
                         revision = reached(&answer, revision);
@@ -173,7 +190,8 @@ impl Sink {
         Some(())
     }
 
-    /// What an event of the store is to this watch.
+    /// What an event of the store is to this watch. A document that cannot be read is not there
+    /// for it; reading it has told of that.
     fn translate(&self, event: &Event) -> Option<(&'static str, Value)> {
         let is_chosen = |document: &Option<Document>| {
             document.as_ref().is_some_and(|document| self.chosen.matches(&document.value))

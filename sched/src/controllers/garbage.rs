@@ -1,6 +1,8 @@
 //! What becomes of objects whose owners go: they go too (background), go first (foreground), or
 //! stay without them (orphan).
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
 use super::action::{Action, How, Plan, Removal, Strip};
 use super::id::Id;
 use super::routes::NODE_LEASES;
@@ -32,12 +34,14 @@ pub(crate) fn plan(id: &Id, world: &World) -> Plan {
 /// Deletes what none of its owners is left of. References to owners that are gone are taken off
 /// what others still own.
 fn follow_owners(id: &Id, entry: &Entry, world: &World, plan: &mut Plan) {
-    let is_there = |uid: &str| world.by_uid(uid).is_some();
+    let is_there = |owner: &OwnerReference| {
+        world.by_uid(&owner.uid).is_some() || world.is_unreadable(owner, &id.namespace)
+    };
     let gone: Vec<String> = entry
         .meta
         .owners
         .iter()
-        .filter(|owner| !is_there(&owner.uid))
+        .filter(|owner| !is_there(owner))
         .map(|owner| owner.uid.clone())
         .collect();
     if gone.is_empty() {
@@ -149,6 +153,26 @@ mod tests {
         assert!(matches!(&kept[..], [Action::Strip(strip)] if strip.owners == ["gone"]));
         let whole = planned(vec![owner(), put("configmaps", "a", &["uid-b"], &none)], "a");
         assert!(whole.is_empty());
+    }
+
+    #[test]
+    fn an_owner_that_cannot_be_read_is_not_gone() {
+        // Proves that nothing is deleted because its owner's document is damaged, and that it is
+        // looked at again once the damaged one is gone.
+        let damaged = KeyValue {
+            key: "/registry/deployments/shop/x".into(),
+            value: "no object".into(),
+            mod_revision: 5,
+            ..KeyValue::default()
+        };
+        let mut world = World::default();
+        let owned = put("configmaps", "a", &["uid-x"], &json!({}));
+        world.apply(vec![Change::Put(damaged.clone()), owned], 5);
+        let id = Id::new("configmaps", "shop", "a");
+        assert!(plan(&id, &world).actions.is_empty());
+        let touched = world.apply(vec![Change::Delete(damaged.key)], 6);
+        assert!(touched.iter().any(|touched| touched.id == id));
+        assert!(matches!(&plan(&id, &world).actions[..], [Action::Delete(_)]));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, Time};
 use super::action::{Plan, reference};
 use super::model::names::Fresh;
 use super::model::{owners, pods};
+use crate::objects::limits::INDEXES_MAX;
 
 const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 const UID: &str = "batch.kubernetes.io/controller-uid";
@@ -21,8 +22,6 @@ const NAME: &str = "batch.kubernetes.io/job-name";
 /// Failures if the job does not say.
 const BACKOFF_LIMIT: i32 = 6;
 /// The pause after a failure; it doubles up to the longest.
-/// Completions of an Indexed Job are kept one by one, up to this many.
-const INDEXES_MAX: i32 = 100_000;
 const BACKOFF_S: i64 = 10;
 const BACKOFF_S_MAX: i64 = 360;
 /// Pods made in one go.

@@ -52,6 +52,8 @@ pub(crate) struct World {
     /// Pods by their node, and pods without a controller by their namespace.
     on_node: HashMap<String, BTreeSet<Id>>,
     free_pods: HashMap<String, BTreeSet<Id>>,
+    /// Objects that are there, but not as anything that could be read.
+    unreadable: BTreeSet<Id>,
 }
 
 impl World {
@@ -63,14 +65,17 @@ impl World {
             let after = match &change {
                 Change::Put(kv) => match read(&id, kv) {
                     Ok(entry) => Some(entry),
-                    Err(error) => {
-                        // What cannot be read is left as it was: it is there, and may own others.
-                        tracing::warn!(%id, "an object is passed over: {error}");
+                    Err(_) => {
+                        // It is left as it was known last: it is there, and may own others.
+                        self.unreadable.insert(id);
                         continue;
                     }
                 },
                 Change::Delete(_) => None,
             };
+            if self.unreadable.remove(&id) {
+                touched.extend(self.named_as_owner(&id));
+            }
             let before = self.put(&id, after);
             touched.push(Touched { id, before });
         }
@@ -140,6 +145,21 @@ impl World {
         all.take_while(|(id, _)| id.resource == T::PLURAL)
             .filter_map(|(_, entry)| T::of(entry.known.as_ref()?))
             .map(|stored| &stored.object)
+    }
+
+    /// Whether an owner is there that cannot be read: then nobody knows its uid.
+    pub(crate) fn is_unreadable(&self, owner: &OwnerReference, namespace: &str) -> bool {
+        // Of whatever kind: a name too many only keeps what else would be deleted.
+        self.unreadable.iter().any(|id| {
+            id.name == owner.name && (id.namespace.is_empty() || id.namespace == namespace)
+        })
+    }
+
+    /// Who names an object as an owner that was not known by its uid.
+    fn named_as_owner(&self, owner: &Id) -> Vec<Touched> {
+        let names = |entry: &Entry| entry.meta.owners.iter().any(|one| one.name == owner.name);
+        let all = self.objects.iter().filter(|(_, entry)| names(entry));
+        all.map(|(id, entry)| Touched { id: id.clone(), before: Some(entry.clone()) }).collect()
     }
 
     pub(crate) fn by_uid(&self, uid: &str) -> Option<&Id> {

@@ -25,5 +25,12 @@ pub fn of(resource: &Resource, value: &Value) -> Vec<String> {
     let address = spec["clusterIP"].as_str().filter(|text| !matches!(*text, "" | "None"));
     let ports = spec["ports"].as_array().into_iter().flatten();
     let ports = ports.filter_map(|port| port["nodePort"].as_i64()).filter(|port| *port > 0);
-    address.map(service_address).into_iter().chain(ports.map(node_port)).collect()
+    let mut keys: Vec<String> = address.map(service_address).into_iter().collect();
+    // TCP and UDP may share a number: it is claimed once, as a transaction writes a key once.
+    for key in ports.map(node_port) {
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    keys
 }

@@ -5,12 +5,9 @@ use serde_json::{Value, json};
 
 use super::documents::Document;
 use super::kinds::Resource;
+use super::limits::{GRACE_S, GRACE_S_MAX};
 use super::{Error, ErrorKind, Objects, Result, clock};
 
-/// How long a pod may take to stop if it does not say.
-const GRACE_S: i64 = 30;
-/// Longer ones are taken for this: ten years.
-const GRACE_S_MAX: i64 = 10 * 365 * 24 * 3600;
 /// How often a deletion is tried anew because somebody else was faster.
 const TRIES_MAX: u32 = 16;
 const ORPHAN: &str = "orphan";

@@ -8,7 +8,9 @@ use rand::Rng;
 use serde_json::{Map, Value, json};
 
 use super::kinds::Resource;
-use super::{Error, ErrorKind, Listed, Objects, REGISTRY, Result, claims, clock, defaults};
+use super::{
+    Error, ErrorKind, Listed, Objects, REGISTRY, Result, claims, clock, defaults, unreadable,
+};
 use crate::kv;
 
 /// Keys asked for at a time.
@@ -48,6 +50,8 @@ pub struct Page {
     pub items: Vec<Document>,
     /// The revision it was read at.
     pub revision: i64,
+    /// Keys on this page that hold no object; see [`unreadable`].
+    pub unreadable: usize,
     /// Where the next page begins, and how many keys come after this one.
     pub next: Option<(Bytes, i64)>,
 }
@@ -70,11 +74,16 @@ pub(super) fn prefix(plural: &str, namespace: Option<&str>) -> Vec<u8> {
 
 impl Document {
     /// # Errors
-    /// The value is not a JSON object.
+    /// The value is not a JSON object with metadata ([`ErrorKind::Unreadable`]): that is told of.
     pub fn read(kv: &KeyValue) -> Result<Self> {
+        let told = |error: &Error| unreadable::tell(&kv.key, kv.mod_revision, error);
+        Self::parse(kv).inspect_err(told)
+    }
+
+    fn parse(kv: &KeyValue) -> Result<Self> {
         let wrong = |reason: String| {
             let key = String::from_utf8_lossy(&kv.key);
-            Error::new(ErrorKind::Invalid, format!("{key} holds no object: {reason}"))
+            Error::new(ErrorKind::Unreadable, format!("{key} holds no object: {reason}"))
         };
         let mut value: Value =
             serde_json::from_slice(&kv.value).map_err(|error| wrong(error.to_string()))?;
@@ -113,21 +122,23 @@ impl Objects {
         found.kvs.first().map(Document::read).transpose()
     }
 
-    /// All objects of a kind at one revision.
+    /// All objects of a kind at one revision. What cannot be read is passed over, told of and
+    /// counted.
     ///
     /// # Errors
-    /// The store fails, or one that is there is no object.
+    /// The store fails.
     pub async fn list_documents(
         &self,
         resource: &Resource,
         namespace: Option<&str>,
     ) -> Result<Listed<Document>> {
-        let mut listed = Listed { items: Vec::new(), revision: 0 };
+        let mut listed = Listed { items: Vec::new(), revision: 0, unreadable: 0 };
         let mut from = None;
         loop {
             let page = self.page(resource, namespace, from, PAGE_KEYS, listed.revision).await?;
             listed.items.extend(page.items);
             listed.revision = page.revision;
+            listed.unreadable += page.unreadable;
             match page.next {
                 Some((next, _)) => from = Some(next),
                 None => return Ok(listed),
@@ -138,7 +149,7 @@ impl Objects {
     /// At most `limit` objects (0: all) of a kind from the key `from` on, at a revision (0: now).
     ///
     /// # Errors
-    /// The store fails, also because the revision is compacted; one that is there is no object.
+    /// The store fails, also because the revision is compacted.
     pub async fn page(
         &self,
         resource: &Resource,
@@ -153,15 +164,17 @@ impl Objects {
             request.key = from.max(request.key);
         }
         let answer = self.store.range(RangeRequest { limit, revision, ..request }).await?;
-        let items = answer.kvs.iter().map(Document::read).collect::<Result<Vec<_>>>()?;
+        let read = |kv| Document::read(kv).ok();
+        let items: Vec<Document> = answer.kvs.iter().filter_map(read).collect();
         let now = answer.header.map_or(0, |header| header.revision);
         let next = answer.kvs.last().filter(|_| answer.more).map(|last| {
-            let left = answer.count - i64::try_from(items.len()).unwrap_or(i64::MAX);
+            let left = answer.count - i64::try_from(answer.kvs.len()).unwrap_or(i64::MAX);
             let mut next = last.key.to_vec();
             next.push(0);
             (Bytes::from(next), left)
         });
-        Ok(Page { items, revision: if revision == 0 { now } else { revision }, next })
+        let unreadable = answer.kvs.len() - items.len();
+        Ok(Page { items, revision: if revision == 0 { now } else { revision }, unreadable, next })
     }
 
     /// Stores a new object; see [`Objects::create`].

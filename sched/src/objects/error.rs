@@ -26,6 +26,8 @@ pub enum ErrorKind {
     Fenced,
     /// The document is not one of its kind.
     Invalid,
+    /// What is stored is not one of its kind: somebody must mend or delete the key.
+    Unreadable,
     /// The store's own.
     Store(kv::Kind),
 }

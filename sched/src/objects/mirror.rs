@@ -232,9 +232,14 @@ fn take<T: Kind>(state: &State<T>, changes: Vec<Change>, revision: i64) {
             let Some(name) = ObjectName::of_key(T::URL_PATH_SEGMENT, change.key()) else {
                 continue;
             };
-            match read::<T>(&change) {
-                Some(object) => drop(map.insert(name.clone(), Arc::new(object))),
-                None => drop(map.remove(&name)),
+            match &change {
+                Change::Put(kv) => {
+                    // What cannot be read stays as it was known last: it is there.
+                    let read = Document::read(kv).and_then(Stored::new);
+                    let Ok(object) = read else { continue };
+                    map.insert(name.clone(), Arc::new(object));
+                }
+                Change::Delete(_) => drop(map.remove(&name)),
             }
             names.insert(name);
         }
@@ -248,17 +253,4 @@ fn take<T: Kind>(state: &State<T>, changes: Vec<Change>, revision: i64) {
         true
     });
     state.revision.send_replace(revision);
-}
-
-/// The object of a change; `None` if it is gone, or cannot be read, which is told of.
-fn read<T: Kind>(change: &Change) -> Option<Stored<T>> {
-    let Change::Put(kv) = change else { return None };
-    match Document::read(kv).and_then(Stored::new) {
-        Ok(object) => Some(object),
-        Err(error) => {
-            let key = String::from_utf8_lossy(&kv.key);
-            tracing::warn!(%key, "an object is passed over: {error}");
-            None
-        }
-    }
 }

@@ -20,10 +20,13 @@ mod error;
 pub mod events;
 mod fold;
 pub mod kinds;
+pub mod limits;
 mod mirror;
+pub mod notes;
 #[cfg(test)]
 mod tests;
 mod typed;
+pub mod unreadable;
 
 use api::etcdserverpb::Compare;
 

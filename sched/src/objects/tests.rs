@@ -166,7 +166,7 @@ async fn what_is_held_back_is_marked_and_goes_when_let_go() {
 #[tokio::test]
 async fn a_mirror_follows_its_kind() {
     // Proves that a mirror has what was there and what changes, tells the names of it, and passes
-    // over what is no object of its kind.
+    // over what is no object of its kind: what was one before is not taken for gone.
     let (_etcd, store) = Etcd::start().await;
     let objects = Objects::new(store.clone());
     objects.create(&config_map("a")).await.unwrap();
@@ -176,9 +176,12 @@ async fn a_mirror_follows_its_kind() {
     let mut updates = mirror.updates();
     assert_eq!(Vec::from_iter(within(updates.next()).await), [ObjectName::new("default", "a")]);
 
-    let key = Objects::key::<ConfigMap>(Some("default"), "bad").into();
-    let put = api::etcdserverpb::PutRequest { key, value: "{".into(), ..Default::default() };
-    store.put(put).await.unwrap();
+    let damage = async |name: &str| {
+        let key = Objects::key::<ConfigMap>(Some("default"), name).into();
+        let put = api::etcdserverpb::PutRequest { key, value: "{".into(), ..Default::default() };
+        store.put(put).await.unwrap();
+    };
+    damage("bad").await;
     let before = mirror.read();
     objects.delete::<ConfigMap>(Some("default"), "a", &Delete::default()).await.unwrap();
     let last = objects.create(&config_map("b")).await.unwrap();
@@ -187,6 +190,15 @@ async fn a_mirror_follows_its_kind() {
     assert_eq!(names, ["default/b"]);
     assert_eq!(mirror.read().in_namespace("default").count(), 1);
     assert_eq!(before.len(), 1, "a view does not change");
+
+    damage("b").await;
+    let last = objects.create(&config_map("c")).await.unwrap();
+    within(mirror.reached(last.revision)).await;
+    assert!(mirror.get("default", "b").is_some());
+    let listed = objects.list::<ConfigMap>(Some("default")).await.unwrap();
+    assert_eq!((listed.items.len(), listed.unreadable), (1, 2));
+    let error = objects.get::<ConfigMap>(Some("default"), "b").await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unreadable);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::documents::{Beside, Document};
 use super::fold::fold;
 use super::kinds;
-use super::{Delete, Error, ErrorKind, Objects, Result};
+use super::{Delete, Error, ErrorKind, Objects, Result, unreadable};
 
 /// How often a change is tried anew because somebody else was faster.
 const TRIES_MAX: u32 = 16;
@@ -52,14 +52,21 @@ pub struct Listed<T> {
     pub items: Vec<T>,
     /// The revision of the store: a watch goes on from here.
     pub revision: i64,
+    /// Keys that were passed over because they hold no object of the kind. Whoever would do harm
+    /// by overlooking one must ask.
+    pub unreadable: usize,
 }
 
 impl<T: Kind> Stored<T> {
     /// # Errors
-    /// The document is not one of this kind.
+    /// The document is not one of this kind ([`ErrorKind::Unreadable`]): that is told of.
     pub fn new(document: Document) -> Result<Self> {
         let object = T::deserialize(&document.value).map_err(|error| {
-            Error::new(ErrorKind::Invalid, format!("not a {}: {error}", T::KIND))
+            let key = Objects::key::<T>(document.namespace(), document.name());
+            let message = format!("not a {}: {error}", T::KIND);
+            let error = Error::new(ErrorKind::Unreadable, message);
+            unreadable::tell(&key.into(), document.revision, &error);
+            error
         })?;
         Ok(Self { object, revision: document.revision, document: document.value })
     }
@@ -85,14 +92,18 @@ impl Objects {
         found.map(Stored::new).transpose()
     }
 
-    /// All objects of a kind, in one namespace or in all.
+    /// All objects of a kind, in one namespace or in all. What cannot be read is passed over, told
+    /// of and counted.
     ///
     /// # Errors
-    /// The store fails, or one that is there is not one of this kind.
+    /// The store fails.
     pub async fn list<T: Kind>(&self, namespace: Option<&str>) -> Result<Listed<Stored<T>>> {
         let found = self.list_documents(resource::<T>()?, namespace).await?;
-        let items = found.items.into_iter().map(Stored::new).collect::<Result<_>>()?;
-        Ok(Listed { items, revision: found.revision })
+        let count = found.items.len();
+        let items: Vec<_> =
+            found.items.into_iter().filter_map(|one| Stored::new(one).ok()).collect();
+        let unreadable = found.unreadable + count - items.len();
+        Ok(Listed { items, revision: found.revision, unreadable })
     }
 
     /// Stores a new object; fills in its uid, its time of creation, its name if it has only

@@ -2,7 +2,7 @@
 //!
 //! It holds only if no pod was written since it was read, the node is as it was, and nobody has
 //! bound a pod to the node that the one who decides did not know of. For the last, every binding
-//! writes a key of the node, `/registry/berth/allocations/<node>`: if that key is no younger than the
+//! writes a key of the node ([`notes::allocation`]): if that key is no younger than the
 //! revision up to which all pods are known, all that was bound there is known. So any number of
 //! schedulers may run at once, and a node never gets more than it has.
 
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::pod::PodKey;
 use crate::kv;
-use crate::objects::Objects;
+use crate::objects::{Objects, notes};
 
 /// What is known of the node at the moment of the decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub struct Lost {
 
 /// The key that every binding to a node writes.
 pub fn allocation_key(node: &str) -> Vec<u8> {
-    format!("/registry/berth/allocations/{node}").into_bytes()
+    notes::allocation(node).into_bytes()
 }
 
 /// The transaction that binds pods to a node, all or none.

@@ -2,15 +2,33 @@
 //!
 //! Nobody can stop such work once it runs. So no more of one kind runs at a time than is good for
 //! everyone else, however many clients ask; the others wait in the order in which they came, and
-//! one whose client goes away meanwhile never begins.
+//! one whose client goes away meanwhile never begins. Its threads claim the processor less than the
+//! workers do: a short call does not wait for a long one's time slice.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::thread::available_parallelism;
 
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::spawn_blocking;
 
 use super::errors::Error;
+
+/// What the threads of turns add to their niceness: about a tenth of a worker's claim.
+const NICE: i32 = 10;
+
+/// The threads of all turns. Nothing is ever driven by this runtime: it is its pool that is used,
+/// whose threads, unlike those of the workers' runtime, do nothing else.
+static THREADS: LazyLock<Runtime> = LazyLock::new(|| {
+    let built = Builder::new_current_thread().on_thread_start(step_back).build();
+    built.expect("a runtime without drivers asks nothing of the system")
+});
+
+fn step_back() {
+    // On Linux this is of the calling thread alone. A thread that may not still does its work.
+    if let Err(error) = rustix::process::nice(NICE) {
+        tracing::debug!(%error, "a reading thread keeps its claim to the processor");
+    }
+}
 
 /// Clones share the bound.
 #[derive(Clone)]
@@ -48,7 +66,7 @@ impl Turns {
             let _turn = turn;
             work()
         };
-        Ok(spawn_blocking(occupied).await?)
+        Ok(THREADS.spawn_blocking(occupied).await?)
     }
 }
 

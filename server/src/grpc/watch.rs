@@ -20,6 +20,8 @@ use super::errors::{self, Error};
 
 /// Requests taken from a client before its events get their turn.
 const REQUESTS_PER_TURN: usize = 64;
+/// Responses sent before requests are looked for again, if there are so many.
+const RESPONSES_PER_TURN: usize = 64;
 
 /// Reasons for `cancel_reason` that are in none of etcd's tables of errors.
 const REASON_EMPTY_RANGE: &str = "mvcc: watcher range is empty";
@@ -71,6 +73,8 @@ impl<G: Gate> Watch for WatchService<G> {
             metadata,
             requests: Some(requests),
             watches: self.hub.open(),
+            header: ResponseHeader::default(),
+            unasked: 0,
             ended: false,
         };
         Ok(Response::new(session))
@@ -86,6 +90,10 @@ pub struct Session<G, R> {
     /// JSON gateway depends on it.
     requests: Option<R>,
     watches: WatchStream,
+    /// What every header says besides the revision, as of the last look for requests.
+    header: ResponseHeader,
+    /// Responses that may still be sent before that.
+    unasked: usize,
     ended: bool,
 }
 
@@ -101,19 +109,12 @@ where
         if session.ended {
             return Poll::Ready(None);
         }
-        let response = match session.take_requests(context) {
-            Err(status) => Some(Err(status)),
-            Ok(()) => match session.watches.poll_next(context) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(response)) => {
-                    fail::fail_point!("beforeSendWatchResponse");
-                    Some(Ok(session.with_header(response)))
-                }
-                Poll::Ready(None) => Some(Err(Error::from(raft::Error::Stopped).into())),
-            },
+        let response = match session.next(context) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(response) => response,
         };
-        session.ended = matches!(response, Some(Err(_)));
-        Poll::Ready(response)
+        session.ended = response.is_err();
+        Poll::Ready(Some(response))
     }
 }
 
@@ -122,6 +123,30 @@ where
     G: Gate,
     R: Stream<Item = Result<WatchRequest, Status>> + Unpin,
 {
+    /// The next response. Requests are looked for before it, or before one of those that came just
+    /// before it; and whenever there is nothing to send, for only then does their coming wake.
+    fn next(&mut self, context: &mut Context<'_>) -> Poll<Result<EncodedWatchResponse, Status>> {
+        let mut has_looked = false;
+        loop {
+            if self.unasked == 0 {
+                self.gate.fill(&mut self.header);
+                self.take_requests(context)?;
+                (self.unasked, has_looked) = (RESPONSES_PER_TURN, true);
+            }
+            if let Poll::Ready(response) = self.watches.poll_next(context) {
+                self.unasked -= 1;
+                return Poll::Ready(match response {
+                    Some(response) => Ok(self.with_header(response)),
+                    None => Err(Error::from(raft::Error::Stopped).into()),
+                });
+            }
+            self.unasked = 0;
+            if has_looked {
+                return Poll::Pending;
+            }
+        }
+    }
+
     /// Takes the requests that are there. An error means that the client is gone, or sent what is
     /// no request at all.
     fn take_requests(&mut self, context: &mut Context<'_>) -> Result<(), Status> {
@@ -168,7 +193,9 @@ where
     }
 
     fn with_header(&self, mut response: EncodedWatchResponse) -> EncodedWatchResponse {
-        self.gate.fill(response.header.get_or_insert_default());
+        fail::fail_point!("beforeSendWatchResponse");
+        let revision = response.header.as_ref().map_or(0, |header| header.revision);
+        response.header = Some(ResponseHeader { revision, ..self.header });
         response
     }
 }

@@ -124,7 +124,11 @@ fn of_values(get: impl Fn(&str) -> Option<String>, is_alone: bool) -> Result<Fla
     Ok(flags)
 }
 
-fn check(flags: &Flags) -> Result<(), String> {
+/// Whether what was asked for fits together.
+///
+/// # Errors
+/// One line: what must be added.
+pub(super) fn check(flags: &Flags) -> Result<(), String> {
     let knows_callers = flags.client_ca.is_some() || flags.tokens.is_some();
     if flags.certificate.is_none() && knows_callers {
         let line = "--api-client-ca-file and --api-token-file need TLS: add --api-cert-file and \

@@ -1,5 +1,6 @@
 //! Connections of the Kubernetes API: plain on this machine, or with TLS for known callers.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,17 +14,22 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use sched::apiserver::{ApiServer, User};
+use sched::apiserver::{ApiServer, UnknownToken, User};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use super::flags::Flags;
+use super::idle::{self, Work};
 use super::tls::Tls;
 use super::users::Tokens;
 
 /// How long a client may take to send its headers, or to shake hands.
 const OPENING_MAX: Duration = Duration::from_secs(30);
+/// How long a connection may be there without a request. (One of HTTP/1 waits for headers then.)
+const IDLE_MAX: Duration = Duration::from_secs(300);
+/// A silent client is asked whether it is still there after so long, and then so often.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// Connections at a time; more wait.
 const CONNECTIONS_MAX: usize = 4096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -98,13 +104,13 @@ async fn open(stream: TcpStream, api: ApiServer, tls: Option<Tls>, tokens: Arc<T
     // Small answers must not wait for more to send along.
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
-        let whoever = |_: &Request<Incoming>| Some(User::master());
+        let whoever = |_: &Request<Incoming>| Some(Some(User::master()));
         return serve(stream, api, true, whoever).await;
     };
     match tokio::time::timeout(OPENING_MAX, tls.accept(stream)).await {
         Ok(Ok((stream, by_certificate))) => {
             let known = move |request: &Request<Incoming>| {
-                tokens.user_of(request.headers()).unwrap_or_else(|| by_certificate.clone())
+                tokens.user_of(request.headers()).or_else(|| by_certificate.clone().map(Some))
             };
             serve(stream, api, false, known).await;
         }
@@ -113,16 +119,20 @@ async fn open(stream: TcpStream, api: ApiServer, tls: Option<Tls>, tokens: Arc<T
     }
 }
 
-/// `known` says who sends a request: `None` is nobody.
+/// `known` says who sends a request: `None` is nobody, `Some(None)` one with an unknown token.
 async fn serve<S, K>(stream: S, api: ApiServer, is_plain: bool, known: K)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    K: Fn(&Request<Incoming>) -> Option<User> + Clone + Send + 'static,
+    K: Fn(&Request<Incoming>) -> Option<Option<User>> + Clone + Send + 'static,
 {
+    let work = Work::default();
+    let at_work = work.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
-        let api = api.clone();
-        if let Some(user) = known(&request) {
-            request.extensions_mut().insert(user);
+        let (api, task) = (api.clone(), at_work.begin());
+        match known(&request) {
+            Some(Some(user)) => drop(request.extensions_mut().insert(user)),
+            Some(None) => drop(request.extensions_mut().insert(UnknownToken)),
+            None => {}
         }
         let is_known = !is_plain || comes_from_here(&request);
         async move {
@@ -130,14 +140,14 @@ where
                 true => api.handle(request).await,
                 false => refused(),
             };
-            Ok::<_, std::convert::Infallible>(response)
+            Ok::<_, Infallible>(response.map(|body| task.until_read(body)))
         }
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(OPENING_MAX);
-    builder.http2().timer(TokioTimer::new());
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(KEEP_ALIVE);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    if let Err(error) = connection.await {
+    if let Err(error) = idle::until(connection, work, IDLE_MAX).await {
         tracing::debug!(%error, "a connection of the Kubernetes API ended early");
     }
 }

@@ -7,7 +7,9 @@
 
 mod agent;
 mod container;
+mod control;
 pub(crate) mod flags;
+mod idle;
 mod image;
 mod listen;
 mod runtime;
@@ -17,4 +19,5 @@ mod users;
 
 pub use agent::run as agent;
 pub use container::run as container;
+pub use control::run as control;
 pub use image::run as image;

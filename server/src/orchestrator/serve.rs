@@ -2,7 +2,7 @@
 //!
 //! All of it is a client of this server's own store, through an address like any other client's.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use sched::kv::Store;
 use sched::objects::Objects;
 use sched::{agent, controllers, scheduler};
 
-use super::flags::{Extent, Flags};
+use super::flags::{self, Extent, Flags};
 use super::listen::Listener;
 use super::runtime::{self, Wanted};
-use crate::config::Settings;
+use crate::config::{Settings, Url};
 use crate::discovery::address::host_name;
 use crate::discovery::store;
 
@@ -57,28 +57,33 @@ pub(crate) async fn open(flags: Flags, settings: &Settings) -> Result<Orchestrat
 }
 
 async fn parts(flags: Flags, settings: &Settings) -> Result<Parts, String> {
-    let listener = Listener::bind(&flags).await?;
     let store = store::own(settings, "the orchestrator", None)?;
+    let (listener, api) = api(&store, &flags).await?;
+    let agent = match flags.extent {
+        Extent::All => Some(own_agent(&flags, settings).await?),
+        Extent::Control | Extent::Off => None,
+    };
+    Ok(Parts { store, listener, api, agent })
+}
+
+async fn api(store: &Store, flags: &Flags) -> Result<(Listener, ApiServer), String> {
+    let listener = Listener::bind(flags).await?;
     let audit = flags
         .audit
         .as_ref()
         .map(|path| AuditLog::open(path).map_err(|error| format!("{}: {error}", path.display())));
     let api = apiserver::Settings { rbac: listener.knows_callers(), ..Default::default() };
     let api = ApiServer::new(Objects::new(store.clone()), api, audit.transpose()?);
-    let agent = match flags.extent {
-        Extent::All => Some(own_agent(&flags, &settings.data_dir).await?),
-        Extent::Control | Extent::Off => None,
-    };
-    Ok(Parts { store, listener, api, agent })
+    Ok((listener, api))
 }
 
 async fn own_agent(
     flags: &Flags,
-    data_dir: &Path,
+    settings: &Settings,
 ) -> Result<(Arc<dyn Runtime>, agent::Settings), String> {
     let root = match &flags.agent_root {
         Some(root) => root.clone(),
-        None => beside(data_dir),
+        None => beside(&settings.data_dir),
     };
     let wanted = Wanted {
         choice: flags.runtime,
@@ -88,8 +93,17 @@ async fn own_agent(
         insecure_registries: Vec::new(),
     };
     let runtime = runtime::open(&wanted).await.map_err(|failure| failure.message)?;
-    let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let address = reached_at(&settings.addresses.advertise_client);
     Ok((runtime, agent::Settings::new(host_name().to_lowercase(), root, address)))
+}
+
+/// Where other nodes find this one's pods: where they find its store, which is nowhere if that is for
+/// this machine alone.
+fn reached_at(advertised: &[Url]) -> IpAddr {
+    let addresses = advertised.iter().filter_map(|url| url.address.parse::<SocketAddr>().ok());
+    let mut addresses = addresses.map(|address| address.ip());
+    let found = addresses.find(|address| !address.is_loopback() && !address.is_unspecified());
+    found.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
 /// `default.berth` has its agent in `default.berth-agent`, as an absolute path.
@@ -101,6 +115,16 @@ fn beside(data_dir: &Path) -> PathBuf {
 }
 
 impl Orchestrator {
+    /// The same without a server around it and without an agent, on a store that runs elsewhere.
+    ///
+    /// # Errors
+    /// One line: what was asked for cannot be had.
+    pub(super) async fn beside(store: Store, flags: &Flags) -> Result<Self, String> {
+        flags::check(flags)?;
+        let (listener, api) = api(&store, flags).await?;
+        Ok(Self { parts: Some(Parts { store, listener, api, agent: None }) })
+    }
+
     /// Runs until it is dropped; returns only if it cannot go on, with one line.
     pub(crate) async fn run(self) -> String {
         let Some(Parts { store, listener, api, agent }) = self.parts else {
@@ -155,5 +179,23 @@ where
              with the message above"
         );
         tokio::time::sleep(AGAIN).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Scheme;
+
+    #[test]
+    fn a_node_is_where_its_store_is() {
+        // Proves that a store for other machines gives its node an address that they reach, and one
+        // for this machine alone does not.
+        let url = |address: &str| Url { scheme: Scheme::Http, address: address.into() };
+        let found = reached_at(&[url("127.0.0.1:2379"), url("node:2379"), url("10.0.0.7:2379")]);
+        assert_eq!(found.to_string(), "10.0.0.7");
+        for own in ["127.0.0.1:2379", "[::1]:2379", "0.0.0.0:2379", "localhost:2379"] {
+            assert_eq!(reached_at(&[url(own)]), IpAddr::V4(Ipv4Addr::LOCALHOST), "{own}");
+        }
     }
 }

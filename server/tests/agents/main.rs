@@ -2,6 +2,9 @@
 //! written there. `BERTH_TEST_SUBJECT=etcd` puts the real etcd in the store's place.
 #![allow(clippy::unwrap_used, reason = "a test ends where it is surprised")]
 
+mod alone;
 mod lease;
 mod pods;
+mod remains;
 mod scene;
+mod several;

@@ -1,7 +1,7 @@
 //! A store, an agent on this machine, and pods.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use sched::objects::{Delete, Kind, Objects};
 use serde_json::{Value, json};
 use testkit::{Script, Server, busybox_archive, free_port, skipped, subject};
 use tokio::process::Child;
+
+use crate::remains;
 
 /// Longer than anything here takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
@@ -28,8 +30,7 @@ pub(crate) struct Scene {
     flags: Vec<String>,
 }
 
-fn store(server: &Server) -> Store {
-    let name = server.endpoint();
+pub(crate) fn store(name: String) -> Store {
     let channel = tonic::transport::Endpoint::from_shared(name.clone()).unwrap().connect_lazy();
     Arc::new(GrpcKv::new(vec![Endpoint { name, channel }], None).unwrap())
 }
@@ -44,7 +45,7 @@ impl Scene {
         assert!(find_program().is_some(), "runc is missing (Debian: apt-get install runc)");
         let server = Server::start(subject!(), &[]).await;
         let directory = tempfile::tempdir().unwrap();
-        let objects = Objects::new(store(&server));
+        let objects = Objects::new(store(server.endpoint()));
         let flags = flags.iter().map(ToString::to_string).collect();
         let port = free_port();
         let mut scene = Self { server, objects, port, agent: None, directory, bridge, flags };
@@ -179,38 +180,9 @@ impl Drop for Scene {
     fn drop(&mut self) {
         // Containers outlive the agent, which is the point; here they must not outlive the test.
         drop(self.agent.take());
-        for file in files(&self.root().join("runc").join("pods")) {
-            let text = std::fs::read_to_string(&file).unwrap_or_default();
-            let value: Value = serde_json::from_str(&text).unwrap_or_default();
-            for process in [&value["init"], &value["shim"], &value["pause"]] {
-                if let Some(pid) = process["pid"].as_i64() {
-                    let _ = Command::new("kill")
-                        .args(["-KILL", &pid.to_string()])
-                        .stderr(Stdio::null())
-                        .status();
-                }
-            }
-        }
+        remains::end_all(&self.root());
         testkit::remove_bridge(self.bridge);
     }
-}
-
-fn files(directory: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let names = ["started.json", "sandbox.json"];
-    entries
-        .flat_map(|entry| {
-            let path = entry.path();
-            let is_wanted = names.iter().any(|name| path.ends_with(name));
-            if path.is_dir() && !path.ends_with("rootfs") {
-                files(&path)
-            } else if is_wanted {
-                vec![path]
-            } else {
-                Vec::new()
-            }
-        })
-        .collect()
 }
 
 /// A container of the image that runs a script.

@@ -38,18 +38,22 @@ async fn a_deployment_rolls_and_is_undone() {
     assert_eq!(crew.list::<ReplicaSet>().await.len(), 2);
     eventually("the status", SOON_S, async || {
         let deployment = crew.get::<Deployment>("web").await.unwrap();
-        assert_eq!(revision(deployment.metadata.annotations.as_ref()), "3");
+        let revision = revision(deployment.metadata.annotations.as_ref());
         let status = deployment.status.unwrap();
         let is_current = status.observed_generation == deployment.metadata.generation;
         let counts = (status.updated_replicas, status.available_replicas, status.replicas);
-        if is_current && counts == (Some(5), Some(5), Some(5)) {
+        if is_current && revision == "3" && counts == (Some(5), Some(5), Some(5)) {
             Ok(())
         } else {
-            Err(format!("{status:?}"))
+            Err(format!("{revision}: {status:?}"))
         }
     })
     .await;
-    assert!(crew.reasons().await.contains("ScalingReplicaSet"));
+    eventually("an event", SOON_S, async || {
+        let reasons = crew.reasons().await;
+        if reasons.contains("ScalingReplicaSet") { Ok(()) } else { Err(format!("{reasons:?}")) }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ async fn objects_are_made_read_changed_and_deleted() {
     // replace, diff, scale, selectors and delete.
     let stage = Stage::start().await;
     stage.ok_with(&["create", "-f", "-"], WEB).await;
-    stage.ok(&["rollout", "status", "deployment/web", "--timeout=30s"]).await;
+    stage.ok(&["rollout", "status", "deployment/web", "--timeout=50s"]).await;
     let list = stage.ok(&["get", "deployments"]).await;
     assert!(list.starts_with("NAME") && list.contains("2/2"), "{list}");
     let wide = stage.ok(&["get", "deploy", "web", "-o", "wide"]).await;
@@ -54,8 +54,8 @@ async fn objects_are_made_read_changed_and_deleted() {
     );
     assert_eq!(stage.ok(&["get", "deploy", "web", image]).await, "web:3");
     stage.ok(&["scale", "deploy/web", "--replicas=1"]).await;
-    stage.ok(&["wait", "deploy/web", "--for=condition=Available", "--timeout=30s"]).await;
-    stage.ok(&["delete", "deploy", "web", "--timeout=30s"]).await;
+    stage.ok(&["wait", "deploy/web", "--for=condition=Available", "--timeout=50s"]).await;
+    stage.ok(&["delete", "deploy", "web", "--timeout=50s"]).await;
     stage.shows(&["get", "pods", "-o=jsonpath={.items}"], "[]").await;
 }
 
@@ -64,7 +64,7 @@ async fn rollouts_go_forth_and_back() {
     // Shows set image, rollout status, history, undo, pause, resume and restart.
     let stage = Stage::start().await;
     stage.ok_with(&["apply", "-f", "-"], WEB).await;
-    let status = ["rollout", "status", "deploy/web", "--timeout=40s"];
+    let status = ["rollout", "status", "deploy/web", "--timeout=50s"];
     let image = ["get", "deploy", "web", "-o=jsonpath={.spec.template.spec.containers[0].image}"];
     stage.ok(&status).await;
     stage.ok(&["set", "image", "deploy/web", "web=web:2"]).await;
@@ -87,7 +87,7 @@ async fn nodes_are_emptied_and_filled_again() {
     // Shows cordon, drain, uncordon and taint: pods leave a drained node, wait, and come back.
     let stage = Stage::start().await;
     stage.ok_with(&["apply", "-f", "-"], WEB).await;
-    stage.ok(&["rollout", "status", "deploy/web", "--timeout=30s"]).await;
+    stage.ok(&["rollout", "status", "deploy/web", "--timeout=50s"]).await;
     let node = stage.ok(&["get", "nodes", "-o=jsonpath={.items[0].metadata.name}"]).await;
     stage.ok(&["cordon", &node]).await;
     stage.shows(&["get", "nodes"], "Ready,SchedulingDisabled").await;
@@ -96,7 +96,7 @@ async fn nodes_are_emptied_and_filled_again() {
     assert!(!stage.ok(&["get", "pods"]).await.contains("Running"));
     stage.shows(&["describe", "pods"], "FailedScheduling").await;
     stage.ok(&["uncordon", &node]).await;
-    stage.ok(&["rollout", "status", "deploy/web", "--timeout=30s"]).await;
+    stage.ok(&["rollout", "status", "deploy/web", "--timeout=50s"]).await;
     stage.ok(&["taint", "nodes", &node, "team=a:NoSchedule"]).await;
     assert!(stage.ok(&["describe", "node", &node]).await.contains("team=a:NoSchedule"));
     stage.ok(&["taint", "nodes", &node, "team-"]).await;
@@ -145,16 +145,23 @@ async fn generators_make_objects() {
 async fn watches_tell_of_changes() {
     // Shows get -w and what it prints of an object that comes, changes and goes.
     let stage = Stage::start_with("control").await;
-    let watch = stage.until(&["get", "configmaps", "-w"], "late");
-    let change = async {
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-        stage.ok(&["create", "configmap", "early"]).await;
-        stage.ok(&["patch", "configmap", "early", r#"-p={"data":{"a":"b"}}"#]).await;
-        stage.ok(&["delete", "configmap", "early"]).await;
-        stage.ok(&["create", "configmap", "late"]).await;
-    };
-    let (seen, ()) = tokio::join!(watch, change);
-    let early: Vec<&str> = seen.lines().filter(|line| line.starts_with("early")).collect();
-    assert_eq!(early.len(), 3, "{seen}");
-    assert!(early[0].contains(" 0 ") && early[1].contains(" 1 "), "{seen}");
+    // When the watch has begun, nobody is told: if all was over by then, the next one gets longer.
+    for pause_s in [1, 4, 16] {
+        let (early, late) = (format!("early-{pause_s}"), format!("late-{pause_s}"));
+        let watch = stage.until(&["get", "configmaps", "-w"], &late);
+        let change = async {
+            tokio::time::sleep(std::time::Duration::from_secs(pause_s)).await;
+            stage.ok(&["create", "configmap", &early]).await;
+            stage.ok(&["patch", "configmap", &early, r#"-p={"data":{"a":"b"}}"#]).await;
+            stage.ok(&["delete", "configmap", &early]).await;
+            stage.ok(&["create", "configmap", &late]).await;
+        };
+        let (seen, ()) = tokio::join!(watch, change);
+        let lines: Vec<&str> = seen.lines().filter(|line| line.starts_with(&early)).collect();
+        if lines.len() == 3 {
+            assert!(lines[0].contains(" 0 ") && lines[1].contains(" 1 "), "{seen}");
+            return;
+        }
+        assert!(lines.len() < 3 && pause_s < 16, "{seen}");
+    }
 }

@@ -1,5 +1,9 @@
 //! What is not seen by commands alone: namespaces, budgets, claims, logs.
 
+use futures::FutureExt;
+use serde_json::json;
+
+use crate::http::Http;
 use crate::stage::{Stage, WEB};
 
 #[tokio::test]
@@ -8,7 +12,7 @@ async fn a_namespace_goes_with_all_that_is_in_it() {
     let stage = Stage::start_with("control").await;
     stage.ok(&["create", "namespace", "team"]).await;
     stage.ok(&["-n", "team", "create", "configmap", "c"]).await;
-    stage.ok(&["delete", "namespace", "team", "--timeout=40s"]).await;
+    stage.ok(&["delete", "namespace", "team", "--timeout=50s"]).await;
     let said = stage.fails_with(&["-n", "team", "create", "configmap", "d"], "").await;
     assert!(said.contains("not found"), "{said}");
 }
@@ -33,7 +37,7 @@ async fn a_budget_holds_an_eviction_back() {
     // Shows that draining waits while a disruption budget allows nothing.
     let stage = Stage::start().await;
     stage.ok_with(&["apply", "-f", "-"], WEB).await;
-    stage.ok(&["rollout", "status", "deploy/web", "--timeout=30s"]).await;
+    stage.ok(&["rollout", "status", "deploy/web", "--timeout=50s"]).await;
     stage.ok(&["create", "pdb", "all", "--selector=app=web", "--min-available=2"]).await;
     let healthy = "-o=jsonpath={.status.currentHealthy}";
     stage.shows(&["get", "pdb", "all", healthy], "2").await;
@@ -45,11 +49,23 @@ async fn a_budget_holds_an_eviction_back() {
 
 #[tokio::test]
 async fn logs_and_commands_reach_the_agent() {
-    // Shows logs and exec of a pod through the API server and the agent.
+    // Shows logs of a pod through the API server and the agent, and that a node's status cannot
+    // lead the API server elsewhere with the agent's token.
     let stage = Stage::start().await;
     stage.ok(&["run", "one", "--image=web:1"]).await;
-    stage.ok(&["wait", "pod/one", "--for=condition=Ready", "--timeout=30s"]).await;
+    stage.ok(&["wait", "pod/one", "--for=condition=Ready", "--timeout=50s"]).await;
     stage.ok(&["logs", "one"]).await;
     let said = stage.fails_with(&["logs", "one", "-c", "other"], "").await;
     assert!(said.contains("container other is not valid for pod one"), "{said}");
+
+    let trap = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let node = stage.ok(&["get", "nodes", "-o=jsonpath={.items[0].metadata.name}"]).await;
+    let status = json!({"status": {
+        "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": trap.local_addr().unwrap().port()}},
+    }});
+    let path = format!("/api/v1/nodes/{node}/status");
+    Http::new(&stage.api, &[]).patch(&path, &status).await.is(200);
+    stage.ok(&["logs", "one"]).await;
+    assert!(trap.accept().now_or_never().is_none(), "nobody came");
 }

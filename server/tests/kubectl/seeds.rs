@@ -1,6 +1,8 @@
 //! The files that users have, end to end.
 
-use crate::stage::{Stage, seed};
+use testkit::eventually;
+
+use crate::stage::{SOON_S, Stage, seed};
 
 #[tokio::test]
 async fn the_seeds_files_run() {
@@ -26,7 +28,12 @@ async fn the_seeds_files_run() {
     let replace = ["replace", "-f", "-", "--validate=false"];
     stage.ok_with(&replace, &no_port.replace("replicas: 2", "replicas: 5")).await;
     stage.ok(&["rollout", "status", "deploy/eurekaserver-deploy", "--timeout=50s"]).await;
-    assert_eq!(stage.ok(&pods).await.matches("1/1").count(), 5);
+    // Those of before may be on their way out for a moment more.
+    eventually("five pods", SOON_S, async || {
+        let list = stage.ok(&pods).await;
+        if list.matches("1/1").count() == 5 { Ok(()) } else { Err(list) }
+    })
+    .await;
     let image = "-o=jsonpath={.spec.template.spec.containers[0].image}";
     let get = ["get", "deploy", "eurekaserver-deploy", image];
     let apply = ["apply", "-f", "-", "--validate=false"];

@@ -18,6 +18,7 @@ use crate::Source;
 use crate::event::{Batch, SharedEvent};
 use crate::index::Index;
 use crate::options::SLICE_WATCHERS;
+use crate::sink::Wakes;
 use crate::target::Target;
 
 /// What to read, and for whom.
@@ -109,6 +110,7 @@ impl Core {
     }
 
     fn hand_out_chunk(&mut self, slice: &Slice, chunk: &Chunk) {
+        let mut wakes = Wakes::default();
         let mut pairs = chunk.pairs.chunk_by(|a, b| a.0 == b.0).peekable();
         for (position, member) in slice.members[..chunk.served].iter().enumerate() {
             let hits = pairs.next_if(|hits| hits[0].0 == position as u64).unwrap_or_default();
@@ -117,7 +119,7 @@ impl Core {
                 continue;
             }
             let events = hits.iter().map(|(_, event)| &chunk.events[*event]);
-            if watcher.deliver(events, chunk.current) {
+            if watcher.deliver(events, chunk.current, &mut wakes) {
                 self.advance(member, chunk.next);
             }
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Core, WatcherKey};
 use crate::event::Batch;
+use crate::sink::Wakes;
 
 /// Pairs of watcher and event that one step may hold in memory (16 bytes each).
 pub(super) const PAIRS_MAX: usize = 1 << 20;
@@ -28,11 +29,12 @@ impl Core {
             self.fall_behind_all(revision);
             return;
         };
+        let mut wakes = Wakes::default();
         for of_one in pairs.chunk_by(|a, b| a.0 == b.0) {
             let key = of_one[0].0;
             let Some(watcher) = self.watchers.get_mut(&key) else { continue };
             let events = of_one.iter().map(|(_, event)| &batch.events[*event]);
-            if !watcher.deliver(events, revision) {
+            if !watcher.deliver(events, revision, &mut wakes) {
                 self.fall_behind(key, revision);
             }
         }

@@ -13,10 +13,11 @@ mod dispatch;
 mod progress;
 mod remove;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use rustc_hash::FxHashMap;
 use store::EventKind;
 
 pub(crate) use create::answer;
@@ -24,7 +25,7 @@ pub(crate) use create::answer;
 use crate::event::SharedEvent;
 use crate::index::Index;
 use crate::ring::Ring;
-use crate::sink::{Delivery, Events, Queued, Sink};
+use crate::sink::{Delivery, Events, Offer, Queued, Sink, Wakes};
 use crate::target::Target;
 use crate::{Options, Source, Stats};
 
@@ -42,7 +43,7 @@ pub(crate) struct Core {
     /// The synced watchers.
     index: Index,
     /// Looked up and never iterated, except sorted.
-    watchers: HashMap<WatcherKey, Watcher>,
+    watchers: FxHashMap<WatcherKey, Watcher>,
     streams: BTreeMap<StreamKey, Stream>,
     /// The watchers that are behind, by the first revision they lack.
     cursors: BTreeSet<(i64, WatcherKey)>,
@@ -123,7 +124,7 @@ impl Core {
             revision,
             ring: Ring::new(revision + 1, options.ring_bytes),
             index: Index::default(),
-            watchers: HashMap::new(),
+            watchers: FxHashMap::default(),
             streams: BTreeMap::new(),
             cursors: BTreeSet::new(),
             turns: VecDeque::new(),
@@ -217,6 +218,7 @@ impl Watcher {
         &mut self,
         events: impl Iterator<Item = &'a Arc<SharedEvent>>,
         revision: i64,
+        wakes: &mut Wakes,
     ) -> bool {
         let events: Events = events.filter(|event| self.wants(event)).cloned().collect();
         if events.is_empty() {
@@ -224,8 +226,18 @@ impl Watcher {
         }
         let (watch_id, prev_kv, fragment) = (self.id, self.prev_kv, self.fragment);
         let delivery = Delivery { watch_id, revision, events, prev_kv, fragment };
-        let accepted = self.sink.offer(Queued::Events(delivery));
+        let accepted = self.offer(Queued::Events(delivery), wakes);
         self.quiet &= !accepted;
         accepted
+    }
+
+    /// `false`: the stream is full.
+    #[must_use]
+    fn offer(&self, response: Queued, wakes: &mut Wakes) -> bool {
+        let offer = self.sink.offer(response);
+        if offer == Offer::First {
+            wakes.add(&self.sink);
+        }
+        offer != Offer::Refused
     }
 }

@@ -6,7 +6,7 @@
 use super::create::{NO_WATCH_ID, answer};
 use super::{Core, StreamKey, Watcher, WatcherKey};
 use crate::interval::scatter;
-use crate::sink::Queued;
+use crate::sink::{Queued, Wakes};
 use store::planted::{self, Mistake};
 
 impl Core {
@@ -84,9 +84,10 @@ impl Core {
         if stream.notify_planned {
             self.notify_due.insert((due_ms, stream_key));
         }
+        let mut wakes = Wakes::default();
         for key in &stream.notify {
             if let Some(watcher) = self.watchers.get_mut(key) {
-                watcher.notify(self.revision);
+                watcher.notify(self.revision, &mut wakes);
             }
         }
     }
@@ -99,11 +100,11 @@ impl Watcher {
         self.start.max(self.next - 1)
     }
 
-    fn notify(&mut self, revision: i64) {
+    fn notify(&mut self, revision: i64, wakes: &mut Wakes) {
         let quiet = std::mem::replace(&mut self.quiet, true);
         if quiet && !self.behind && revision >= self.progress_from() {
             // A client that does not even read its events has no use for it: full means no.
-            let _ = self.sink.offer(Queued::Progress { watch_id: self.id, revision });
+            let _ = self.offer(Queued::Progress { watch_id: self.id, revision }, wakes);
         }
     }
 }

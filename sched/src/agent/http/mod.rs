@@ -22,22 +22,19 @@ use tokio::net::TcpListener;
 use super::context::Context;
 use super::runtime::{Container, Error as RuntimeError, Kind};
 use crate::kv::Store;
+use crate::objects::notes::{self, AgentNote};
 use crate::objects::{Error, ErrorKind, Result};
-
-/// Where the API server finds the tokens of agents.
-const TOKENS: &str = "/registry/berth/agents/";
 
 /// A new token.
 pub(super) fn token() -> String {
     format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>())
 }
 
-/// Tells those who can read the store what the token is.
-pub(super) async fn publish(store: &Store, node: &str, token: &str) -> Result<()> {
-    let value = serde_json::json!({ "token": token }).to_string();
+/// Tells those who can read the store where to ask, and what the token is.
+pub(super) async fn publish(store: &Store, node: &str, note: &AgentNote) -> Result<()> {
     let put = api::etcdserverpb::PutRequest {
-        key: format!("{TOKENS}{node}").into(),
-        value: value.into(),
+        key: notes::agent(node).into(),
+        value: note.to_bytes().into(),
         ..Default::default()
     };
     store.put(put).await?;

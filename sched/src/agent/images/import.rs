@@ -109,7 +109,7 @@ fn unpack(images: &Images, opened: &Opened, config: &str, layers: &[String]) -> 
             .map_err(while_doing(format!("layer {name}")))?;
         unpacked.push(layer::unpack(images, content, diff_id)?);
     }
-    Ok(Unpacked { id, layers: unpacked, defaults: config.config })
+    Ok(Unpacked { id, layers: unpacked, defaults: config.config, pulled_at: None })
 }
 
 /// A configuration and the image's id.

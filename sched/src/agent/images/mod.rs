@@ -7,6 +7,7 @@
 //! image is called.
 
 mod archive;
+mod collect;
 mod config;
 mod import;
 mod layer;
@@ -14,10 +15,13 @@ pub mod pull;
 pub mod reference;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub(super) use collect::Used;
 pub use config::Defaults;
 pub use reference::Reference;
 
@@ -33,12 +37,15 @@ pub struct Unpacked {
     /// Directories below the store's `layers`, the lowest first.
     pub layers: Vec<String>,
     pub defaults: Defaults,
+    /// When it came from a registry, which has it still; `None`: it was imported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pulled_at: Option<Timestamp>,
 }
 
 /// The images of one node.
 ///
 /// *Shape on disk:* `layers/<32 hex digits of the diff id>/`, `images.json` (reference to image),
-/// `incoming/` (what is being unpacked).
+/// `incoming/` (what is being unpacked), `lock` and `unpacking` (files that are locked).
 #[derive(Clone, Debug)]
 pub struct Images {
     directory: PathBuf,
@@ -74,6 +81,8 @@ impl Images {
     /// It is no such archive, a digest is wrong, or the disk is full. Then nothing has changed but
     /// that some layers may be here already.
     pub fn import(&self, archive: &Path, name: Option<&Reference>) -> Result<Vec<Reference>> {
+        let unpacking = self.unpacking()?;
+        unpacking.lock_shared().map_err(while_doing("locking the layers"))?;
         let found = import::read(self, archive, name)?;
         let references = found.iter().map(|(reference, _)| reference.clone()).collect();
         self.add(found)?;
@@ -95,13 +104,29 @@ impl Images {
 
     fn add(&self, found: Vec<(Reference, Unpacked)>) -> Result<()> {
         // Two imports at once: the second must see what the first has added.
-        let lock = self.directory.join("lock");
-        let lock = std::fs::File::create(&lock).map_err(while_doing(lock.display()))?;
-        lock.lock().map_err(while_doing("locking the list of images"))?;
+        let _list = self.lock()?;
         let mut all = self.all()?;
         all.extend(found.into_iter().map(|(reference, image)| (reference.to_string(), image)));
-        let bytes = serde_json::to_vec_pretty(&all).map_err(while_doing("writing images.json"))?;
+        self.write(&all)
+    }
+
+    /// The list of images, for oneself until it is dropped.
+    fn lock(&self) -> Result<File> {
+        let path = self.directory.join("lock");
+        let lock = File::create(&path).map_err(while_doing(path.display()))?;
+        lock.lock().map_err(while_doing("locking the list of images"))?;
+        Ok(lock)
+    }
+
+    fn write(&self, all: &BTreeMap<String, Unpacked>) -> Result<()> {
+        let bytes = serde_json::to_vec_pretty(all).map_err(while_doing("writing images.json"))?;
         files::replace(&self.list(), &bytes).map_err(while_doing("writing images.json"))
+    }
+
+    /// A file that is locked: shared by whoever unpacks layers, alone by whoever removes them.
+    fn unpacking(&self) -> Result<File> {
+        let path = self.directory.join("unpacking");
+        File::create(&path).map_err(while_doing(path.display()))
     }
 
     fn list(&self) -> PathBuf {

@@ -9,6 +9,7 @@ use tokio_rustls::rustls::crypto::ring;
 
 use super::import::read_config;
 use super::{Error, Images, Reference, Result, Unpacked, layer, while_doing};
+use crate::agent::clock;
 
 const CONNECTS_MAX: Duration = Duration::from_secs(10);
 /// Between two parts of what is sent.
@@ -44,6 +45,7 @@ impl Registries {
         if config.rootfs.diff_ids.len() != manifest.layers.len() {
             return Err(missing(&"its configuration and its manifest name different layers"));
         }
+        let unpacking = locked(images.clone()).await?;
         let incoming = images.incoming()?;
         let mut layers = Vec::new();
         for (number, (blob, diff_id)) in
@@ -56,8 +58,10 @@ impl Registries {
             pulled.map_err(|error| missing(&root(&error)))?;
             layers.push(unpack(images.clone(), path, diff_id.clone()).await?);
         }
-        let image = Unpacked { id, layers, defaults: config.config };
+        let pulled_at = Some(clock::now());
+        let image = Unpacked { id, layers, defaults: config.config, pulled_at };
         images.add(vec![(reference.clone(), image.clone())])?;
+        drop(unpacking);
         Ok(image)
     }
 
@@ -75,6 +79,16 @@ impl Registries {
         };
         Client::try_from(config).map_err(while_doing("setting up a client of registries"))
     }
+}
+
+/// Keeps layers from being removed until it is dropped.
+async fn locked(images: Images) -> Result<std::fs::File> {
+    let locking = tokio::task::spawn_blocking(move || {
+        let unpacking = images.unpacking()?;
+        unpacking.lock_shared().map_err(while_doing("locking the layers"))?;
+        Ok(unpacking)
+    });
+    locking.await.map_err(while_doing("locking the layers"))?
 }
 
 async fn unpack(images: Images, path: PathBuf, diff_id: String) -> Result<String> {

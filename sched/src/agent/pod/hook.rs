@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::{
     Container, ExecAction, HTTPGetAction, LifecycleHandler, TCPSocketAction,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::agent::runtime::{ExecSpec, Runtime};
@@ -73,9 +74,6 @@ impl Target {
 
     /// A page answers with 200 to 399.
     pub(in crate::agent) async fn get(&self, get: &HTTPGetAction) -> Result<(), String> {
-        if get.scheme.as_deref() == Some("HTTPS") {
-            return Err("httpGet with scheme HTTPS is not supported; use exec or tcpSocket".into());
-        }
         let port = self.port(&get.port)?;
         let host = get.host.clone().unwrap_or_else(|| self.address.to_string());
         let path = get.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
@@ -97,6 +95,9 @@ impl Target {
         let stream = TcpStream::connect((host.as_str(), port))
             .await
             .map_err(|error| format!("port {port}: {error}"))?;
+        if get.scheme.as_deref() == Some("HTTPS") {
+            return page(super::tls::open(stream, &host).await?, request).await;
+        }
         page(stream, request).await
     }
 
@@ -114,7 +115,10 @@ impl Target {
     }
 }
 
-async fn page(stream: TcpStream, request: Request<Empty<Bytes>>) -> Result<(), String> {
+async fn page<S>(stream: S, request: Request<Empty<Bytes>>) -> Result<(), String>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
     let asking = async {

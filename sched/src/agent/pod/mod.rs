@@ -19,4 +19,5 @@ pub(super) mod spec;
 pub(super) mod status;
 #[cfg(test)]
 mod tests;
+mod tls;
 pub(super) mod worker;

@@ -3,10 +3,7 @@
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-/// How long a pod may take to stop if it does not say.
-const GRACE_S: i64 = 30;
-/// Longer ones are taken for this: ten years.
-const GRACE_S_MAX: i64 = 10 * 365 * 24 * 3600;
+use crate::objects::limits::{GRACE_S, GRACE_S_MAX};
 
 /// When a container that has ended is started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

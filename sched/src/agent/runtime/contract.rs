@@ -90,6 +90,9 @@ pub async fn keep(subject: &Subject) {
     stopped(subject, &runtime).await;
     outlives(subject, &runtime).await;
     executes(subject, &runtime).await;
+    if runtime.name() != "fake" {
+        mounts(subject, &runtime).await;
+    }
     refuses(subject, &runtime).await;
 }
 
@@ -186,6 +189,32 @@ async fn executes(subject: &Subject, runtime: &Arc<dyn Runtime>) {
     runtime.stop_container(&id, Duration::ZERO).await.unwrap();
     let error = runtime.exec(&id, command("true")).await.unwrap_err();
     assert_eq!(error.kind, Kind::NoSuchContainer);
+    runtime.remove_pod(&pod.uid).await.unwrap();
+}
+
+/// A directory that is named by a descriptor of ours is mounted, whatever is in its place by then.
+async fn mounts(subject: &Subject, runtime: &Arc<dyn Runtime>) {
+    use std::os::fd::AsRawFd;
+    let pod = pod("mounts");
+    sandbox(runtime, &pod).await;
+    let directory = tempfile::tempdir().unwrap();
+    let (own, other) = (directory.path().join("own"), directory.path().join("other"));
+    for (place, text) in [(&own, "own"), (&other, "other")] {
+        std::fs::create_dir(place).unwrap();
+        std::fs::write(place.join("file"), text).unwrap();
+    }
+    let held = std::fs::File::open(&own).unwrap();
+    std::fs::rename(&own, directory.path().join("away")).unwrap();
+    std::os::unix::fs::symlink(&other, &own).unwrap();
+    let source = format!("/proc/{}/fd/{}", std::process::id(), held.as_raw_fd()).into();
+    let script = "/bin/busybox cat /held/file; echo > /held/new";
+    let mut spec = subject.container(&pod, "main", script);
+    spec.mounts = vec![Mount { source, target: "/held".into(), read_only: true }];
+    let id = runtime.start_container(&spec).await.unwrap();
+    drop(held);
+    assert_ne!(exit_code(runtime, &pod, &id).await, 0, "it is read only");
+    let log = said(runtime, &id, LogQuery::default()).await;
+    assert!(log.contains("own") && !log.contains("other"), "{log}");
     runtime.remove_pod(&pod.uid).await.unwrap();
 }
 

@@ -76,6 +76,12 @@ pub trait Runtime: Send + Sync + 'static {
     /// says which.
     async fn pull(&self, reference: &str) -> Result<Image>;
 
+    /// Removes images that nothing is made of and that can be fetched again, if the disk is nearly
+    /// full; returns their names. A runtime whose engine does so by itself removes none.
+    async fn collect_images(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     /// Makes what the containers of a pod share, its network above all.
     async fn start_sandbox(&self, spec: &SandboxSpec) -> Result<()>;
 

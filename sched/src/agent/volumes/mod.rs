@@ -3,19 +3,22 @@
 //! They are made before the containers and removed after them. Files of ConfigMaps and Secrets
 //! follow their changes, all at once. Nothing here must ever follow a link that a container made.
 //!
-//! Start at [`prepare`]; `content.rs` says what is in a volume's files, `publish.rs` writes them.
+//! Start at [`prepare`]; `content.rs` says what is in a volume's files, `publish.rs` writes them,
+//! `below.rs` opens what a container mounts a part of.
 
+mod below;
 mod content;
 mod publish;
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{
     Container, EmptyDirVolumeSource, HostPathVolumeSource, Pod, Volume,
 };
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
+pub(super) use below::Held;
 pub(super) use content::wanted;
 
 use super::pod::env::{Facts, Sources};
@@ -114,7 +117,7 @@ fn host_path(host: &HostPathVolumeSource) -> Result<PathBuf, String> {
     if fits { Ok(path) } else { Err(format!("hostPath {} is no {kind}", path.display())) }
 }
 
-/// What a container mounts of them.
+/// What a container mounts of them, and what must be kept until it has.
 ///
 /// # Errors
 /// It names a volume that the pod has not, or a path that leads out of it.
@@ -123,8 +126,8 @@ pub(super) fn mounts(
     container: &Container,
     places: &Places,
     expand: impl Fn(&str) -> String,
-) -> Result<Vec<Mount>, String> {
-    let mut mounts = Vec::new();
+) -> Result<(Vec<Mount>, Vec<Held>), String> {
+    let (mut mounts, mut held) = (Vec::new(), Vec::new());
     for wanted in container.volume_mounts.iter().flatten() {
         let place = places
             .get(&wanted.name)
@@ -133,13 +136,20 @@ pub(super) fn mounts(
             (Some(expression), _) => expand(expression),
             (None, below) => below.clone().unwrap_or_default(),
         };
+        let is_of_containers = is_of_containers(pod, &wanted.name);
+        let part = match (below.is_empty(), is_of_containers) {
+            (true, _) => None,
+            (false, true) => Some(below::open(place, &below)?),
+            (false, false) => Some(below::open_published(place, &below)?),
+        };
         mounts.push(Mount {
-            source: sub_path(place, &below)?,
+            source: part.as_ref().map_or_else(|| place.clone(), Held::path),
             target: wanted.mount_path.clone(),
-            read_only: wanted.read_only.unwrap_or(false) || !is_of_containers(pod, &wanted.name),
+            read_only: wanted.read_only.unwrap_or(false) || !is_of_containers,
         });
+        held.extend(part);
     }
-    Ok(mounts)
+    Ok((mounts, held))
 }
 
 /// Whether containers may write there. What the agent keeps up to date is its alone: it follows no
@@ -148,32 +158,6 @@ fn is_of_containers(pod: &Pod, name: &str) -> bool {
     let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
     let mut own = volumes.filter(|volume| volume.name == name);
     own.any(|volume| volume.empty_dir.is_some() || volume.host_path.is_some())
-}
-
-fn sub_path(place: &Path, below: &str) -> Result<PathBuf, String> {
-    if below.is_empty() {
-        return Ok(place.to_owned());
-    }
-    let is_below = |part| matches!(part, Component::Normal(_) | Component::CurDir);
-    if !Path::new(below).components().all(is_below) {
-        return Err(format!("subPath {below:?} leads out of the volume"));
-    }
-    let path = place.join(below);
-    let mut reached = place.to_owned();
-    for part in Path::new(below).components() {
-        reached.push(part);
-        // A container may have put a link there, to anywhere.
-        if reached.is_symlink() {
-            return Err(format!("subPath {below:?} leads through a link"));
-        }
-    }
-    if !path.exists() {
-        std::fs::create_dir_all(&path).map_err(|error| format!("subPath {below:?}: {error}"))?;
-    }
-    match (path.canonicalize(), place.canonicalize()) {
-        (Ok(real), Ok(root)) if real.starts_with(&root) => Ok(real),
-        _ => Err(format!("subPath {below:?} leads out of the volume")),
-    }
 }
 
 /// Removes all volumes of a pod. What is on the node by itself stays. Blocks.

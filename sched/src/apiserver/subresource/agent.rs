@@ -8,22 +8,19 @@ use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use serde_json::Value;
 use tokio::net::TcpStream;
 
 use super::super::ApiServer;
 use super::super::path::Target;
 use super::super::status::{Failure, Result};
+use crate::objects::notes::{self, AgentNote};
 use crate::objects::{Error, Stored};
 
 /// How long an agent may take to take a connection.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 
 /// Where an agent is, and what it wants to be shown.
-pub(super) struct Agent {
-    address: String,
-    token: String,
-}
+pub(super) struct Agent(AgentNote);
 
 /// A connection to an agent, for one request.
 pub(super) type Sender = http1::SendRequest<Empty<Bytes>>;
@@ -52,24 +49,16 @@ impl ApiServer {
         Ok((pod, container, agent))
     }
 
+    /// `None`: there is no such node, or its agent has not said where it is.
     async fn agent_of(&self, name: &str) -> std::result::Result<Option<Agent>, Error> {
-        let Some(node) = self.objects().get::<Node>(None, name).await? else { return Ok(None) };
-        let key = format!("/registry/berth/agents/{name}").into();
+        if self.objects().get::<Node>(None, name).await?.is_none() {
+            return Ok(None);
+        }
+        // Not where the node's object says: whoever writes that must not be sent the token.
+        let key = notes::agent(name).into();
         let found = self.objects().store().range(RangeRequest { key, ..Default::default() });
-        let Some(token) = found.await?.kvs.into_iter().next() else { return Ok(None) };
-        let Some(status) = &node.status else { return Ok(None) };
-        let addresses = status.addresses.as_deref().unwrap_or_default();
-        let address = addresses.iter().find(|address| address.type_ == "InternalIP");
-        let endpoints = status.daemon_endpoints.as_ref();
-        let port = endpoints.and_then(|all| all.kubelet_endpoint.as_ref()).map(|one| one.port);
-        let (Some(address), Some(port)) = (address, port) else { return Ok(None) };
-        let host = match address.address.contains(':') {
-            true => format!("[{}]", address.address),
-            false => address.address.clone(),
-        };
-        let token: Value = serde_json::from_slice(&token.value).unwrap_or_default();
-        let token = token["token"].as_str().unwrap_or_default().to_owned();
-        Ok(Some(Agent { address: format!("{host}:{port}"), token }))
+        let note = found.await?.kvs.into_iter().next();
+        Ok(note.and_then(|kv| AgentNote::read(&kv.value)).map(Agent))
     }
 }
 
@@ -78,9 +67,12 @@ impl Agent {
     /// It cannot be reached.
     pub(super) async fn connect(&self) -> Result<Sender> {
         let failed = |reason: String| {
-            Failure::internal(format!("the agent at {} cannot be reached: {reason}", self.address))
+            Failure::internal(format!(
+                "the agent at {} cannot be reached: {reason}",
+                self.0.address
+            ))
         };
-        let connecting = tokio::time::timeout(CONNECT_MAX, TcpStream::connect(&self.address));
+        let connecting = tokio::time::timeout(CONNECT_MAX, TcpStream::connect(&self.0.address));
         let stream = connecting
             .await
             .map_err(|_| failed("it does not answer".to_owned()))?
@@ -96,8 +88,8 @@ impl Agent {
     /// A request to it.
     pub(super) fn request(&self, path: &str) -> http::request::Builder {
         http::Request::get(path)
-            .header(http::header::HOST, &self.address)
-            .header(http::header::AUTHORIZATION, format!("Bearer {}", self.token))
+            .header(http::header::HOST, &self.0.address)
+            .header(http::header::AUTHORIZATION, format!("Bearer {}", self.0.token))
     }
 }
 

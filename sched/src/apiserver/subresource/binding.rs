@@ -9,7 +9,7 @@ use super::super::path::Target;
 use super::super::status::{Failure, Result};
 use super::super::{ApiServer, Body, Call, body, respond};
 use crate::kv;
-use crate::objects::{Beside, Error, Objects, clock};
+use crate::objects::{Beside, Error, Objects, clock, notes};
 
 impl ApiServer {
     pub(super) async fn bind(&self, target: &Target, call: &Call) -> Result<Response<Body>> {
@@ -46,7 +46,7 @@ impl ApiServer {
         &self,
         node: &str,
     ) -> std::result::Result<Beside, Error> {
-        let key = format!("/registry/berth/allocations/{node}");
+        let key = notes::allocation(node);
         let get = RangeRequest { key: key.clone().into(), ..RangeRequest::default() };
         let found = self.objects().store().range(get).await?.kvs.into_iter().next();
         let mut beside = Beside::default();

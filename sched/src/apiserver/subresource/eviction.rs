@@ -47,7 +47,11 @@ impl ApiServer {
         let failed = |error| Failure::of(error, target.resource, target.name());
         for _ in 0..TRIES_MAX {
             let listed = self.objects().list::<PodDisruptionBudget>(target.namespace()).await;
-            let budgets = listed.map_err(failed)?.items;
+            let listed = listed.map_err(failed)?;
+            if listed.unreadable > 0 {
+                return Err(refused("a disruption budget cannot be read: see the server's log"));
+            }
+            let budgets = listed.items;
             let mut covering = budgets.into_iter().filter(|budget| covers(budget, pod));
             let Some(budget) = covering.next() else { return Ok(()) };
             if covering.next().is_some() {

@@ -39,7 +39,7 @@ impl ApiServer {
             }
             Ok(())
         };
-        let document = self.rewrite(target, call.query.is_dry_run()?, change).await?;
+        let document = self.rewrite(target, call, change).await?;
         Ok(respond::json(StatusCode::OK, &scale_of(&document.value)))
     }
 }

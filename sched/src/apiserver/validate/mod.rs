@@ -9,6 +9,7 @@ mod change;
 pub(super) mod names;
 mod pod;
 mod quantity;
+mod roles;
 mod service;
 mod types;
 mod workload;
@@ -73,6 +74,9 @@ fn check_content(resource: &Resource, value: &Value, errors: &mut Vec<FieldError
         "configmaps" => check_keys(value, &["data", "binaryData"], errors),
         "secrets" => check_keys(value, &["data"], errors),
         "endpoints" | "endpointslices" => addresses::check(resource.plural, value, errors),
+        plural if resource.group == "rbac.authorization.k8s.io" => {
+            roles::check(plural, value, errors);
+        }
         plural => workload::check(plural, value, errors),
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn check(spec: &Value, errors: &mut Vec<FieldError>) {
     if count == 0 && spec["clusterIP"] != "None" {
         errors.push(FieldError::required("spec.ports", ""));
     }
-    let (mut ports, mut own) = (HashSet::new(), HashSet::new());
+    let (mut ports, mut on_nodes, mut own) = (HashSet::new(), HashSet::new(), HashSet::new());
     for (at, port) in list(&spec["ports"]).enumerate() {
         let path = format!("spec.ports[{at}]");
         check_port(&format!("{path}.port"), port["port"].as_i64().unwrap_or(0), errors);
@@ -45,7 +45,11 @@ pub(super) fn check(spec: &Value, errors: &mut Vec<FieldError>) {
         }
         let protocol = port["protocol"].as_str().unwrap_or("TCP");
         if !ports.insert((protocol, port["port"].as_i64())) {
-            errors.push(FieldError::duplicate(path, &port["port"]));
+            errors.push(FieldError::duplicate(&*path, &port["port"]));
+        }
+        let on_node = port["nodePort"].as_i64().filter(|number| *number != 0);
+        if on_node.is_some_and(|number| !on_nodes.insert((protocol, number))) {
+            errors.push(FieldError::duplicate(format!("{path}.nodePort"), &port["nodePort"]));
         }
     }
 }

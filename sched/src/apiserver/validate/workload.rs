@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::super::status::FieldError;
 use super::pod::{list, not_negative, supported};
 use super::{names, pod, pod_pointer};
+use crate::objects::limits::INDEXES_MAX;
 
 pub(super) fn check(plural: &str, value: &Value, errors: &mut Vec<FieldError>) {
     let spec = &value["spec"];
@@ -37,12 +38,9 @@ pub(super) fn check(plural: &str, value: &Value, errors: &mut Vec<FieldError>) {
     check_selector("spec.selector", &spec["selector"], errors);
 }
 
-/// As in Kubernetes: each index is kept on its own.
-const INDEXES_MAX: i64 = 100_000;
-
 fn check_indexes(spec: &Value, errors: &mut Vec<FieldError>) {
     let is_indexed = spec["completionMode"].as_str() == Some("Indexed");
-    if is_indexed && spec["completions"].as_i64().is_some_and(|count| count > INDEXES_MAX) {
+    if is_indexed && spec["completions"].as_i64().is_some_and(|count| count > INDEXES_MAX.into()) {
         let why = "must be less than or equal to 100000 when completion mode is Indexed";
         errors.push(FieldError::invalid("spec.completions", &spec["completions"], why));
     }

@@ -36,6 +36,7 @@ impl ApiServer {
         defaults::apply(resource, &mut value);
         admit::check(self.objects(), resource, &mut value).await?;
         validate::check(resource, &value)?;
+        self.check_grant(&call.user, target, None, &value).await?;
         let document = self.store_new(target, value, call.query.is_dry_run()?).await?;
         let mut response = respond::object(StatusCode::CREATED, target, call.accept, &document);
         warnings.drain(..).for_each(|text| respond::warn(&mut response, &text));

@@ -21,6 +21,8 @@ const PAGE_KEYS: i64 = 1000;
 struct Part {
     items: Vec<Document>,
     revision: i64,
+    /// Keys that were passed over because they hold no object.
+    unreadable: usize,
     /// Where to go on, and about how many are left.
     next: Option<(Bytes, i64)>,
 }
@@ -39,6 +41,7 @@ impl ApiServer {
                 metadata.insert("remainingItemCount".into(), (*left).into());
             }
         }
+        let unreadable = part.unreadable;
         let items = part.items.into_iter().map(|one| convert::outgoing(target, one.value));
         let items: Vec<Value> = items.collect();
         let metadata = Value::Object(metadata);
@@ -54,7 +57,16 @@ impl ApiServer {
                 "apiVersion": target.api_version(), "metadata": metadata, "items": items,
             }),
         };
-        Ok(respond::json(StatusCode::OK, &value))
+        let mut response = respond::json(StatusCode::OK, &value);
+        if unreadable > 0 {
+            let text = format!(
+                "{unreadable} of the {} cannot be read and are left out: the server's log names \
+                 their keys",
+                target.resource.plural
+            );
+            respond::warn(&mut response, &text);
+        }
+        Ok(response)
     }
 
     async fn part_of_list(&self, target: &Target, call: &Call, chosen: &Chosen) -> Result<Part> {
@@ -64,7 +76,7 @@ impl ApiServer {
             None => (None, exact_revision(call)?),
         };
         let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
-        let mut part = Part { items: Vec::new(), revision, next: None };
+        let mut part = Part { items: Vec::new(), revision, unreadable: 0, next: None };
         loop {
             let left = i64::try_from(wanted.saturating_sub(part.items.len())).unwrap_or(i64::MAX);
             let keys = if limit == 0 { PAGE_KEYS } else { left.min(PAGE_KEYS) };
@@ -74,6 +86,7 @@ impl ApiServer {
                 .await
                 .map_err(|error| Failure::of(error, target.resource, ""))?;
             part.revision = page.revision;
+            part.unreadable += page.unreadable;
             part.items.extend(page.items.into_iter().filter(|one| chosen.matches(&one.value)));
             match page.next {
                 None => return Ok(part),

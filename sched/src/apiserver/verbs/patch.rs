@@ -26,7 +26,6 @@ impl ApiServer {
                 found => drop(found?),
             }
         }
-        let dry = call.query.is_dry_run()?;
         let make = |before: &Value| {
             // A patch is for the version that the client sees.
             let seen = convert::outgoing(target, before.clone());
@@ -34,7 +33,7 @@ impl ApiServer {
             self.accept_patched(target, call, &seen, &mut after)?;
             Ok(after)
         };
-        let document = self.change(target, scope, dry, make).await?;
+        let document = self.change(target, scope, call, make).await?;
         Ok(respond::object(StatusCode::OK, target, call.accept, &document))
     }
 
@@ -65,7 +64,7 @@ impl ApiServer {
     pub(in super::super) async fn rewrite(
         &self,
         target: &Target,
-        dry: bool,
+        call: &Call,
         change: impl Fn(&mut Value) -> std::result::Result<(), Failure>,
     ) -> Result<crate::objects::Document> {
         let make = |before: &Value| {
@@ -73,6 +72,6 @@ impl ApiServer {
             change(&mut after)?;
             Ok(after)
         };
-        self.change(target, Scope::Main, dry, make).await
+        self.change(target, Scope::Main, call, make).await
     }
 }

@@ -18,8 +18,7 @@ impl ApiServer {
     ) -> Result<Response<Body>> {
         let mut value = body::document(&call.media_type, &call.body)?;
         let mut warnings = self.accept_body(target, call, &mut value)?;
-        let dry = call.query.is_dry_run()?;
-        let document = self.change(target, scope, dry, |_| Ok(value.clone())).await?;
+        let document = self.change(target, scope, call, |_| Ok(value.clone())).await?;
         let mut response = respond::object(StatusCode::OK, target, call.accept, &document);
         warnings.drain(..).for_each(|text| respond::warn(&mut response, &text));
         Ok(response)
@@ -31,7 +30,7 @@ impl ApiServer {
         &self,
         target: &Target,
         scope: Scope,
-        dry: bool,
+        call: &Call,
         make: impl Fn(&Value) -> Result<Value>,
     ) -> Result<Document> {
         let (resource, name) = (target.resource, target.name());
@@ -44,7 +43,7 @@ impl ApiServer {
             if after == before.value {
                 return Ok(before);
             }
-            match self.put(target, scope, &before, after, dry).await {
+            match self.put(target, scope, &before, after, call).await {
                 Err(Stop::Store(error)) if error.kind == ErrorKind::Conflict => last = Some(error),
                 Err(Stop::Store(error)) => return Err(Failure::of(error, resource, name)),
                 Err(Stop::Failure(failure)) => return Err(failure),
@@ -61,7 +60,7 @@ impl ApiServer {
         scope: Scope,
         before: &Document,
         mut after: Value,
-        dry: bool,
+        call: &Call,
     ) -> std::result::Result<Document, Stop> {
         let resource = target.resource;
         let mut beside = Beside::default();
@@ -72,8 +71,9 @@ impl ApiServer {
             admit::check(self.objects(), resource, &mut after).await?;
         }
         validate::check_change(resource, &before.value, &after)?;
+        self.check_grant(&call.user, target, Some(&before.value), &after).await?;
         let document = Document { value: after, revision: before.revision };
-        if dry {
+        if call.query.is_dry_run()? {
             return Ok(document);
         }
         let stored = self.objects().update_beside(resource, &before.value, document, &beside).await;

@@ -13,7 +13,9 @@ mod source;
 use std::sync::{Arc, OnceLock};
 
 use prometheus::core::Collector;
-use prometheus::{Encoder, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, IntCounter, IntCounterVec, IntGaugeVec, Opts, PullingGauge, Registry, TextEncoder,
+};
 
 pub use grpc::{GrpcCall, GrpcLayer};
 pub use peers::{MemberCounters, PeerMetrics, SnapshotUnderWay};
@@ -70,6 +72,13 @@ impl Metrics {
         )
         .expect(NAMES_ARE_VALID);
         registry.register(Box::new(healthchecks.clone())).expect(NAMES_ARE_VALID);
+        let unreadable = PullingGauge::new(
+            "berth_orchestrator_unreadable_objects",
+            "Documents below /registry found so far that are no objects of their kind.",
+            Box::new(|| sched::objects::unreadable::count() as f64),
+        )
+        .expect(NAMES_ARE_VALID);
+        registry.register(Box::new(unreadable)).expect(NAMES_ARE_VALID);
         let grpc = grpc::Counters::new(&registry, extensive);
         #[cfg(target_os = "linux")]
         registry

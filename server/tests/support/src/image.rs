@@ -5,17 +5,29 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::json;
+
 use crate::require;
 
 const BUSYBOX: &str = "/bin/busybox";
-const APPLETS: [&str; 12] =
-    ["sh", "cat", "echo", "sleep", "true", "false", "ls", "nc", "httpd", "wget", "hostname", "id"];
+const APPLETS: [&str; 13] = [
+    "sh", "cat", "echo", "sleep", "true", "false", "ls", "mkdir", "nc", "httpd", "wget",
+    "hostname", "id",
+];
 
 /// Writes an archive with one image, `busybox` with the usual applets, into a directory.
 ///
 /// # Panics
 /// Something that it is made with is missing.
 pub fn busybox_archive(directory: &Path, name: &str) -> PathBuf {
+    image_archive(directory, &[name], "sh")
+}
+
+/// The same under several names, with this script as what it runs unless told otherwise.
+///
+/// # Panics
+/// Something that it is made with is missing.
+pub fn image_archive(directory: &Path, names: &[&str], script: &str) -> PathBuf {
     require("busybox", "busybox-static");
     let root = directory.join("image-root");
     for part in ["bin", "tmp", "etc"] {
@@ -32,15 +44,18 @@ pub fn busybox_archive(directory: &Path, name: &str) -> PathBuf {
     let sum = Command::new("sha256sum").arg(archive.join("layer.tar")).output().unwrap().stdout;
     let digest = String::from_utf8(sum).unwrap()[..64].to_owned();
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
-    let config = format!(
-        r#"{{"architecture":"{architecture}","os":"linux",
-            "config":{{"Env":["PATH=/bin","FROM_IMAGE=yes"],"Cmd":["sh"]}},
-            "rootfs":{{"type":"layers","diff_ids":["sha256:{digest}"]}}}}"#
-    );
-    fs::write(archive.join("config.json"), config).unwrap();
-    let manifest =
-        format!(r#"[{{"Config":"config.json","RepoTags":["{name}"],"Layers":["layer.tar"]}}]"#);
-    fs::write(archive.join("manifest.json"), manifest).unwrap();
+    let command = match script {
+        "sh" => json!(["sh"]),
+        script => json!(["sh", "-c", script]),
+    };
+    let config = json!({
+        "architecture": architecture, "os": "linux",
+        "config": {"Env": ["PATH=/bin", "FROM_IMAGE=yes"], "Cmd": command},
+        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]},
+    });
+    fs::write(archive.join("config.json"), config.to_string()).unwrap();
+    let manifest = json!([{"Config": "config.json", "RepoTags": names, "Layers": ["layer.tar"]}]);
+    fs::write(archive.join("manifest.json"), manifest.to_string()).unwrap();
     let file = directory.join("image.tar");
     tar(&archive, &file);
     fs::remove_dir_all(root).unwrap();

@@ -104,6 +104,11 @@ impl Server {
         }
     }
 
+    /// The file that every life of the server logs to.
+    pub fn log_file(&self) -> std::path::PathBuf {
+        self.directory.path().join("log")
+    }
+
     /// What the log says of a crash, if the server is gone or one of its tasks has crashed.
     pub fn crash(&mut self) -> Option<String> {
         self.process.crash()

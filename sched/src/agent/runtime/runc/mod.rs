@@ -37,7 +37,7 @@ use super::{
     LogQuery, LogStream, PodRef, Result, Runtime, Sandbox, SandboxSpec, State, error_while, logs,
 };
 use crate::agent::images::pull::Registries;
-use crate::agent::images::{Images, Reference};
+use crate::agent::images::{Images, Reference, Used};
 use crate::agent::{clock, files as documents};
 
 /// The exit code of a container that nobody saw end.
@@ -68,6 +68,8 @@ pub struct Runc {
     helper: Vec<String>,
     bridge: String,
     images: Images,
+    /// Held while a container is written down, and while images that none is made of are removed.
+    use_of_images: Arc<Mutex<()>>,
     registries: Registries,
     network: Mutex<Option<Network>>,
     changes: broadcast::Sender<String>,
@@ -95,6 +97,7 @@ impl Runc {
             helper: settings.helper,
             bridge: settings.bridge,
             images,
+            use_of_images: Arc::default(),
             registries: settings.registries,
             network: Mutex::new(None),
             changes: broadcast::channel(CHANGES_WAITING_MAX).0,
@@ -120,6 +123,7 @@ impl Runc {
 
     /// Writes the bundle and what the shim must know.
     fn prepare(&self, spec: &ContainerSpec) -> Result<(ContainerDir, ContainerRecord)> {
+        let _used = self.use_of_images.lock().unwrap_or_else(PoisonError::into_inner);
         let image = self.find_image(&spec.image)?;
         let sandbox = sandbox::read(&self.root, &spec.pod.uid)
             .filter(sandbox::is_ready)
@@ -217,6 +221,25 @@ fn state(directory: &ContainerDir, record: &ContainerRecord) -> State {
     }
 }
 
+/// What the containers of all pods are made of.
+fn used(root: &Root) -> Result<Used> {
+    let mut used = Used::default();
+    let pods = std::fs::read_dir(root.pods()).map_err(error_while("listing pods"))?;
+    for pod in pods.flatten() {
+        for path in sandbox::directories(root, &pod.file_name().to_string_lossy()) {
+            let record: Option<ContainerRecord> =
+                documents::read_json(&ContainerDir(path.clone()).record());
+            // One that cannot be read may be made of anything.
+            let record = record.ok_or_else(|| {
+                Error::failed(format!("{} cannot be read; no image is removed", path.display()))
+            })?;
+            used.images.insert(record.image_id);
+            used.layers.extend(record.lower);
+        }
+    }
+    Ok(used)
+}
+
 fn missing(reference: &str) -> Error {
     Error::no_image(format!("the image {reference:?} is not on this node"))
 }
@@ -288,6 +311,16 @@ impl Runtime for Runc {
         let name = Reference::from_str(reference).map_err(Error::invalid)?;
         let image = self.registries.pull(&self.images, &name).await?;
         Ok(Image { id: image.id })
+    }
+
+    async fn collect_images(&self) -> Result<Vec<String>> {
+        let (root, images) = (self.root.clone(), self.images.clone());
+        let use_of_images = self.use_of_images.clone();
+        let collecting = tokio::task::spawn_blocking(move || {
+            let _unused = use_of_images.lock().unwrap_or_else(PoisonError::into_inner);
+            images.collect(&used(&root)?, clock::now())
+        });
+        collecting.await.map_err(error_while("removing images"))?
     }
 
     async fn start_sandbox(&self, spec: &SandboxSpec) -> Result<()> {

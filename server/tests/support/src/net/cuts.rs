@@ -30,6 +30,21 @@ impl Net {
         }
     }
 
+    /// Pulls the plug of a member's network: whatever its address is, nothing gets in or out.
+    pub fn unplug(&self, at: usize) {
+        self.set_plug(at, "down");
+    }
+
+    /// Puts it back.
+    pub fn plug(&self, at: usize) {
+        self.set_plug(at, "up");
+    }
+
+    fn set_plug(&self, at: usize, state: &str) {
+        let line = format!("ip link set p{} {state}", at + 1);
+        self.hub().run(&line).expect("Net::new has set it");
+    }
+
     /// Everything reaches everybody again.
     pub fn heal(&self) {
         for at in 0..self.len() {

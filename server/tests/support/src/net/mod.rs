@@ -90,6 +90,11 @@ impl Net {
         (format!("{base}.{}", 4 * number + 1), format!("{base}.{}", 4 * number + 2))
     }
 
+    /// The network that a member lives in, and its address among the others.
+    pub fn member(&self, at: usize) -> (&Namespace, String) {
+        (self.home(at), peer_address(at + 1))
+    }
+
     /// Where each member lives.
     pub fn places(&self) -> Vec<Place> {
         let numbers = 1..=self.homes.len();
@@ -109,6 +114,10 @@ impl Net {
 
     pub(crate) fn home(&self, at: usize) -> &Namespace {
         &self.homes[at]
+    }
+
+    pub(crate) fn hub(&self) -> &Namespace {
+        &self.hub
     }
 
     pub(crate) fn len(&self) -> usize {

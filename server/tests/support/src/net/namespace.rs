@@ -36,6 +36,13 @@ impl Namespace {
         command
     }
 
+    /// The words that a command line begins with to run in this network and on the rest of this
+    /// machine as it is: what runs containers needs its control groups, which [`Self::command`]
+    /// hides.
+    pub fn only_network(&self) -> [String; 2] {
+        ["nsenter".to_owned(), format!("--net=/run/netns/{}", self.name)]
+    }
+
     /// Runs a command line of plain words inside.
     pub(crate) fn run(&self, line: &str) -> Result<(), String> {
         run(&format!("ip netns exec {} {line}", self.name))

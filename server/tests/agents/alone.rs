@@ -1,0 +1,180 @@
+//! `berth` without any argument, as the README's reader starts it.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use sched::agent::runtime::runc::find_program;
+use testkit::{Finished, Kubectl, Net, Script, eventually, image_archive, require, skipped};
+
+use crate::remains;
+
+/// What nginx is here: it answers on port 80, and ends when it is told to.
+const SCRIPT: &str = "trap 'exit 0' TERM; mkdir -p /www; echo it works > /www/index.html; \
+                      httpd -p 80 -h /www; while true; do sleep 3600 & wait; done";
+const SOON_S: u64 = 60;
+/// kubectl speaks to containers over WebSocket from this minor version on.
+const EXEC_MINOR_MIN: u32 = 29;
+
+/// Pods that say something: one until its end, one in a second life, two that want the same port.
+const PODS: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: talker}
+spec:
+  restartPolicy: Never
+  containers:
+  - {name: c, image: 'nginx:alpine', command: [sh, -c, 'for i in 1 2 3; do echo line $i; sleep 1; done']}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: lives}
+spec:
+  terminationGracePeriodSeconds: 1
+  volumes: [{name: v, emptyDir: {}}]
+  containers:
+  - name: c
+    image: nginx:alpine
+    volumeMounts: [{name: v, mountPath: /v}]
+    command: [sh, -c, 'if [ -e /v/seen ]; then echo life 2; exec sleep 3600; fi; echo life 1; echo > /v/seen; exit 3']
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: door-a, labels: {app: door}}
+spec: {containers: [{name: c, image: 'nginx:alpine', ports: [{containerPort: 80, hostPort: 8099}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: door-b, labels: {app: door}}
+spec: {containers: [{name: c, image: 'nginx:alpine', ports: [{containerPort: 80, hostPort: 8099}]}]}
+"#;
+
+/// Ended with all that runs in it, whatever happens before.
+struct Machine {
+    berth: tokio::process::Child,
+    directory: tempfile::TempDir,
+    net: Net,
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = self.berth.start_kill();
+        remains::end_all(&self.directory.path().join("default.berth-agent"));
+    }
+}
+
+impl Machine {
+    /// A fresh one, on which somebody types `berth`.
+    fn start(test: &str) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            skipped(test, "containers need root");
+            return None;
+        }
+        assert!(find_program().is_some(), "runc is missing (Debian: apt-get install runc)");
+        let net = Net::new(1).map_err(|why| skipped(test, &why)).ok()?;
+        let directory = tempfile::tempdir().unwrap();
+        let log = std::fs::File::create(directory.path().join("log")).unwrap();
+        let [program, network] = net.member(0).0.only_network();
+        let berth = tokio::process::Command::new(program)
+            .arg(network)
+            .arg(env!("CARGO_BIN_EXE_berth"))
+            // This machine may have an engine, whose containers would not be in this network.
+            .env("BERTH_AGENT_RUNTIME", "runc")
+            .current_dir(directory.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        Some(Self { berth, directory, net })
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    async fn page(&self, url: &str) -> Finished {
+        let [program, network] = self.net.member(0).0.only_network();
+        let curl = require("curl", "curl").display().to_string();
+        Script::new(Path::new(&program), &[&network, &curl, "--silent", "--fail", url]).run().await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_quick_start_works_as_it_is_written() {
+    // Proves the README's quick start on a machine of its own, with the program called without any
+    // argument and real containers, and there with the real kubectl: logs that are followed to
+    // their end, those of an earlier life, commands with their input, output and exit code, and two
+    // pods that want one port of the host.
+    let test = "the_quick_start_works_as_it_is_written";
+    let Some(machine) = Machine::start(test) else { return };
+    let archive = image_archive(machine.directory.path(), &["nginx:alpine"], SCRIPT);
+    let root = machine.directory.path().join("default.berth-agent").display().to_string();
+    let args = ["image", "import", "--root", &root, &archive.display().to_string()];
+    let imported = Script::new(Path::new(env!("CARGO_BIN_EXE_berth")), &args).run().await;
+    assert_eq!(imported.code, Some(0), "{imported:?}");
+    let kubectl = Kubectl::within(machine.net.member(0).0, "http://127.0.0.1:8080");
+    kubectl.shows(&["get", "namespace"], "default").await;
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/web.yaml");
+    kubectl.ok(&["apply", "-f", &example.display().to_string()]).await;
+    kubectl.ok_with(&["apply", "-f", "-"], PODS).await;
+    kubectl.ok(&["rollout", "status", "deployment/web", "--timeout=50s"]).await;
+    eventually("the service answers", SOON_S, async || {
+        let page = machine.page("http://127.0.0.1:30080/").await;
+        if page.stdout == "it works\n" {
+            Ok(())
+        } else {
+            Err(format!("{page:?}\n{}", machine.log()))
+        }
+    })
+    .await;
+    logs(&kubectl).await;
+    doors(&kubectl, &machine).await;
+    commands(&kubectl, test).await;
+}
+
+async fn logs(kubectl: &Kubectl) {
+    let phase = |phase| format!("-o=jsonpath={{.status.{phase}}}");
+    let started = phase("containerStatuses[0].state");
+    kubectl.shows(&["get", "pod", "talker", &started], "startedAt").await;
+    assert_eq!(kubectl.ok(&["logs", "-f", "talker"]).await, "line 1\nline 2\nline 3\n");
+    kubectl.shows(&["get", "pod", "talker", &phase("phase")], "Succeeded").await;
+    assert_eq!(kubectl.ok(&["logs", "--tail=1", "talker"]).await, "line 3\n");
+    kubectl.shows(&["logs", "lives"], "life 2").await;
+    assert_eq!(kubectl.ok(&["logs", "--previous", "lives"]).await, "life 1\n");
+}
+
+/// One has the port and answers, the other waits and says why.
+async fn doors(kubectl: &Kubectl, machine: &Machine) {
+    let phases = ["get", "pods", "-l=app=door", "-o=jsonpath={.items[*].status.phase}"];
+    eventually("one runs and one waits", SOON_S, async || {
+        let seen = kubectl.ok(&phases).await;
+        if ["Running Pending", "Pending Running"].contains(&&*seen) { Ok(()) } else { Err(seen) }
+    })
+    .await;
+    kubectl.shows(&["describe", "pods", "-l=app=door"], "didn't have free ports").await;
+    eventually("the port of the host answers", SOON_S, async || {
+        let page = machine.page("http://127.0.0.1:8099/").await;
+        if page.stdout == "it works\n" {
+            Ok(())
+        } else {
+            Err(format!("{page:?}\n{}", machine.log()))
+        }
+    })
+    .await;
+}
+
+async fn commands(kubectl: &Kubectl, test: &str) {
+    let minor = kubectl.minor().await;
+    if minor < EXEC_MINOR_MIN {
+        return skipped(test, &format!("kubectl 1.{minor} runs commands over SPDY alone"));
+    }
+    let script = "cat; hostname; echo complaint >&2; exit 7";
+    let command = ["exec", "-i", "lives", "--", "sh", "-c", script];
+    let said = kubectl.run_with(&command, "from here\n").await;
+    assert_eq!((said.code, &*said.stdout), (Some(7), "from here\nlives\n"), "{}", said.stderr);
+    assert!(said.stderr.contains("complaint"), "{}", said.stderr);
+    assert_eq!(kubectl.ok(&["exec", "lives", "--", "echo", "a b", "*"]).await, "a b *\n");
+    let said = kubectl.run(&["exec", "lives", "--", "/no/such/program"]).await;
+    assert_ne!(said.code, Some(0), "{said:?}");
+}

@@ -1,0 +1,111 @@
+//! The real kubectl on some API server.
+
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use crate::command::{Finished, Script, require};
+use crate::net::Namespace;
+use crate::wait::eventually;
+
+/// How long a change may take to be seen, on a busy machine.
+const SEEN_S_MAX: u64 = 60;
+
+/// kubectl with a home of its own.
+#[derive(Debug)]
+pub struct Kubectl {
+    /// What its command line begins with.
+    words: Vec<String>,
+    home: TempDir,
+}
+
+impl Kubectl {
+    /// On the API server at `url`.
+    ///
+    /// # Panics
+    /// There is no kubectl on this machine.
+    pub fn new(url: &str) -> Self {
+        let program = require("kubectl", "kubernetes-client").display().to_string();
+        let home = TempDir::new().expect("a temporary directory");
+        Self { words: vec![program, format!("--server={url}")], home }
+    }
+
+    /// The same, run in a network of its own.
+    pub fn within(namespace: &Namespace, url: &str) -> Self {
+        let outside = Self::new(url);
+        let words = namespace.only_network().into_iter().chain(outside.words).collect();
+        Self { words, home: outside.home }
+    }
+
+    fn script(&self, arguments: &[&str]) -> Script {
+        let (program, first) = self.words.split_first().expect("a program");
+        let all: Vec<&str> =
+            first.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
+        // What is on this machine for other clusters is none of its business.
+        Script::new(&PathBuf::from(program), &all)
+            .env("HOME", &self.home.path().display().to_string())
+            .env("KUBECONFIG", "/dev/null")
+            // What 1.29 asks for, and later ones do by themselves.
+            .env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "true")
+    }
+
+    pub async fn run(&self, arguments: &[&str]) -> Finished {
+        self.script(arguments).run().await
+    }
+
+    /// The same with a file on its standard input.
+    pub async fn run_with(&self, arguments: &[&str], file: &str) -> Finished {
+        self.script(arguments).stdin(file).run().await
+    }
+
+    /// What it prints.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn ok(&self, arguments: &[&str]) -> String {
+        succeeded(arguments, self.run(arguments).await)
+    }
+
+    /// The same with a file on its standard input.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn ok_with(&self, arguments: &[&str], file: &str) -> String {
+        succeeded(arguments, self.run_with(arguments, file).await)
+    }
+
+    /// Runs a command that never ends by itself until it has printed `text`.
+    pub async fn until(&self, arguments: &[&str], text: &str) -> String {
+        self.script(arguments).until(text).run().await.stdout
+    }
+
+    /// Waits until a command prints `text`, and returns all that it prints then.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn shows(&self, arguments: &[&str], text: &str) -> String {
+        let what = format!("kubectl {arguments:?} shows {text:?}");
+        eventually(&what, SEEN_S_MAX, async || {
+            let Finished { stdout, stderr, .. } = self.run(arguments).await;
+            if stdout.contains(text) { Ok(stdout) } else { Err(format!("{stdout}{stderr}")) }
+        })
+        .await
+    }
+
+    /// Its version, as the 32 of 1.32.
+    ///
+    /// # Panics
+    /// When it does not tell.
+    pub async fn minor(&self) -> u32 {
+        let said = self.ok(&["version", "--client", "--output=json"]).await;
+        let version: serde_json::Value = serde_json::from_str(&said).expect("a version");
+        let minor = version["clientVersion"]["minor"].as_str().expect("a minor version");
+        minor.trim_end_matches('+').parse().expect("a number")
+    }
+}
+
+fn succeeded(arguments: &[&str], finished: Finished) -> String {
+    let Finished { code, stdout, stderr } = finished;
+    assert_eq!(code, Some(0), "kubectl {arguments:?}: {stdout}{stderr}");
+    stdout
+}

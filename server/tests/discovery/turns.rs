@@ -1,7 +1,5 @@
 //! `berth ctl lock` and `elect`, in one queue with Debian's etcdctl.
 
-use std::time::Duration;
-
 use api::etcdserverpb::{LeaseRevokeRequest, RangeRequest};
 use testkit::{Server, eventually, require, subject};
 
@@ -29,11 +27,11 @@ async fn a_lock_is_held_by_one_at_a_time() {
     let key = lines(&theirs, 1).await[0].clone();
     assert!(key.starts_with("m/"), "{key}");
     let mut ours = Tool::berth(&["ctl", &endpoints, "lock", "m"]);
-    queued(&server, "m/", 2).await;
+    until_waiting(&server, "m/", 2).await;
     let command = ["lock", "m", "sh", "-c", "echo $ETCD_LOCK_KEY; echo $ETCD_LOCK_REV; exit 5"];
     let third = [&["ctl", &endpoints], &command[..]].concat();
     let mut third = Tool::berth(&third);
-    queued(&server, "m/", 3).await;
+    until_waiting(&server, "m/", 3).await;
     assert!(ours.log().is_empty() && third.log().is_empty(), "both wait");
     theirs.signal("INT");
     theirs.ended().await;
@@ -68,7 +66,7 @@ async fn a_lock_is_held_until_its_command_has_ended() {
     eventually("the command runs", SOON_S, begun).await;
     let script = format!("echo second >> {path}");
     let mut second = Tool::berth(&["ctl", &endpoints, "lock", "m", "sh", "-c", &script]);
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    until_waiting(&server, "m/", 2).await;
     assert_eq!(first.terminate().await.code(), Some(1));
     assert!(first.log().contains("exit status 5"), "{}", first.log());
     assert_eq!(second.ended().await.code(), Some(0), "{}", second.log());
@@ -100,14 +98,14 @@ async fn a_command_ends_when_its_lock_is_lost() {
     }
 }
 
-/// Waits until so many hold or want a turn.
-async fn queued(server: &Server, prefix: &str, count: i64) {
+/// Waits until so many hold a turn or wait for it.
+async fn until_waiting(server: &Server, prefix: &str, count: usize) {
     let clients = server.clients();
-    eventually("a queue", SOON_S, async || {
-        let keys = clients.kv.clone().range(keys_under(prefix)).await.unwrap().into_inner();
-        if keys.count == count { Ok(()) } else { Err(format!("{} keys", keys.count)) }
-    })
-    .await;
+    let queue = async || match done(clients.clone().kv.range(keys_under(prefix))).await.kvs.len() {
+        found if found == count => Ok(()),
+        found => Err(format!("{found} keys, not {count}")),
+    };
+    eventually("the queue", SOON_S, queue).await;
 }
 
 fn keys_under(prefix: &str) -> RangeRequest {
@@ -130,7 +128,7 @@ async fn an_election_has_one_leader_that_all_observe() {
     assert_eq!(lines(&ours, 2).await[1], "one");
     assert_eq!(lines(&theirs, 2).await[1], "one");
     let second = Tool::start(&etcdctl, &[&endpoints, "elect", "e", "two"]);
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    until_waiting(&server, "e/", 2).await;
     assert!(second.log().is_empty(), "it waits");
     assert_eq!(first.terminate().await.code(), Some(0));
     assert_eq!(lines(&second, 2).await[1], "two");

@@ -185,6 +185,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Scheme;
 
     #[test]
     fn a_node_is_where_its_store_is() {

@@ -255,18 +255,21 @@ async fn every_kind_of_check_and_the_watched_table_work() {
     table("Connection refused").await;
 }
 
+const MADE: &str = "certificates can be made and written";
+
 /// A certificate for 127.0.0.1, its key and whoever signed it, as files in `directory`.
 fn certificates(directory: &Path) -> [String; 3] {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    let mut params = CertificateParams::new(Vec::new()).expect(MADE);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-    let signed = params.signed_by(&key, &authority).unwrap();
+    let authority =
+        CertifiedIssuer::self_signed(params, KeyPair::generate().expect(MADE)).expect(MADE);
+    let key = KeyPair::generate().expect(MADE);
+    let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect(MADE);
+    let signed = params.signed_by(&key, &authority).expect(MADE);
     let files = [("cert", signed.pem()), ("key", key.serialize_pem()), ("ca", authority.pem())];
     files.map(|(name, text)| {
         let path = directory.join(name);
-        std::fs::write(&path, text).unwrap();
+        std::fs::write(&path, text).expect(MADE);
         path.display().to_string()
     })
 }

@@ -39,7 +39,7 @@ pub(super) fn add(environment: &mut Environment<'_>) {
         });
         all
     });
-    environment.add_function("map", map);
+    environment.add_function("map", |words: Rest<Value>| map(&words));
     environment.add_function("base64Encode", |text: &str| BASE64_STANDARD.encode(text));
     environment.add_function("base64Decode", decode);
     environment.add_function("atoi", |text: &str| {
@@ -53,7 +53,7 @@ pub(super) fn add(environment: &mut Environment<'_>) {
 }
 
 /// What follows each name is its value.
-fn map(words: Rest<Value>) -> Result<Value, Error> {
+fn map(words: &[Value]) -> Result<Value, Error> {
     let pairs = words.chunks(2).map(|pair| match pair {
         [name, value] if name.as_str().is_some() => Ok((name.to_string(), value.clone())),
         [name, _] => Err(wrong(format!("{name} is no text, and cannot be a name"))),

@@ -115,7 +115,8 @@ impl Network {
         let own = format!("{address}/{}", self.cidr.prefix);
         let gateway = self.cidr.gateway().to_string();
         within(&["link", "set", "lo", "up"]).await?;
-        within(&["link", "set", &inner, "name", "eth0"]).await?;
+        let hardware = hardware(address);
+        within(&["link", "set", &inner, "name", "eth0", "address", &hardware]).await?;
         within(&["address", "add", &own, "dev", "eth0"]).await?;
         within(&["link", "set", "eth0", "up"]).await?;
         within(&["route", "add", "default", "via", &gateway]).await?;
@@ -134,6 +135,13 @@ pub(super) async fn leave(root: &Root, uid: &str, address: Option<Ipv4Addr>) {
             tracing::warn!(%address, "cannot give back an address: {error}");
         }
     }
+}
+
+/// The same for the same address: the node remembers for a minute where the pod was that had it
+/// before.
+fn hardware(address: Ipv4Addr) -> String {
+    let [a, b, c, d] = address.octets();
+    format!("02:bf:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
 }
 
 /// Names of at most 15 letters, the same for the same pod.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use http::{Request, StatusCode};
@@ -17,10 +18,31 @@ pub struct AuditLog {
     file: Mutex<File>,
 }
 
-/// A request that is being answered.
+/// Of a request whose client went away before its answer: it may have been carried out.
+const GONE: u16 = 499;
+
+/// A request that is being answered. Its line is written when this is dropped.
 pub(super) struct Entry {
+    log: Arc<AuditLog>,
     line: serde_json::Value,
     began: Instant,
+}
+
+impl Entry {
+    pub(super) fn end(mut self, status: StatusCode) {
+        self.line["code"] = status.as_u16().into();
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let millis = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.line["latency_ms"] = millis.into();
+        let line = format!("{}\n", self.line);
+        if let Err(error) = self.log.file.lock().write_all(line.as_bytes()) {
+            tracing::error!("a request is missing in the audit log: {error}");
+        }
+    }
 }
 
 impl AuditLog {
@@ -34,21 +56,11 @@ impl AuditLog {
         Ok(Self { file: Mutex::new(file) })
     }
 
-    pub(super) fn begin<B>(&self, user: &User, request: &Request<B>) -> Entry {
+    pub(super) fn begin<B>(self: &Arc<Self>, user: &User, request: &Request<B>) -> Entry {
         let line = json!({
             "time": clock::now().to_string(), "user": user.name, "groups": user.groups,
-            "method": request.method().as_str(), "uri": request.uri().to_string(),
+            "method": request.method().as_str(), "uri": request.uri().to_string(), "code": GONE,
         });
-        Entry { line, began: Instant::now() }
-    }
-
-    pub(super) fn end(&self, entry: Entry, status: StatusCode) {
-        let Entry { mut line, began } = entry;
-        line["code"] = status.as_u16().into();
-        let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        line["latency_ms"] = millis.into();
-        if let Err(error) = self.file.lock().write_all(format!("{line}\n").as_bytes()) {
-            tracing::error!("a request is missing in the audit log: {error}");
-        }
+        Entry { log: self.clone(), line, began: Instant::now() }
     }
 }

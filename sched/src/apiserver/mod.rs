@@ -92,7 +92,8 @@ pub struct ApiServer {
 struct Inner {
     objects: Objects,
     settings: Settings,
-    audit: Option<AuditLog>,
+    audit: Option<Arc<AuditLog>>,
+    bodies: body::Room,
 }
 
 /// A request, taken apart.
@@ -106,7 +107,8 @@ struct Call {
 
 impl ApiServer {
     pub fn new(objects: Objects, settings: Settings, audit: Option<AuditLog>) -> Self {
-        Self { inner: Arc::new(Inner { objects, settings, audit }) }
+        let (audit, bodies) = (audit.map(Arc::new), body::Room::default());
+        Self { inner: Arc::new(Inner { objects, settings, audit, bodies }) }
     }
 
     /// Makes the namespaces that everybody relies on. Tries until the store answers.
@@ -140,8 +142,8 @@ impl ApiServer {
             Ok(response) => response,
             Err(failure) => respond::failure(&failure),
         };
-        if let (Some(audit), Some(entry)) = (&self.inner.audit, entry) {
-            audit.end(entry, response.status());
+        if let Some(entry) = entry {
+            entry.end(response.status());
         }
         response
     }
@@ -166,7 +168,7 @@ impl ApiServer {
         let target = match route {
             Route::Object(target) => target,
             Route::Review { group, kind } => {
-                let body = body::read(body).await?;
+                let body = self.inner.bodies.read_small(body).await?;
                 let document = body::document(&body::media_type(&head.headers), &body)?;
                 return self.review(&user, &group, &kind, document).await;
             }
@@ -180,7 +182,7 @@ impl ApiServer {
             query,
             accept: Accept::of(&head.headers),
             media_type: body::media_type(&head.headers),
-            body: body::read(body).await?,
+            body: self.inner.bodies.read(body).await?,
         };
         self.dispatch(&head.method, target, call).await
     }

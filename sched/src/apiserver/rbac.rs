@@ -54,9 +54,13 @@ impl ApiServer {
             group: target.group.clone(),
             resource,
             namespace: target.namespace.clone(),
-            name: named(target, query),
+            name: named(target, verb, query),
         };
-        if self.is_allowed(user, &wish).await? {
+        self.demand(user, target, &wish).await
+    }
+
+    async fn demand(&self, user: &User, target: &Target, wish: &Wish) -> Result<()> {
+        if self.is_allowed(user, wish).await? {
             return Ok(());
         }
         let place = match &wish.namespace {
@@ -64,10 +68,25 @@ impl ApiServer {
             None => "at the cluster scope".to_owned(),
         };
         let why = format!(
-            "User \"{}\" cannot {verb} resource \"{}\" in API group \"{}\" {place}",
-            user.name, wish.resource, wish.group
+            "User \"{}\" cannot {} resource \"{}\" in API group \"{}\" {place}",
+            user.name, wish.verb, wish.resource, wish.group
         );
         Err(Failure::forbidden(target.resource, target.name(), &why))
+    }
+
+    /// For a patch that turns out to make a new object.
+    ///
+    /// # Errors
+    /// 403, or the store fails.
+    pub(super) async fn authorize_creation(&self, user: &User, target: &Target) -> Result<()> {
+        let wish = Wish {
+            verb: "create".to_owned(),
+            group: target.group.clone(),
+            resource: target.resource.plural.to_owned(),
+            namespace: target.namespace.clone(),
+            name: String::new(),
+        };
+        self.demand(user, target, &wish).await
     }
 
     /// Whether rules decide what a user may do: they may do everything if not.
@@ -138,10 +157,14 @@ fn readable<T>(role: objects::Result<Option<T>>) -> Result<Option<T>> {
     }
 }
 
-/// The one object that is asked for, by the path or, in a list or a watch, by a selector.
-fn named(target: &Target, query: &Query) -> String {
+/// The one object that is asked for, by the path or, in a list or a watch, by a selector: nobody else
+/// looks at that.
+fn named(target: &Target, verb: &str, query: &Query) -> String {
     if let Some(name) = &target.name {
         return name.clone();
+    }
+    if !matches!(verb, "list" | "watch") {
+        return String::new();
     }
     let fields = Fields::parse(query.get("fieldSelector").unwrap_or_default());
     // A selector that is malformed names nothing, and is refused later on.

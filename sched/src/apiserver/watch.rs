@@ -201,12 +201,14 @@ impl Sink {
         let was = is_chosen(&before);
         if event.r#type() == EventType::Put {
             let now = Document::read(kv).ok();
-            return match (was, is_chosen(&now)) {
-                (false, true) => Some(("ADDED", now?.value)),
-                (true, true) => Some(("MODIFIED", now?.value)),
-                (true, false) => Some(("DELETED", now?.value)),
-                (false, false) => None,
-            };
+            match (was, is_chosen(&now), now) {
+                (false, true, Some(now)) => return Some(("ADDED", now.value)),
+                (true, true, Some(now)) => return Some(("MODIFIED", now.value)),
+                (true, false, Some(now)) => return Some(("DELETED", now.value)),
+                // It cannot be read any more: for this watcher it is gone, as below.
+                (true, false, None) => {}
+                _ => return None,
+            }
         }
         let mut last = before.filter(|_| was)?.value;
         // The revision of its end, from which a watch can go on.

@@ -38,13 +38,29 @@ pub(super) async fn stream(method: Arc<Method>, answers: Answers, counts: bool) 
         Err(status) => return error::of_stream(&status),
     };
     let (tx, rx) = mpsc::channel(AHEAD);
-    tokio::spawn(pump(first, lines, tx));
-    ok(Body::from_stream(stream::unfold(rx, async |mut rx: mpsc::Receiver<Piece>| {
-        rx.recv().await.map(|piece| (piece, rx))
+    let pumping = tokio::spawn(pump(first, lines, tx));
+    ok(Body::from_stream(stream::unfold(Some((rx, pumping)), async |state| {
+        let (mut rx, pumping) = state?;
+        if let Some(piece) = rx.recv().await {
+            return Some((Ok(piece), Some((rx, pumping))));
+        }
+        match pumping.await {
+            Ok(Ending::Whole) => None,
+            // It breaks off: what has come must not look whole.
+            Ok(Ending::CutOff) | Err(_) => {
+                Some((Err(std::io::Error::other("the client took too long")), None))
+            }
+        }
     })))
 }
 
-type Piece = Result<Bytes, std::io::Error>;
+type Piece = Bytes;
+
+/// How an answer ends.
+enum Ending {
+    Whole,
+    CutOff,
+}
 
 /// A line, and what counts it; `None` for a small one.
 struct Line {
@@ -86,7 +102,7 @@ async fn in_time(hold: impl Future<Output = Option<Held>>) -> Result<Held, Statu
 }
 
 /// Sends all lines, until the client has gone or took too long; its answer then breaks off.
-async fn pump(first: Line, mut lines: Lines, tx: mpsc::Sender<Piece>) {
+async fn pump(first: Line, mut lines: Lines, tx: mpsc::Sender<Piece>) -> Ending {
     let mut next = Some(first);
     while let Some(line) = next {
         let is_counted = line.held.is_some();
@@ -96,10 +112,7 @@ async fn pump(first: Line, mut lines: Lines, tx: mpsc::Sender<Piece>) {
             false => sending.await,
         };
         if sent.is_none() {
-            let late = std::io::Error::other("the client took too long");
-            // Who has gone is not told anything.
-            let _ = tx.try_send(Err(late));
-            return;
+            return Ending::CutOff;
         }
         next = tokio::select! {
             line = lines.next() => match line {
@@ -107,22 +120,23 @@ async fn pump(first: Line, mut lines: Lines, tx: mpsc::Sender<Piece>) {
                 Err(status) => {
                     let last = format!("{}\n", error::in_stream(&status));
                     let _ = send(Line { text: last.into(), held: None }, &tx).await;
-                    return;
+                    return Ending::Whole;
                 }
             },
-            () = tx.closed() => return,
+            () = tx.closed() => return Ending::CutOff,
         };
     }
+    Ending::Whole
 }
 
 /// In pieces of their own, so that what is left of the line goes when its client is cut off.
 async fn send(line: Line, tx: &mpsc::Sender<Piece>) -> Option<()> {
     let Line { text, held: _held } = line;
     if text.len() <= AT_ONCE_BYTES_MAX {
-        return tx.send(Ok(text)).await.ok();
+        return tx.send(text).await.ok();
     }
     for piece in text.chunks(AT_ONCE_BYTES_MAX) {
-        tx.send(Ok(Bytes::copy_from_slice(piece))).await.ok()?;
+        tx.send(Bytes::copy_from_slice(piece)).await.ok()?;
     }
     Some(())
 }

@@ -24,6 +24,7 @@ use crate::discovery::store;
 
 /// How long after a failure a part is begun again.
 const AGAIN: Duration = Duration::from_secs(1);
+const AGENT_AGAIN: Duration = Duration::from_secs(5);
 
 /// The orchestrator of a server, ready to run; it may be nothing at all.
 pub(crate) struct Orchestrator {
@@ -102,7 +103,11 @@ async fn own_agent(
 fn reached_at(advertised: &[Url]) -> IpAddr {
     let addresses = advertised.iter().filter_map(|url| url.address.parse::<SocketAddr>().ok());
     let mut addresses = addresses.map(|address| address.ip());
-    let found = addresses.find(|address| !address.is_loopback() && !address.is_unspecified());
+    let found = addresses.find(|address| {
+        // Behind a translation of addresses it is none of this machine's.
+        let is_ours = || std::net::TcpListener::bind((*address, 0)).is_ok();
+        !address.is_loopback() && !address.is_unspecified() && is_ours()
+    });
     found.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
@@ -147,24 +152,36 @@ impl Orchestrator {
             scheduler::run(scheduled.clone(), scheduler::Settings::default())
         }));
         // Dropped with this future: all of it ends with the server.
-        let failed = match agent {
-            Some((runtime, settings)) => {
-                agent::run(store, runtime, settings, std::future::pending()).await.err()
-            }
-            None => None,
-        };
-        if let Some(error) = failed {
-            return format!("the agent cannot go on: {}", error.message);
+        tokio::select! {
+            line = first_panic(tasks) => line,
+            () = kept_agent(store, agent) => std::future::pending().await,
         }
-        while let Some(ended) = tasks.join_next().await {
-            if let Err(error) = ended
-                && error.is_panic()
-            {
-                return "a part of the orchestrator has panicked".to_owned();
-            }
-        }
-        std::future::pending().await
     }
+}
+
+/// Runs the agent, and again when it cannot go on: its node is away meanwhile, and the store is not.
+async fn kept_agent(store: Store, agent: Option<(Arc<dyn Runtime>, agent::Settings)>) {
+    let Some((runtime, settings)) = agent else { return std::future::pending().await };
+    loop {
+        let (runtime, settings) = (runtime.clone(), settings.clone());
+        let Err(error) = agent::run(store.clone(), runtime, settings, std::future::pending()).await
+        else {
+            return;
+        };
+        tracing::error!("no pods run here until the agent can go on: {}", error.message);
+        tokio::time::sleep(AGENT_AGAIN).await;
+    }
+}
+
+async fn first_panic(mut tasks: tokio::task::JoinSet<()>) -> String {
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended
+            && error.is_panic()
+        {
+            return "a part of the orchestrator has panicked".to_owned();
+        }
+    }
+    std::future::pending().await
 }
 
 /// Runs a part, and again after a panic, until it ends by itself.

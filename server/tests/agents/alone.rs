@@ -3,8 +3,12 @@
 use std::path::Path;
 use std::process::Stdio;
 
+use api::etcdserverpb::{AuthenticateRequest, PutRequest};
 use sched::agent::runtime::runc::find_program;
-use testkit::{Finished, Kubectl, Net, Script, eventually, image_archive, require, skipped};
+use testkit::{
+    Finished, Kind, Kubectl, Net, Script, Server, bounded, enable_auth, eventually, image_archive,
+    require, skipped, subject, with_token,
+};
 
 use crate::remains;
 
@@ -131,6 +135,32 @@ async fn the_quick_start_works_as_it_is_written() {
     logs(&kubectl).await;
     doors(&kubectl, &machine).await;
     commands(&kubectl, test).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_goes_on_without_its_agent() {
+    // Proves that a server whose own agent may not reach the store any more, because authentication
+    // is on, says so and serves on.
+    let program = subject!();
+    if program.kind == Kind::Etcd {
+        // It has no agent.
+        return;
+    }
+    let flags = ["--orchestrator=all", "--agent-runtime=fake", "--api-listen=127.0.0.1:0"];
+    let mut server = Server::start(program, &flags).await;
+    enable_auth(&server.clients()).await;
+    server.kill();
+    server.restart().await;
+    eventually("it says so", SOON_S, async || {
+        let log = std::fs::read_to_string(server.log_file()).unwrap_or_default();
+        if log.contains("no pods run here until the agent can go on") { Ok(()) } else { Err(log) }
+    })
+    .await;
+    let ask = AuthenticateRequest { name: "root".into(), password: "secret".into() };
+    let mut clients = server.clients();
+    let token = bounded(clients.auth.authenticate(ask)).await.unwrap().into_inner().token;
+    let put = PutRequest { key: "a".into(), value: "1".into(), ..PutRequest::default() };
+    bounded(clients.kv.put(with_token(put, Some(&token)))).await.unwrap();
 }
 
 async fn logs(kubectl: &Kubectl) {

@@ -220,6 +220,16 @@ async fn names_and_parts_are_told_apart(company: &Company) {
     company.bob.get(&format!("{maps}?fieldSelector=metadata.name!%3Dmine")).await.is(403);
     // What is made has no name yet that could be allowed.
     company.bob.post(maps, &json!({"metadata": {"name": "mine"}})).await.is(403);
+    // Nor does a selector name what is made.
+    let selected = format!("{maps}?fieldSelector=metadata.name%3Dmine");
+    company.bob.post(&selected, &json!({"metadata": {"name": "new"}})).await.is(403);
+    // Who may only patch makes nothing by applying it.
+    company.role("patcher", json!([rule(&["patch"], "", &["secrets"], &[])])).await;
+    company.bind("patcher", "Role", group("readers")).await;
+    let applied = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "new"}});
+    let path = "/api/v1/namespaces/team/secrets/new?fieldManager=test&force=true";
+    let yaml = "application/apply-patch+yaml";
+    company.bob.send("PATCH", path, yaml, &applied.to_string()).await.is(403);
     company.bob.delete(maps, &json!({})).await.is(403);
 
     let deployment = json!({

@@ -7,17 +7,11 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where it is surprised")]
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
 
-use testkit::{Cluster, Script, Server, require, skipped, subject};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, Command};
+use testkit::{Cluster, Dialogue, Script, Server, require, skipped, subject};
+use tokio::process::Command;
 use tokio::sync::OnceCell;
-use tokio::time::timeout;
 
-/// Longer than everything that the client waits for, on a busy machine.
-const CLIENT_MAX: Duration = Duration::from_secs(180);
 const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/node");
 
 /// Where the packages are; installed once for all tests of this program, and for its next runs.
@@ -48,56 +42,10 @@ async fn install() -> Result<PathBuf, String> {
     if done.code == Some(0) { Ok(modules) } else { Err(done.stderr) }
 }
 
-/// The client, and what it has said so far.
-struct Client {
-    child: Child,
-    said: BufReader<tokio::process::ChildStdout>,
-}
-
-impl Client {
-    fn start(packages: &Path, endpoints: &[String]) -> Self {
-        let mut child = Command::new(require("node", "nodejs"))
-            .arg(Path::new(HERE).join("client.js"))
-            .args(endpoints)
-            .env("NODE_CLIENTS", packages)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let said = BufReader::new(child.stdout.take().unwrap());
-        Self { child, said }
-    }
-
-    /// Reads until it says `word`.
-    async fn until(&mut self, word: &str) {
-        let mut all = String::new();
-        loop {
-            let mut line = String::new();
-            let read = timeout(CLIENT_MAX, self.said.read_line(&mut line)).await;
-            if read.unwrap_or_else(|_| panic!("it says no more than {all:?}")).unwrap() == 0 {
-                let mut error = String::new();
-                let stderr = self.child.stderr.as_mut().unwrap();
-                stderr.read_to_string(&mut error).await.unwrap();
-                panic!("it ended after {all:?}: {error}");
-            }
-            if line.trim() == word {
-                return;
-            }
-            all.push_str(&line);
-        }
-    }
-
-    async fn go_on(&mut self) {
-        self.child.stdin.as_mut().unwrap().write_all(b"\n").await.unwrap();
-    }
-
-    async fn ended(mut self) {
-        self.until("watches done").await;
-        let status = timeout(CLIENT_MAX, self.child.wait()).await.unwrap().unwrap();
-        assert_eq!(status.code(), Some(0));
-    }
+fn client(packages: &Path, endpoints: &[String]) -> Dialogue {
+    let mut node = Command::new(require("node", "nodejs"));
+    node.arg(Path::new(HERE).join("client.js")).args(endpoints).env("NODE_CLIENTS", packages);
+    Dialogue::start(node)
 }
 
 /// Proves that the recipes of the client hold on one server, and that its watcher goes on where it
@@ -109,12 +57,11 @@ async fn on_one_server() {
         Err(why) => return skipped("Node's etcd3 on one server", &why),
     };
     let mut server = Server::start(subject!(), &[]).await;
-    let mut client = Client::start(&packages, &[server.endpoint()]);
-    client.until("restart").await;
+    let mut client = client(&packages, &[server.endpoint()]);
+    client.wants_a_restart().await;
     server.kill();
     server.restart().await;
-    client.go_on().await;
-    client.ended().await;
+    client.goes_on_to_its_end().await;
 }
 
 /// Proves the same on three members, while their leader goes away and comes back.
@@ -125,12 +72,11 @@ async fn on_three_servers() {
         Err(why) => return skipped("Node's etcd3 on three servers", &why),
     };
     let mut cluster = Cluster::start(subject!(), 3).await;
-    let mut client = Client::start(&packages, &cluster.endpoints());
-    client.until("restart").await;
+    let mut client = client(&packages, &cluster.endpoints());
+    client.wants_a_restart().await;
     let leader = cluster.leader().await;
     cluster.member_mut(leader).kill();
     cluster.member_mut(leader).launch();
     cluster.member_mut(leader).wait_serving().await;
-    client.go_on().await;
-    client.ended().await;
+    client.goes_on_to_its_end().await;
 }

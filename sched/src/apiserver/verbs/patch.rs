@@ -21,6 +21,7 @@ impl ApiServer {
             let found = self.read(target).await;
             match found {
                 Err(failure) if failure.code == StatusCode::NOT_FOUND && scope == Scope::Main => {
+                    self.authorize_creation(&call.user, target).await?;
                     return self.create_value(target, call, new).await;
                 }
                 found => drop(found?),

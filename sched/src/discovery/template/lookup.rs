@@ -21,6 +21,8 @@ use crate::discovery::seal::Identities;
 /// Where the system's resolvers are listed.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 const DNS_PORT: u16 = 53;
+/// What the C library says when it is the name that has no address.
+const NO_SUCH_NAME: [&str; 2] = ["Name or service not known", "No address associated"];
 
 /// What templates need beside the keys.
 #[derive(Default)]
@@ -91,11 +93,11 @@ fn addresses(name: &str, helpers: &Helpers) -> Result<Vec<IpAddr>, Error> {
     }
     match (name, 0).to_socket_addrs() {
         Ok(found) => Ok(found.map(|address| address.ip()).collect()),
-        // The one kind that the standard library has for all.
-        Err(error) if error.to_string().contains("Temporary failure") => {
-            Err(wrong(format!("{name}: {error}")))
+        // The standard library has one kind for all; these words are the C library's.
+        Err(error) if NO_SUCH_NAME.iter().any(|words| error.to_string().contains(words)) => {
+            Ok(Vec::new())
         }
-        Err(_) => Ok(Vec::new()),
+        Err(error) => Err(wrong(format!("{name}: {error}"))),
     }
 }
 

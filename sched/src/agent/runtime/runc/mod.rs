@@ -69,7 +69,7 @@ pub struct Runc {
     bridge: String,
     images: Images,
     /// Held while a container is written down, and while images that none is made of are removed.
-    use_of_images: Arc<Mutex<()>>,
+    use_of_images: Arc<tokio::sync::Mutex<()>>,
     registries: Registries,
     network: Mutex<Option<Network>>,
     changes: broadcast::Sender<String>,
@@ -123,7 +123,6 @@ impl Runc {
 
     /// Writes the bundle and what the shim must know.
     fn prepare(&self, spec: &ContainerSpec) -> Result<(ContainerDir, ContainerRecord)> {
-        let _used = self.use_of_images.lock().unwrap_or_else(PoisonError::into_inner);
         let image = self.find_image(&spec.image)?;
         let sandbox = sandbox::read(&self.root, &spec.pod.uid)
             .filter(sandbox::is_ready)
@@ -317,7 +316,7 @@ impl Runtime for Runc {
         let (root, images) = (self.root.clone(), self.images.clone());
         let use_of_images = self.use_of_images.clone();
         let collecting = tokio::task::spawn_blocking(move || {
-            let _unused = use_of_images.lock().unwrap_or_else(PoisonError::into_inner);
+            let _unused = use_of_images.blocking_lock();
             images.collect(&used(&root)?, clock::now())
         });
         collecting.await.map_err(error_while("removing images"))?
@@ -346,7 +345,11 @@ impl Runtime for Runc {
     }
 
     async fn start_container(&self, spec: &ContainerSpec) -> Result<String> {
-        let (directory, record) = self.prepare(spec)?;
+        let (directory, record) = {
+            // Removing images takes long, and must not hold up a worker.
+            let _used = self.use_of_images.lock().await;
+            self.prepare(spec)?
+        };
         let mut shim = tokio::process::Command::new("unshare");
         let (program, args) =
             self.helper.split_first().ok_or_else(|| Error::failed("no helper"))?;

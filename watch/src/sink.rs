@@ -14,9 +14,9 @@ use crate::options::CONTROLS_MAX;
 
 /// Bytes that a queued progress notification counts.
 const PROGRESS_COST_BYTES: usize = 64;
-/// A stream takes so many responses at once, or so many bytes of them; they no longer count.
+/// A stream takes so many responses at once, and this part of the queue's bound; they no longer count.
 const TAKEN_MAX: usize = 64;
-const TAKEN_BYTES_MAX: usize = 64 << 10;
+const TAKEN_PART: usize = 64;
 
 pub(crate) type Events = SmallVec<[Arc<SharedEvent>; 1]>;
 
@@ -165,7 +165,7 @@ impl Sink {
             bytes += response.cost();
             queue.controls -= usize::from(matches!(response, Queued::Control(_)));
             taken.push_back(response);
-            if bytes >= TAKEN_BYTES_MAX {
+            if bytes >= self.bytes_max / TAKEN_PART {
                 break;
             }
         }

@@ -94,20 +94,19 @@ async fn own_agent(
         insecure_registries: Vec::new(),
     };
     let runtime = runtime::open(&wanted).await.map_err(|failure| failure.message)?;
-    let address = reached_at(&settings.addresses.advertise_client);
+    // Behind a translation of addresses, an address is none of this machine's.
+    let is_ours = |address: IpAddr| std::net::TcpListener::bind((address, 0)).is_ok();
+    let address = reached_at(&settings.addresses.advertise_client, is_ours);
     Ok((runtime, agent::Settings::new(host_name().to_lowercase(), root, address)))
 }
 
 /// Where other nodes find this one's pods: where they find its store, which is nowhere if that is for
 /// this machine alone.
-fn reached_at(advertised: &[Url]) -> IpAddr {
+fn reached_at(advertised: &[Url], is_ours: impl Fn(IpAddr) -> bool) -> IpAddr {
     let addresses = advertised.iter().filter_map(|url| url.address.parse::<SocketAddr>().ok());
     let mut addresses = addresses.map(|address| address.ip());
-    let found = addresses.find(|address| {
-        // Behind a translation of addresses it is none of this machine's.
-        let is_ours = || std::net::TcpListener::bind((*address, 0)).is_ok();
-        !address.is_loopback() && !address.is_unspecified() && is_ours()
-    });
+    let found = addresses
+        .find(|address| !address.is_loopback() && !address.is_unspecified() && is_ours(*address));
     found.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
@@ -209,10 +208,11 @@ mod tests {
         // Proves that a store for other machines gives its node an address that they reach, and one
         // for this machine alone does not.
         let url = |address: &str| Url { scheme: Scheme::Http, address: address.into() };
-        let found = reached_at(&[url("127.0.0.1:2379"), url("node:2379"), url("10.0.0.7:2379")]);
-        assert_eq!(found.to_string(), "10.0.0.7");
+        let urls = [url("127.0.0.1:2379"), url("node:2379"), url("10.0.0.7:2379")];
+        assert_eq!(reached_at(&urls, |_| true).to_string(), "10.0.0.7");
+        assert_eq!(reached_at(&urls, |_| false), IpAddr::V4(Ipv4Addr::LOCALHOST), "translated");
         for own in ["127.0.0.1:2379", "[::1]:2379", "0.0.0.0:2379", "localhost:2379"] {
-            assert_eq!(reached_at(&[url(own)]), IpAddr::V4(Ipv4Addr::LOCALHOST), "{own}");
+            assert_eq!(reached_at(&[url(own)], |_| true), IpAddr::V4(Ipv4Addr::LOCALHOST), "{own}");
         }
     }
 }

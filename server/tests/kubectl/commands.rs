@@ -28,7 +28,9 @@ async fn objects_are_made_read_changed_and_deleted() {
     assert!(stage.ok(&["describe", "nodes"]).await.contains("Capacity:"));
 
     let two = WEB.replace("web:1", "web:2");
-    assert!(stage.fails_with(&["diff", "-f", "-"], &two).await.is_empty());
+    let said = stage.fails_with(&["diff", "-f", "-"], &two).await;
+    // Old ones look for the trial in the second OpenAPI, which is not served, and refuse by themselves.
+    assert!(said.is_empty() || said.contains("doesn't support dry-run"), "{said}");
     assert_eq!(stage.ok(&["get", "deploy", "web", image]).await, "web:1", "a diff stores nothing");
     stage.ok_with(&["apply", "-f", "-"], &two).await;
     assert_eq!(stage.ok(&["get", "deploy", "web", image]).await, "web:2");

@@ -2,6 +2,7 @@
 
 use futures::FutureExt;
 use serde_json::json;
+use testkit::kubectls;
 
 use crate::http::Http;
 use crate::stage::{Stage, WEB};
@@ -55,7 +56,8 @@ async fn a_budget_holds_an_eviction_back() {
 
 #[tokio::test]
 async fn logs_and_commands_reach_the_agent() {
-    // Shows logs of a pod through the API server and the agent, and that a node's status cannot
+    // Shows logs of a pod through the API server and the agent, commands likewise, by each kubectl
+    // in the way that it has (WebSocket, before 1.30 SPDY), and that a node's status cannot
     // lead the API server elsewhere with the agent's token.
     let stage = Stage::start().await;
     stage.ok(&["run", "one", "--image=web:1"]).await;
@@ -63,6 +65,17 @@ async fn logs_and_commands_reach_the_agent() {
     stage.ok(&["logs", "one"]).await;
     let said = stage.fails_with(&["logs", "one", "-c", "other"], "").await;
     assert!(said.contains("container other is not valid for pod one"), "{said}");
+    for kubectl in kubectls() {
+        let run = async |command: &[&str]| {
+            let arguments = [&["exec", "-i", "one", "--"], command].concat();
+            stage.run_by(&kubectl, &arguments, "not read\n").await
+        };
+        let said = run(&["sh", "-c", "echo here; exit 3"]).await;
+        assert_eq!((said.code, &*said.stdout), (Some(3), "here\n"), "{}", said.stderr);
+        assert_eq!(run(&["echo", "a b", "c"]).await.stdout, "a b c\n");
+        let said = stage.run_by(&kubectl, &["exec", "none", "--", "true"], "").await;
+        assert!(said.stderr.contains("pods \"none\" not found"), "{said:?}");
+    }
 
     let trap = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let node = stage.ok(&["get", "nodes", "-o=jsonpath={.items[0].metadata.name}"]).await;

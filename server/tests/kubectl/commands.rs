@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use testkit::{eventually, kubectls};
+use testkit::kubectls;
 
-use crate::stage::{SOON_S, Stage, WEB};
+use crate::stage::{Stage, WEB};
 
 #[tokio::test]
 async fn objects_are_made_read_changed_and_deleted() {
@@ -41,12 +41,7 @@ async fn objects_are_made_read_changed_and_deleted() {
     assert!(stage.ok_with(&["apply", "-f", "-"], &two).await.contains("unchanged"));
     stage.ok_with(&["apply", "--server-side", "--force-conflicts", "-f", "-"], WEB).await;
     assert_eq!(stage.ok(&["get", "deploy", "web", image]).await, "web:1");
-    let three = WEB.replace("replicas: 2", "replicas: 3");
-    eventually("nothing changes between kubectl's look and its replacement", SOON_S, async || {
-        let said = stage.run_with(&["replace", "-f", "-"], &three).await;
-        if said.code == Some(0) { Ok(()) } else { Err(said.stderr) }
-    })
-    .await;
+    stage.replaces(&WEB.replace("replicas: 2", "replicas: 3")).await;
     stage.ok(&["label", "deploy", "web", "tier=front"]).await;
     stage.ok(&["annotate", "deploy", "web", "note=x"]).await;
     for patch in [
@@ -83,6 +78,9 @@ async fn differences_are_shown(stage: &Stage, kubectl: &Path, two: &str) {
     };
     assert!(has("-", "image: web:1") && has("+", "image: web:2"), "{}", other.stdout);
     assert!(!has("-", "name: web") && !has("+", "name: web"), "{}", other.stdout);
+    let tried = ["apply", "--dry-run=server", "-f", "-"];
+    let tried = stage.run_by(kubectl, &tried, two).await;
+    assert!(tried.stdout.contains("(server dry run)"), "{}: {tried:?}", kubectl.display());
     let new = diff(&WEB.replace("name: web", "name: new")).await;
     assert_eq!(new.code, Some(1), "{}: {new:?}", kubectl.display());
     assert!(new.stdout.contains("+kind: Deployment"), "{}", new.stdout);

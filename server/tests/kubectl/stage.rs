@@ -148,6 +148,18 @@ impl Stage {
         stdout
     }
 
+    /// Replaces what a file names. kubectl looks at it first: when somebody changes it in between, as
+    /// controllers do, that is a conflict, and it is tried again.
+    pub(crate) async fn replaces(&self, file: &str) {
+        let command = ["replace", "-f", "-", "--validate=false"];
+        eventually("kubectl replaces without a conflict", SOON_S, async || {
+            let said = self.run_with(&command, file).await;
+            assert!(said.code == Some(0) || said.stderr.contains("(Conflict)"), "{said:?}");
+            if said.code == Some(0) { Ok(()) } else { Err(said.stderr) }
+        })
+        .await;
+    }
+
     /// What it complains of; it must fail.
     pub(crate) async fn fails_with(&self, arguments: &[&str], file: &str) -> String {
         let Finished { code, stdout, stderr } = self.run_with(arguments, file).await;

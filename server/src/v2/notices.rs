@@ -102,7 +102,7 @@ struct Observer {
 }
 
 impl Observe for Observer {
-    fn applied(&self, command: &Command, applied: &Applied) {
+    fn applied(&self, command: &Command, applied: &Applied, again: bool) {
         match &applied.result {
             Ok(Response::V2Write(Ok(event))) => self.notices.tell(event),
             Ok(Response::V2Expire(events)) => events.iter().for_each(|it| self.notices.tell(it)),
@@ -111,7 +111,7 @@ impl Observe for Observer {
             _ => {}
         }
         if let Some(other) = &self.other {
-            other.0.applied(command, applied);
+            other.0.applied(command, applied, again);
         }
     }
 

@@ -20,8 +20,8 @@ pub fn kubectls() -> Vec<PathBuf> {
     let others = std::env::var_os("BERTH_TEST_KUBECTLS").unwrap_or_default();
     let others: Vec<PathBuf> =
         std::env::split_paths(&others).filter(|path| !path.as_os_str().is_empty()).collect();
-    for missing in others.iter().filter(|path| !path.is_file()) {
-        panic!("BERTH_TEST_KUBECTLS: {} is no program", missing.display());
+    for other in &others {
+        assert!(other.is_file(), "BERTH_TEST_KUBECTLS: {} is no program", other.display());
     }
     std::iter::once(require("kubectl", "kubernetes-client")).chain(others).collect()
 }

@@ -15,6 +15,8 @@ use super::status::{Failure, Result};
 /// The largest body, as Kubernetes has it; the store's own bound is below it.
 pub(super) const BODY_BYTES_MAX: usize = 3 << 20;
 
+/// The longest name of somebody who has fields.
+pub(super) const MANAGER_LETTERS_MAX: usize = 128;
 /// The largest body that is read for whoever asks.
 const SMALL_BYTES_MAX: usize = 64 << 10;
 /// How long a client may take to send it, and to wait for room.
@@ -126,4 +128,11 @@ pub(super) fn unsupported(media_type: &str) -> Failure {
 pub(super) fn media_type(headers: &http::HeaderMap) -> String {
     let value = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     value.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// `kubectl` of `kubectl/v1.32.4 (linux/amd64) kubernetes/abcdef0`.
+pub(super) fn agent(headers: &http::HeaderMap) -> String {
+    let value = headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok());
+    let name = value.unwrap_or_default().split('/').next().unwrap_or_default();
+    name.chars().take(MANAGER_LETTERS_MAX).collect()
 }

@@ -13,6 +13,7 @@ mod body;
 mod convert;
 mod discovery;
 mod escalation;
+mod fields;
 mod openapi;
 mod patch;
 mod path;
@@ -103,6 +104,8 @@ struct Call {
     query: Query,
     accept: Accept,
     media_type: String,
+    /// What the client calls itself: the first word of its `User-Agent`.
+    agent: String,
     body: Bytes,
 }
 
@@ -183,6 +186,7 @@ impl ApiServer {
             query,
             accept: Accept::of(&head.headers),
             media_type: body::media_type(&head.headers),
+            agent: body::agent(&head.headers),
             body: self.inner.bodies.read(body).await?,
         };
         self.dispatch(&head.method, target, call).await

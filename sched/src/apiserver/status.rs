@@ -3,6 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use super::fields::Conflict;
 use crate::kv;
 use crate::objects::kinds::Resource;
 use crate::objects::{Error, ErrorKind};
@@ -130,6 +131,29 @@ impl Failure {
         failure.details = json!({
             "name": name, "group": resource.group, "kind": resource.kind, "causes": causes,
         });
+        failure
+    }
+
+    /// What was applied wants fields of others to be otherwise.
+    pub(super) fn apply_conflict(conflicts: &[Conflict]) -> Self {
+        let cause = |one: &Conflict| {
+            let message = format!("conflict with {}", one.owner);
+            json!({"reason": "FieldManagerConflict", "message": message, "field": one.path})
+        };
+        let causes: Vec<Value> = conflicts.iter().map(cause).collect();
+        let message = Conflict::message(conflicts);
+        let mut failure = Self::new(StatusCode::CONFLICT, "Conflict", message);
+        failure.details = json!({"causes": causes});
+        failure
+    }
+
+    /// A parameter of a patch is wrong.
+    pub(super) fn invalid_patch_options(error: &FieldError) -> Self {
+        let FieldError { path, reason, message } = error;
+        let causes = json!([{"reason": reason, "message": message, "field": path}]);
+        let text = format!("PatchOptions.meta.k8s.io \"\" is invalid: {path}: {message}");
+        let mut failure = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", text);
+        failure.details = json!({"group": "meta.k8s.io", "kind": "PatchOptions", "causes": causes});
         failure
     }
 

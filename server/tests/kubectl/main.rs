@@ -10,6 +10,7 @@ mod callers;
 mod commands;
 mod http;
 mod objects;
+mod ownership;
 mod refusals;
 mod rest;
 mod seeds;

@@ -1,11 +1,14 @@
-//! Patches: the four ways in which a client says what is to be different.
+//! Patches: the ways in which a client says what is to be different. Applying is another thing: it
+//! says what is to be so (`fields/`).
 
 mod strategic;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::body;
 use super::status::{Failure, Result};
+
+pub(super) use strategic::{is_set, merge_key};
 
 /// What a patch does to a document, by its media type.
 #[derive(Clone, Debug)]
@@ -15,9 +18,10 @@ pub(super) enum Patch {
     /// RFC 7386
     Merge(Value),
     Strategic(Value),
-    /// What the one who applies it wants to be so.
-    Apply(Value),
 }
+
+/// The media type of what is applied.
+pub(super) const APPLY: &str = "application/apply-patch+yaml";
 
 /// Operations of one JSON patch, as in Kubernetes.
 const OPERATIONS_MAX: usize = 10_000;
@@ -70,7 +74,6 @@ impl Patch {
             }
             "application/merge-patch+json" => object(bytes).map(Self::Merge),
             "application/strategic-merge-patch+json" => object(bytes).map(Self::Strategic),
-            "application/apply-patch+yaml" => body::document(media_type, bytes).map(Self::Apply),
             other => Err(body::unsupported(other)),
         }
     }
@@ -84,26 +87,12 @@ impl Patch {
         match self {
             Self::Json(patch) => apply_json(&mut after, patch)?,
             Self::Merge(patch) => json_patch::merge(&mut after, patch),
-            Self::Strategic(patch) | Self::Apply(patch) => strategic::merge(&mut after, patch)?,
+            Self::Strategic(patch) => strategic::merge(&mut after, patch)?,
         }
         if !after["metadata"].is_object() {
             return Err(Failure::bad_request("a patch may not remove metadata"));
         }
         Ok(after)
-    }
-
-    /// The object that is made if there is none; only applying does that.
-    pub(super) fn creates(&self) -> Option<Value> {
-        match self {
-            Self::Apply(document) => {
-                let mut document = document.clone();
-                if !document["metadata"].is_object() {
-                    document["metadata"] = json!({});
-                }
-                Some(document)
-            }
-            _ => None,
-        }
     }
 }
 

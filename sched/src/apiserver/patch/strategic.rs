@@ -13,7 +13,7 @@ const ORDER: &str = "$setElementOrder/";
 const REMOVE: &str = "$deleteFromPrimitiveList/";
 
 /// How the elements of a list are told apart, by the name of the list and of what it is in.
-fn merge_key(parent: &str, list: &str) -> Option<&'static str> {
+pub(in super::super) fn merge_key(parent: &str, list: &str) -> Option<&'static str> {
     Some(match (parent, list) {
         ("spec", "ports") => "port",
         (_, "containers" | "initContainers" | "ephemeralContainers" | "volumes" | "env") => "name",
@@ -30,7 +30,7 @@ fn merge_key(parent: &str, list: &str) -> Option<&'static str> {
 }
 
 /// Lists of plain values that are sets.
-fn is_set(list: &str) -> bool {
+pub(in super::super) fn is_set(list: &str) -> bool {
     list == "finalizers"
 }
 

@@ -3,7 +3,7 @@
 use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::super::patch::Patch;
+use super::super::patch::{self, Patch};
 use super::super::path::Target;
 use super::super::status::{Failure, Result};
 use super::super::{ApiServer, Body, Call, body, respond};
@@ -20,16 +20,13 @@ impl ApiServer {
         let wanted = match *method {
             Method::GET => return Ok(respond::json(StatusCode::OK, &scale)),
             Method::PUT => body::document(&call.media_type, &call.body)?,
+            Method::PATCH if call.media_type == patch::APPLY => {
+                return self.apply_scale(target, call).await;
+            }
             Method::PATCH => Patch::parse(&call.media_type, &call.body)?.apply(&scale)?,
             _ => return Err(Failure::method_not_allowed()),
         };
-        let replicas = &wanted["spec"]["replicas"];
-        let replicas = match replicas {
-            Value::Null => 0,
-            number => number.as_i64().ok_or_else(|| {
-                Failure::bad_request(format!("spec.replicas: {number} is not a number"))
-            })?,
-        };
+        let replicas = replicas_of(&wanted)?;
         let revision = wanted["metadata"]["resourceVersion"].clone();
         let change = |value: &mut Value| {
             value["spec"]["replicas"] = replicas.into();
@@ -41,6 +38,25 @@ impl ApiServer {
         };
         let document = self.rewrite(target, call, change).await?;
         Ok(respond::json(StatusCode::OK, &scale_of(&document.value)))
+    }
+}
+
+impl ApiServer {
+    /// The number, as one who owns it.
+    async fn apply_scale(&self, target: &Target, call: &Call) -> Result<Response<Body>> {
+        let wanted = body::document(&call.media_type, &call.body)?;
+        let config = json!({"spec": {"replicas": replicas_of(&wanted)?}});
+        let document = self.apply_part(target, call, config).await?;
+        Ok(respond::json(StatusCode::OK, &scale_of(&document.value)))
+    }
+}
+
+fn replicas_of(scale: &Value) -> Result<i64> {
+    match &scale["spec"]["replicas"] {
+        Value::Null => Ok(0),
+        number => number.as_i64().ok_or_else(|| {
+            Failure::bad_request(format!("spec.replicas: {number} is not a number"))
+        }),
     }
 }
 

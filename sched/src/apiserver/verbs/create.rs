@@ -3,24 +3,29 @@
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::super::fields::{self, Operation, Owners};
 use super::super::path::Target;
 use super::super::status::{Failure, Result};
 use super::super::{ApiServer, Body, Call, admit, body, convert, respond, validate};
-use super::TRIES_MAX;
+use super::manager::writer;
+use super::{Scope, TRIES_MAX};
 use crate::objects::kinds::Resource;
 use crate::objects::{Beside, Document, Error, ErrorKind, defaults};
 
 impl ApiServer {
     pub(super) async fn create(&self, target: &Target, call: &Call) -> Result<Response<Body>> {
         let value = body::document(&call.media_type, &call.body)?;
-        self.create_value(target, call, value).await
+        self.create_value(target, call, value, None).await
     }
+
+    /// Whoever creates owns all that the object then says, unless its `owners` are known.
 
     pub(super) async fn create_value(
         &self,
         target: &Target,
         call: &Call,
         mut value: Value,
+        owners: Option<Owners>,
     ) -> Result<Response<Body>> {
         let resource = target.resource;
         let mut warnings = self.accept_body(target, call, &mut value)?;
@@ -34,6 +39,14 @@ impl ApiServer {
         }
         admit::settle(resource, &mut value);
         defaults::apply(resource, &mut value);
+        let owners = match owners {
+            Some(owners) => owners,
+            None => {
+                let writer = writer(target, call, Scope::Main, Operation::Update)?;
+                fields::update(None, &value, Owners::default(), &writer)
+            }
+        };
+        owners.write(&Value::Null, &mut value);
         admit::check(self.objects(), resource, &mut value).await?;
         validate::check(resource, &value)?;
         self.check_grant(&call.user, target, None, &value).await?;

@@ -1,8 +1,10 @@
 //! What is done to objects.
 
+mod apply;
 mod create;
 mod delete;
 mod list;
+mod manager;
 mod patch;
 mod update;
 

@@ -3,11 +3,13 @@
 use http::{Response, StatusCode};
 use serde_json::Value;
 
-use super::super::patch::Patch;
+use super::super::patch::{self, Patch};
 use super::super::path::Target;
 use super::super::status::{Failure, Result};
-use super::super::{ApiServer, Body, Call, convert, respond};
+use super::super::{ApiServer, Body, Call, body, convert, respond};
 use super::Scope;
+use super::manager::refuse_force;
+use super::update::Draft;
 
 impl ApiServer {
     pub(in super::super) async fn patch(
@@ -16,23 +18,18 @@ impl ApiServer {
         call: &Call,
         scope: Scope,
     ) -> Result<Response<Body>> {
-        let patch = Patch::parse(&call.media_type, &call.body)?;
-        if let Some(new) = patch.creates() {
-            let found = self.read(target).await;
-            match found {
-                Err(failure) if failure.code == StatusCode::NOT_FOUND && scope == Scope::Main => {
-                    self.authorize_creation(&call.user, target).await?;
-                    return self.create_value(target, call, new).await;
-                }
-                found => drop(found?),
-            }
+        if call.media_type == patch::APPLY {
+            let config = body::document(&call.media_type, &call.body)?;
+            return self.apply(target, call, scope, config).await;
         }
+        refuse_force(call)?;
+        let patch = Patch::parse(&call.media_type, &call.body)?;
         let make = |before: &Value| {
             // A patch is for the version that the client sees.
             let seen = convert::outgoing(target, before.clone());
             let mut after = patch.apply(&seen)?;
             self.accept_patched(target, call, &seen, &mut after)?;
-            Ok(after)
+            Ok(Draft::new(after))
         };
         let document = self.change(target, scope, call, make).await?;
         Ok(respond::object(StatusCode::OK, target, call.accept, &document))
@@ -71,7 +68,7 @@ impl ApiServer {
         let make = |before: &Value| {
             let mut after = before.clone();
             change(&mut after)?;
-            Ok(after)
+            Ok(Draft::new(after))
         };
         self.change(target, Scope::Main, call, make).await
     }

@@ -3,9 +3,11 @@
 use http::{Response, StatusCode};
 use serde_json::Value;
 
+use super::super::fields::{self, Applied, Operation, Owners};
 use super::super::path::Target;
 use super::super::status::{Failure, Result};
 use super::super::{ApiServer, Body, Call, admit, body, discovery, respond, validate};
+use super::manager::writer;
 use super::{Scope, TRIES_MAX, keep_server_fields};
 use crate::objects::{Beside, Document, Error, ErrorKind, defaults};
 
@@ -18,7 +20,7 @@ impl ApiServer {
     ) -> Result<Response<Body>> {
         let mut value = body::document(&call.media_type, &call.body)?;
         let mut warnings = self.accept_body(target, call, &mut value)?;
-        let document = self.change(target, scope, call, |_| Ok(value.clone())).await?;
+        let document = self.change(target, scope, call, |_| Ok(Draft::new(value.clone()))).await?;
         let mut response = respond::object(StatusCode::OK, target, call.accept, &document);
         warnings.drain(..).for_each(|text| respond::warn(&mut response, &text));
         Ok(response)
@@ -31,15 +33,25 @@ impl ApiServer {
         target: &Target,
         scope: Scope,
         call: &Call,
-        make: impl Fn(&Value) -> Result<Value>,
+        make: impl Fn(&Value) -> Result<Draft>,
     ) -> Result<Document> {
         let (resource, name) = (target.resource, target.name());
         let mut last = None;
         for _ in 0..TRIES_MAX {
             let before = self.read(target).await?;
-            let after = make(&before.value)?;
-            check_revision(target, &before, &after)?;
-            let after = settled(target, scope, &before, after);
+            let Draft { value, owners } = make(&before.value)?;
+            check_revision(target, &before, &value)?;
+            let sent = Sent::of(&value);
+            let mut after = settled(target, scope, &before, value);
+            let owners = match owners {
+                Some(owners) => owners,
+                None => {
+                    let writer = writer(target, call, scope, Operation::Update)?;
+                    let owners = sent.or_those_of(&before.value, target);
+                    fields::update(Some(&before.value), &after, owners, &writer)
+                }
+            };
+            owners.write(&before.value, &mut after);
             if after == before.value {
                 return Ok(before);
             }
@@ -78,6 +90,49 @@ impl ApiServer {
         }
         let stored = self.objects().update_beside(resource, &before.value, document, &beside).await;
         stored.map_err(Stop::Store)
+    }
+}
+
+/// What is to take the place of the stored object.
+pub(in super::super) struct Draft {
+    value: Value,
+    /// `None`: whoever writes it owns what is different.
+    owners: Option<Owners>,
+}
+
+impl Draft {
+    pub(in super::super) fn new(value: Value) -> Self {
+        Self { value, owners: None }
+    }
+
+    pub(super) fn applied(applied: Applied) -> Self {
+        Self { value: applied.value, owners: Some(applied.owners) }
+    }
+}
+
+/// What a client says of the owners itself.
+enum Sent {
+    /// Nothing, or nothing that can be read: few who write know of owners.
+    Nothing,
+    Forget,
+    Owners(Owners),
+}
+
+impl Sent {
+    fn of(value: &Value) -> Self {
+        if Owners::is_reset(value) {
+            return Self::Forget;
+        }
+        Owners::of(value).map_or(Self::Nothing, Self::Owners)
+    }
+
+    /// A part of an object does not say who owns the whole.
+    fn or_those_of(self, before: &Value, target: &Target) -> Owners {
+        match self {
+            Self::Forget if target.subresource.is_none() => Owners::default(),
+            Self::Owners(owners) if target.subresource.is_none() => owners,
+            _ => Owners::of(before).unwrap_or_default(),
+        }
     }
 }
 

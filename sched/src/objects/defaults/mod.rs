@@ -43,11 +43,15 @@ fn namespace(object: &mut Map<String, Value>) {
     }
 }
 
-/// `stringData` is for writing: it is kept as `data`.
 fn secret(object: &mut Map<String, Value>) {
+    fill(object, "type", "Opaque");
+    keep_as_data(object);
+}
+
+/// What a Secret says as `stringData`, which is for writing, is kept as `data`.
+pub fn keep_as_data(object: &mut Map<String, Value>) {
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
-    fill(object, "type", "Opaque");
     if !object.get("stringData").is_some_and(Value::is_object) {
         return;
     }

@@ -8,6 +8,7 @@ mod cluster;
 mod cluster_load;
 mod compare;
 mod dns;
+mod empty;
 mod failover;
 mod figures;
 mod load;
@@ -46,6 +47,10 @@ enum Measurement {
     SnapshotTransfer(snapshot_transfer::SnapshotTransfer),
     /// One node beside etcd, workload by workload
     Compare(compare::Compare),
+    /// Puts and reads beside a server that does nothing, and beside a sync of the disk
+    Floor(compare::Floor),
+    /// Is that server
+    Empty(empty::Empty),
     /// Throughput and latency of puts to three members
     ClusterLoad(cluster_load::ClusterLoad),
     /// What the DNS server answers in a second, and how soon it knows of a change
@@ -65,6 +70,8 @@ impl Measurement {
             Self::CatchUp(catch_up) => catch_up::run(catch_up).await,
             Self::SnapshotTransfer(transfer) => snapshot_transfer::run(transfer).await,
             Self::Compare(compare) => compare::run(compare).await,
+            Self::Floor(floor) => compare::run_floor(floor).await,
+            Self::Empty(empty) => empty::run(empty).await,
             Self::ClusterLoad(cluster_load) => cluster_load::run(cluster_load).await,
             Self::Dns(dns) => dns::run(dns).await,
             Self::Schedule(schedule) => schedule::run(schedule).await,

@@ -192,6 +192,9 @@ pub(crate) fn disk_bytes(directory: &Path) -> std::io::Result<u64> {
     use std::os::unix::fs::MetadataExt;
     const BLOCK_BYTES: u64 = 512;
     let mut total = 0;
+    if !directory.exists() {
+        return Ok(0);
+    }
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let metadata = entry.metadata()?;

@@ -60,7 +60,9 @@ impl fmt::Debug for LogObserver {
 /// applies again included. Both calls come from the task that applies: they must never block.
 pub trait Observe: Send + Sync {
     /// The command was applied, and this is its answer; whoever proposed it is told afterwards.
-    fn applied(&self, command: &Command, applied: &Applied);
+    /// `again`: it was in the log when the node started, however long ago it was given, and may have
+    /// been applied before.
+    fn applied(&self, command: &Command, applied: &Applied, again: bool);
 
     /// The whole state was replaced by a snapshot: what was learned may not be so any more.
     fn replaced(&self);
@@ -200,6 +202,11 @@ impl Config {
     /// How long after a break in the way to the leader an outcome may still come by the log.
     pub(crate) fn outcome_grace(&self) -> Duration {
         Duration::from_millis(2 * self.election_ms)
+    }
+
+    /// How long a leader's disk may take nothing of what waits for it.
+    pub(crate) fn log_stall_max(&self) -> Duration {
+        Duration::from_millis(5 * self.election_ms)
     }
 
     pub(crate) fn limits(&self) -> Limits {

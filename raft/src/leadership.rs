@@ -63,10 +63,12 @@ impl<R: AsyncRuntime> Watcher<R> {
             }
             self.tally.leader(now.current_leader);
             self.follow_membership(&now);
-            match terms.turn(&now) {
-                Turn::Promote => self.lessor.promote(|| self.behind.reader().leases()),
-                Turn::Demote => self.lessor.demote(),
-                Turn::Nothing => {}
+            loop {
+                match terms.turn(&now) {
+                    Turn::Promote => self.lessor.promote(|| self.behind.reader().leases()),
+                    Turn::Demote => self.lessor.demote(),
+                    Turn::Nothing => break,
+                }
             }
             if metrics.changed().await.is_err() {
                 return;
@@ -101,7 +103,11 @@ impl Terms {
             return if was.promoted { Turn::Demote } else { Turn::Nothing };
         };
         if self.leading.is_none_or(|(led, _)| led != term) {
-            *self = Terms { leading: Some((term, last)), promoted: false };
+            let leads = Terms { leading: Some((term, last)), promoted: false };
+            // Another may have led between, and renewed what this clock would end.
+            if std::mem::replace(self, leads).promoted {
+                return Turn::Demote;
+            }
         }
         let ready = self.leading.is_some_and(|(_, upto)| applied >= upto);
         if ready && !self.promoted {
@@ -119,7 +125,7 @@ mod tests {
     #[test]
     fn the_clock_counts_once_everything_before_is_applied() {
         // Proves that leases get their full time in each term led, and only after the log that was
-        // there at its beginning is applied.
+        // there at its beginning is applied; until then a clock of an earlier term does not count.
         let mut terms = Terms::default();
         assert_eq!(terms.step(None, Some(5), Some(5)), Turn::Nothing);
         assert_eq!(terms.step(Some(2), Some(6), Some(5)), Turn::Nothing);
@@ -128,6 +134,7 @@ mod tests {
         assert_eq!(terms.step(None, Some(9), Some(9)), Turn::Demote);
         assert_eq!(terms.step(None, Some(9), Some(9)), Turn::Nothing);
         assert_eq!(terms.step(Some(4), Some(9), Some(9)), Turn::Promote);
+        assert_eq!(terms.step(Some(5), Some(10), Some(9)), Turn::Demote);
         assert_eq!(terms.step(Some(5), Some(10), Some(9)), Turn::Nothing);
         assert_eq!(terms.step(Some(5), Some(10), Some(10)), Turn::Promote);
     }

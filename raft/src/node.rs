@@ -8,6 +8,7 @@ mod duties;
 mod leases;
 mod members;
 mod propose;
+mod stalled;
 mod start;
 mod transfer;
 

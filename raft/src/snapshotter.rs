@@ -4,7 +4,10 @@
 //! what changed, whatever the size of the state.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use openraft::async_runtime::Select2;
+use openraft::metrics::WaitError;
 use openraft::{AsyncRuntime, Raft};
 use store::engine::Engine;
 
@@ -13,6 +16,21 @@ use crate::snapshot::SnapshotDir;
 use crate::state_machine::StateMachine;
 use crate::types::Types;
 use crate::wal::Wal;
+
+/// How often a failure is looked for while one is being written.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// After a failure, until the next try.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// What came of a try.
+enum Took {
+    One,
+    /// It could not be written.
+    None,
+    /// The node is ending.
+    End,
+}
 
 pub(crate) struct Snapshotter<R: AsyncRuntime> {
     pub(crate) raft: Raft<Types<R>, StateMachine<R>>,
@@ -27,10 +45,28 @@ impl<R: AsyncRuntime> Snapshotter<R> {
     /// Takes snapshots when they are due, until the node closes or fails.
     pub(crate) async fn run(self) {
         while self.behind.snapshot.wait().await {
-            if self.is_due() && !self.take().await {
-                return;
+            if !self.is_due() {
+                continue;
+            }
+            match self.take().await {
+                Took::One => {}
+                Took::None => self.pause().await,
+                Took::End => return,
             }
         }
+    }
+
+    /// After a failure, so that a full disk is not written to all the time.
+    async fn pause(&self) {
+        let mut over = Box::pin(R::sleep(PAUSE));
+        loop {
+            match R::select2(Box::pin(self.behind.snapshot.wait()), &mut over).await {
+                Select2::First(true) => {}
+                Select2::First(false) | Select2::Second(()) => break,
+            }
+        }
+        // It is still due.
+        self.behind.snapshot.raise();
     }
 
     fn is_due(&self) -> bool {
@@ -42,21 +78,28 @@ impl<R: AsyncRuntime> Snapshotter<R> {
             && log_bytes > self.log_bytes_min.max(reader.size().live_bytes / 2)
     }
 
-    /// False if the node is ending.
-    async fn take(&self) -> bool {
+    async fn take(&self) -> Took {
         let before = self.snapshots.newest().and_then(|newest| newest.index());
+        let failures = self.snapshots.failures();
         if self.raft.trigger().snapshot().await.is_err() {
-            return false;
+            return Took::End;
         }
         let taken = |index: Option<u64>| index > before;
-        let wait = self.raft.wait(None);
-        let taken = wait.metrics(|m| taken(m.snapshot.map(|log_id| log_id.index)), "a snapshot");
-        if taken.await.is_err() {
-            return false;
+        loop {
+            let wait = self.raft.wait(Some(LOOK));
+            let taken = wait.metrics(|m| taken(m.snapshot.map(|it| it.index)), "a snapshot");
+            match taken.await {
+                Ok(_) => return if self.purge().await { Took::One } else { Took::End },
+                Err(WaitError::Timeout(..)) if self.snapshots.failures() > failures => {
+                    return Took::None;
+                }
+                Err(WaitError::Timeout(..)) => {}
+                Err(WaitError::ShuttingDown) => return Took::End,
+            }
         }
-        self.purge().await
     }
 
+    /// False if the node is ending.
     async fn purge(&self) -> bool {
         let Some(upto) = self.snapshots.purge_to() else { return true };
         // The engine's mark must not fall out of the log: it would have to be rebuilt.

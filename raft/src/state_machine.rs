@@ -7,6 +7,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::berthpb::command::Op;
 use api::berthpb::{Command, Origin};
@@ -44,6 +45,7 @@ pub(crate) struct StateMachine<R: AsyncRuntime> {
     publisher: watch::Publisher,
     lessor: Lessor<R>,
     on_applied: Option<AppliedObserver>,
+    log_next: u64,
     snapshots: SnapshotDir,
     behind: Arc<Behind>,
     roster: Roster,
@@ -63,6 +65,8 @@ pub(crate) struct Parts<R: AsyncRuntime> {
     pub(crate) publisher: watch::Publisher,
     pub(crate) lessor: Lessor<R>,
     pub(crate) on_applied: Option<AppliedObserver>,
+    /// Entries below were in the log when the node started: they may have been applied before.
+    pub(crate) log_next: u64,
     pub(crate) snapshots: SnapshotDir,
     pub(crate) behind: Arc<Behind>,
     pub(crate) roster: Roster,
@@ -80,6 +84,7 @@ impl<R: AsyncRuntime> StateMachine<R> {
             publisher: parts.publisher,
             lessor: parts.lessor,
             on_applied: parts.on_applied,
+            log_next: parts.log_next,
             snapshots: parts.snapshots,
             behind: parts.behind,
             roster: parts.roster,
@@ -159,7 +164,8 @@ impl<R: AsyncRuntime> StateMachine<R> {
         }
         self.lessor.observe(index, proposal.command(), &applied);
         if let Some(observer) = &self.on_applied {
-            observer.0.applied(proposal.command(), &applied);
+            let again = log_id.index < self.log_next;
+            observer.0.applied(proposal.command(), &applied, again);
         }
         if !applied.events.is_empty() {
             self.publisher.publish(&applied.events);
@@ -304,6 +310,9 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for StateMachine<R> {
 #[cfg(test)]
 mod tests;
 
+/// A snapshot that could not be written, and that no older one stands in for, is tried again.
+const SNAPSHOT_RETRY: Duration = Duration::from_secs(5);
+
 /// Writes the snapshot of one moment, while the state machine goes on.
 pub(crate) struct SnapshotBuilder<R> {
     /// Taken by the one build there is.
@@ -317,16 +326,37 @@ impl<R: AsyncRuntime> RaftSnapshotBuilder<Types<R>> for SnapshotBuilder<R> {
 
     async fn build_snapshot(&mut self) -> Result<SnapshotOf, io::Error> {
         let view = self.view.take().unwrap_or_else(|| Err(io::Error::other("built already")));
-        let (header, view) = view?;
-        let snapshots = self.snapshots.clone();
-        let written = R::spawn_blocking(move || {
-            let write = |mut out: &mut dyn io::Write| view.write_to(&mut out);
-            let written = snapshots.write(&header, |out| write(out).map_err(io::Error::other));
-            // One that was installed meanwhile took the view's engine, and does as well.
-            let newer = |file: &SnapshotFile| file.meta().last_log_id > header.meta.last_log_id;
-            written.or_else(|error| snapshots.newest().filter(newer).ok_or(error))
-        });
-        let file = written.await??;
-        Ok(Snapshot { meta: file.meta().clone(), snapshot: file })
+        let moment = Arc::new(view?);
+        loop {
+            let (moment, snapshots) = (moment.clone(), self.snapshots.clone());
+            let written = R::spawn_blocking(move || {
+                let (header, view) = &*moment;
+                let write = |mut out: &mut dyn io::Write| view.write_to(&mut out);
+                snapshots.write(header, |out| write(out).map_err(io::Error::other))
+            });
+            if let Some(file) = self.settle(written.await?) {
+                return Ok(Snapshot { meta: file.meta().clone(), snapshot: file });
+            }
+            R::sleep(SNAPSHOT_RETRY).await;
+        }
+    }
+}
+
+impl<R> SnapshotBuilder<R> {
+    /// What is told to openraft. To it a failure would be the end of the node, and here it costs
+    /// nothing but a longer log: an older snapshot is told again, and a newer one, installed
+    /// meanwhile, does as well. `None`: there is none at all.
+    fn settle(&self, written: io::Result<SnapshotFile>) -> Option<SnapshotFile> {
+        match written {
+            Ok(file) => Some(file),
+            Err(error) => {
+                self.snapshots.note_failure();
+                tracing::warn!(
+                    %error,
+                    "a snapshot could not be written; the log grows until one can: is the disk full?"
+                );
+                self.snapshots.newest()
+            }
+        }
     }
 }

@@ -14,6 +14,7 @@ pub mod kv;
 pub mod objects;
 pub mod proxy;
 pub mod scheduler;
+pub mod tls;
 
 /// berth's version.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");

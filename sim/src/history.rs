@@ -168,7 +168,8 @@ pub(crate) struct History {
 #[derive(Default)]
 pub(crate) struct Truth {
     pub changes: BTreeMap<i64, Change>,
-    /// Compaction revisions, with the revision of the store at which each took effect.
+    /// The revisions of compactions: of those that members applied; of real processes, of those that
+    /// were asked for.
     pub compactions: Vec<i64>,
     /// Members that applied something else than others.
     pub disagreements: Vec<String>,
@@ -207,7 +208,7 @@ struct Observer {
 }
 
 impl Observe for Observer {
-    fn applied(&self, command: &Command, applied: &Applied) {
+    fn applied(&self, command: &Command, applied: &Applied, _again: bool) {
         let mut truth = self.history.truth.lock();
         if let (Some(Op::Compact(compact)), Ok(Response::Compact(_))) =
             (&command.op, &applied.result)

@@ -7,6 +7,7 @@
 //! which on a small machine they may bound. Start at [`run`]; what is asked of a server is in
 //! `workloads/`, how it is asked and timed in `load.rs`.
 
+mod floor;
 mod load;
 mod plot;
 mod result;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+pub(crate) use floor::{Floor, run as run_floor};
 
 use crate::figures::Report;
 use crate::server::{Server, Subject, disk_bytes, own_berth};
@@ -77,9 +79,24 @@ impl Compare {
         Ok(subjects)
     }
 
+    fn place(&self) -> Place {
+        Place {
+            time: Duration::from_secs(self.seconds),
+            divide_by: self.divide_by,
+            directory: self.directory.clone(),
+        }
+    }
+
     fn workloads(&self) -> &[Workload] {
         if self.workloads.is_empty() { Workload::value_variants() } else { &self.workloads }
     }
+}
+
+/// Where rounds are run, how long, and how large.
+struct Place {
+    time: Duration,
+    divide_by: u64,
+    directory: Option<PathBuf>,
 }
 
 pub(crate) async fn run(compare: &Compare) -> Result<(), Box<dyn Error>> {
@@ -116,20 +133,21 @@ async fn measure(
 ) -> Result<Comparison, Box<dyn Error>> {
     let mut comparison =
         Comparison::new(workload.told(), subjects.iter().map(|it| it.name.clone()));
+    let at = compare.place();
     for _ in 0..compare.rounds {
         for (place, subject) in subjects.iter().enumerate() {
-            comparison.add(place, round(compare, subject, workload).await?);
+            comparison.add(place, round(&at, subject, workload).await?);
         }
     }
     Ok(comparison)
 }
 
 async fn round(
-    compare: &Compare,
+    place: &Place,
     subject: &Subject,
     workload: Workload,
 ) -> Result<Round, Box<dyn Error>> {
-    let directory = match &compare.directory {
+    let directory = match &place.directory {
         Some(parent) => tempfile::tempdir_in(parent)?,
         None => tempfile::tempdir()?,
     };
@@ -139,8 +157,8 @@ async fn round(
     let bench = Bench {
         url: server.client_url().to_owned(),
         process: server.id(),
-        time: Duration::from_secs(compare.seconds),
-        divide_by: compare.divide_by,
+        time: place.time,
+        divide_by: place.divide_by,
     };
     let outcome = workload.run(&bench).await?;
     let peak_bytes = server.peak_bytes()?;

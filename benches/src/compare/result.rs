@@ -51,6 +51,11 @@ impl Round {
         }
     }
 
+    /// The median latency.
+    pub(super) fn p50(&self) -> Duration {
+        Duration::from_micros(self.p50_us)
+    }
+
     fn figures(&self) -> [Figure; 9] {
         let time = |us| Figure::Time(Duration::from_micros(us));
         let bytes = |bytes| Figure::Bytes(i64::try_from(bytes).unwrap_or(i64::MAX));

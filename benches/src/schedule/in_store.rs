@@ -70,8 +70,9 @@ async fn start(directory: &Path) -> Result<Store, Box<dyn Error>> {
     .map(OsString::from)
     .into();
     std::thread::spawn(|| berth::serve::run(arguments, Invocation::default()));
-    let channel = tonic::transport::Endpoint::from_shared(client.clone())?.connect_lazy();
-    let store: Store = Arc::new(GrpcKv::new(vec![Endpoint { name: client, channel }], None)?);
+    let target = tonic::transport::Endpoint::from_shared(client.clone())?;
+    let endpoint = Endpoint::new(client, move || target.connect_lazy());
+    let store: Store = Arc::new(GrpcKv::new(vec![endpoint], None)?);
     let deadline = Instant::now() + READY_MAX;
     while let Err(error) = store.range(range(b"/registry/nodes/")).await {
         if Instant::now() > deadline {

@@ -1,6 +1,6 @@
 //! Commands that wait at the same moment travel together.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +14,11 @@ use futures::channel::oneshot;
 use openraft::AsyncRuntime;
 use parking_lot::Mutex;
 
+use crate::leaders::{Leader, Leaders};
 use crate::peer::{LinkError, Network};
 
-/// Flights at a time. While all are on their way, commands gather for the next.
+/// Flights to one leader at a time. While all are on their way, commands gather for the next. Those
+/// to a leader that is no more, which may take long to come back, stand in nobody's way.
 const FLIGHTS_MAX: usize = 8;
 
 /// Bytes of one flight; a single command may be larger.
@@ -29,25 +31,27 @@ type Told = Result<Fate, LinkError>;
 
 pub(super) struct Flights<R: AsyncRuntime> {
     network: Network<R>,
+    leaders: Leaders<R>,
     timeout: Duration,
-    queue: Arc<Mutex<Queue>>,
+    /// By leader: no more than there were members.
+    gates: Arc<Mutex<BTreeMap<u64, Gate>>>,
 }
 
+/// Those who want to go to one leader.
 #[derive(Default)]
-struct Queue {
+struct Gate {
     waiting: VecDeque<Passenger>,
     flying: usize,
 }
 
 struct Passenger {
-    leader: u64,
     payload: Bytes,
     told: oneshot::Sender<Told>,
 }
 
 impl<R: AsyncRuntime> Flights<R> {
-    pub(super) fn new(network: Network<R>, timeout: Duration) -> Flights<R> {
-        Flights { network, timeout, queue: Arc::default() }
+    pub(super) fn new(network: Network<R>, leaders: Leaders<R>, timeout: Duration) -> Flights<R> {
+        Flights { network, leaders, timeout, gates: Arc::default() }
     }
 
     /// Sends `payload` to `leader`, with others that wait. If the future is dropped, it travels all
@@ -59,23 +63,30 @@ impl<R: AsyncRuntime> Flights<R> {
     ) -> impl Future<Output = Told> + Send + Unpin + use<R> {
         let (tx, rx) = oneshot::channel();
         let start = {
-            let mut queue = self.queue.lock();
-            queue.waiting.push_back(Passenger { leader, payload, told: tx });
-            let start = queue.flying < FLIGHTS_MAX;
-            queue.flying += usize::from(start);
+            let mut gates = self.gates.lock();
+            let gate = gates.entry(leader).or_default();
+            gate.waiting.push_back(Passenger { payload, told: tx });
+            let start = gate.flying < FLIGHTS_MAX;
+            gate.flying += usize::from(start);
             start
         };
         if start {
-            drop(R::spawn(self.clone().fly()));
+            drop(R::spawn(self.clone().fly(leader)));
         }
         Box::pin(async move {
             rx.await.unwrap_or_else(|_| Err(LinkError::Interrupted("the node stopped".into())))
         })
     }
 
-    /// Flies until nobody waits.
-    async fn fly(self) {
-        while let Some((leader, passengers)) = self.board() {
+    /// Flies to `leader` until nobody waits. Who has not left when it leads no more stays here.
+    async fn fly(self, leader: u64) {
+        while let Some(passengers) = self.board(leader) {
+            if self.leaders.current() != Leader::There(leader) {
+                for passenger in passengers {
+                    let _ = passenger.told.send(Ok(Fate::NotLeader));
+                }
+                continue;
+            }
             let (payloads, told): (Vec<_>, Vec<_>) =
                 passengers.into_iter().map(|it| (it.payload, it.told)).unzip();
             let outcome = self.ask(leader, payloads).await;
@@ -86,24 +97,28 @@ impl<R: AsyncRuntime> Flights<R> {
         }
     }
 
-    /// Those who leave next, all to the same leader; `None` ends the flights.
-    fn board(&self) -> Option<(u64, Vec<Passenger>)> {
-        let mut queue = self.queue.lock();
-        queue.waiting.retain(|passenger| !passenger.told.is_canceled());
-        let Some(leader) = queue.waiting.front().map(|first| first.leader) else {
-            queue.flying -= 1;
-            return None;
-        };
+    /// Those who leave next; `None` ends this one of the flights.
+    fn board(&self, leader: u64) -> Option<Vec<Passenger>> {
+        let mut gates = self.gates.lock();
+        let gate = gates.get_mut(&leader)?;
+        gate.waiting.retain(|passenger| !passenger.told.is_canceled());
         let (mut bytes, mut boarded) = (0, Vec::new());
-        while let Some(next) = queue.waiting.front() {
+        while let Some(next) = gate.waiting.front() {
             bytes += next.payload.len();
             let full = !boarded.is_empty() && bytes > FLIGHT_BYTES;
-            if next.leader != leader || full || boarded.len() == FLIGHT_COMMANDS_MAX {
+            if full || boarded.len() == FLIGHT_COMMANDS_MAX {
                 break;
             }
-            boarded.extend(queue.waiting.pop_front());
+            boarded.extend(gate.waiting.pop_front());
         }
-        Some((leader, boarded))
+        if !boarded.is_empty() {
+            return Some(boarded);
+        }
+        gate.flying -= 1;
+        if gate.flying == 0 {
+            gates.remove(&leader);
+        }
+        None
     }
 
     async fn ask(&self, leader: u64, commands: Vec<Bytes>) -> Outcome {
@@ -139,6 +154,11 @@ impl Outcome {
 
 impl<R: AsyncRuntime> Clone for Flights<R> {
     fn clone(&self) -> Self {
-        Flights { network: self.network.clone(), timeout: self.timeout, queue: self.queue.clone() }
+        Flights {
+            network: self.network.clone(),
+            leaders: self.leaders.clone(),
+            timeout: self.timeout,
+            gates: self.gates.clone(),
+        }
     }
 }

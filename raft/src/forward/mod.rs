@@ -24,6 +24,7 @@ use store::Applied;
 
 use crate::codec;
 use crate::error::Error;
+use crate::leaders::Leaders;
 use crate::peer::{LinkError, Network};
 use flights::Flights;
 pub(crate) use waiters::Waiters;
@@ -62,11 +63,12 @@ impl<R: AsyncRuntime> Forwarder<R> {
     pub(crate) fn new(
         member_id: u64,
         network: Network<R>,
+        leaders: Leaders<R>,
         waiters: Waiters,
         timeout: Duration,
         grace: Duration,
     ) -> Forwarder<R> {
-        Forwarder { member_id, waiters, flights: Flights::new(network, timeout), grace }
+        Forwarder { member_id, waiters, flights: Flights::new(network, leaders, timeout), grace }
     }
 
     /// Makes `command` ready to travel.

@@ -45,6 +45,7 @@ impl StoreBuilder<Config, LogStore, Machine> for Fresh {
             publisher,
             lessor: Lessor::new(2, None),
             on_applied: None,
+            log_next: 0,
             snapshots: SnapshotDir::open(vfs, "snap".into(), None).unwrap(),
             roster: Roster::default(),
             waiters: Waiters::new(0),

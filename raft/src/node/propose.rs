@@ -69,7 +69,7 @@ impl<R: AsyncRuntime> Node<R> {
     pub(super) async fn propose_here(&self, command: Command) -> Result<Applied, Error> {
         self.check_alive()?;
         let proposal = Proposal::new(command);
-        let permit = self.inner.admission.enter(proposal.encoded_len())?;
+        let permit = self.inner.admission.enter_always(proposal.encoded_len());
         match R::timeout(self.inner.request_timeout, self.write(proposal, permit)).await {
             Ok(Ok(Written::Applied(applied))) => Ok(applied),
             Ok(Ok(Written::NotHere)) => Err(Error::NoLeader),

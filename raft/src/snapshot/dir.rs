@@ -33,6 +33,8 @@ pub(crate) struct SnapshotDir {
     files: Arc<Mutex<Vec<SnapshotFile>>>,
     /// How many have come in from others, whole or not.
     received: Arc<AtomicU64>,
+    /// How many of our own could not be written.
+    failures: Arc<AtomicU64>,
 }
 
 impl SnapshotDir {
@@ -47,8 +49,8 @@ impl SnapshotDir {
         bytes_per_s_max: Option<u64>,
     ) -> io::Result<SnapshotDir> {
         vfs.create_dir_all(&dir)?;
-        let (files, received) = (Arc::default(), Arc::default());
-        let found = SnapshotDir { vfs, dir, bytes_per_s_max, files, received };
+        let (files, received, failures) = (Arc::default(), Arc::default(), Arc::default());
+        let found = SnapshotDir { vfs, dir, bytes_per_s_max, files, received, failures };
         let mut names = found.vfs.read_dir(&found.dir)?;
         // Names sort by index.
         names.sort_unstable_by(|a, b| b.cmp(a));
@@ -68,6 +70,16 @@ impl SnapshotDir {
     /// The newest.
     pub(crate) fn newest(&self) -> Option<SnapshotFile> {
         self.files.lock().first().cloned()
+    }
+
+    /// Takes note of one that could not be written.
+    pub(crate) fn note_failure(&self) {
+        self.failures.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How many could not be written since the opening.
+    pub(crate) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Acquire)
     }
 
     /// All, newest first.

@@ -15,7 +15,7 @@ use crate::vfs::CrashFs;
 struct Replaced(AtomicUsize);
 
 impl Observe for Replaced {
-    fn applied(&self, _: &Command, _: &Applied) {
+    fn applied(&self, _: &Command, _: &Applied, _: bool) {
         panic!("nothing is applied here");
     }
 
@@ -42,6 +42,7 @@ fn machine(on_applied: Option<AppliedObserver>) -> (StateMachine<TokioRuntime>, 
         publisher,
         lessor: Lessor::new(2, None),
         on_applied,
+        log_next: 0,
         snapshots: SnapshotDir::open(Arc::new(CrashFs::new()), "snap".into(), None).unwrap(),
     });
     (machine, hub)

@@ -49,10 +49,7 @@ pub(super) fn answer(route: &Route, head: &Parts) -> Result<Response<Body>> {
             document
         }
         Route::Resources { group, version } => resources(group, version)?,
-        Route::OldOpenApi => {
-            let body = openapi::old();
-            return Ok(respond::bytes(StatusCode::OK, openapi::OLD_MEDIA_TYPE, body));
-        }
+        Route::OldOpenApi => return Ok(openapi::answer_old(&head.headers)),
         Route::OpenApi(rest) => openapi::answer(rest)?,
         Route::Review { .. } | Route::Object(_) => return Err(Failure::unknown_path()),
     };

@@ -23,6 +23,7 @@ mod rbac;
 mod respond;
 mod review;
 mod selector;
+mod spdy;
 mod start;
 mod status;
 mod subresource;

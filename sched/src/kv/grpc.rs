@@ -19,6 +19,7 @@ use api::etcdserverpb::{
     WatchCreateRequest, WatchRequest, WatchResponse,
 };
 use futures::{FutureExt, StreamExt, stream};
+use parking_lot::Mutex;
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
@@ -30,12 +31,35 @@ use super::{Answer, Credentials, Error, Kind, Kv, Result, Watch};
 /// How long one member may take to answer: longer than an election, in which calls wait.
 pub const ATTEMPT_MAX: Duration = Duration::from_secs(3);
 
-/// One member: what it is called in messages, and a channel that connects when it is used and
-/// again after it broke.
-#[derive(Clone, Debug)]
+/// One member: what it is called in messages, and a channel to it.
 pub struct Endpoint {
-    pub name: String,
-    pub channel: Channel,
+    name: String,
+    connect: Box<dyn Fn() -> Channel + Send + Sync>,
+    /// The one of now, and how many there were before.
+    channel: Mutex<(Channel, u64)>,
+}
+
+impl Endpoint {
+    /// `connect` gives channels that connect when they are used, and again after they broke. Must be
+    /// called within a runtime.
+    pub fn new(name: String, connect: impl Fn() -> Channel + Send + Sync + 'static) -> Self {
+        let channel = Mutex::new((connect(), 0));
+        Self { name, connect: Box::new(connect), channel }
+    }
+
+    fn channel(&self) -> (Channel, u64) {
+        self.channel.lock().clone()
+    }
+
+    /// A connection that a router has forgotten breaks without a word, and its own pings need longer
+    /// to find that out than short leases last. So whoever waited in vain leaves it, unless somebody
+    /// else did; calls under way keep it.
+    fn leave(&self, number: u64) {
+        let mut channel = self.channel.lock();
+        if channel.1 == number {
+            *channel = ((self.connect)(), number + 1);
+        }
+    }
 }
 
 /// A client of several endpoints of one store.
@@ -114,12 +138,13 @@ impl GrpcKv {
     where
         F: Future<Output = std::result::Result<T, Status>>,
     {
+        let (channel, number) = endpoint.channel();
         let answer = async {
-            let token = self.tokens.token(&endpoint.channel).await?;
-            match call(endpoint.channel.clone(), token).await {
+            let token = self.tokens.token(&channel).await?;
+            match call(channel.clone(), token).await {
                 Err(status) if self.tokens.renews(&status) => {
-                    let token = self.tokens.token(&endpoint.channel).await?;
-                    call(endpoint.channel.clone(), token).await
+                    let token = self.tokens.token(&channel).await?;
+                    call(channel.clone(), token).await
                 }
                 answer => answer,
             }
@@ -131,6 +156,7 @@ impl GrpcKv {
                 Err((status.into(), sent))
             }
             Err(_) => {
+                endpoint.leave(number);
                 let waited = self.attempt_max.as_millis();
                 Err((Error::unreachable(format!("no answer in {waited} ms")), true))
             }
@@ -312,6 +338,8 @@ fn canceled(answer: &WatchResponse) -> Option<Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[tokio::test]
@@ -319,8 +347,8 @@ mod tests {
         // Proves that a learner's refusal of a write goes to the next member at once, that an alarm
         // does not, but leaves that member, and that a refusal does neither.
         let endpoint = |name: &str| {
-            let channel = Channel::from_static("http://127.0.0.1:1").connect_lazy();
-            Endpoint { name: name.to_owned(), channel }
+            let connect = || Channel::from_static("http://127.0.0.1:1").connect_lazy();
+            Endpoint::new(name.to_owned(), connect)
         };
         let learner = Status::failed_precondition("etcdserver: rpc not supported for learner");
         let full = Status::resource_exhausted("etcdserver: mvcc: database space exceeded");
@@ -341,5 +369,26 @@ mod tests {
             assert_eq!(answer.map_err(|error| error.kind), outcome, "{status}");
             assert_eq!(kv.current.load(Ordering::Relaxed), next, "{status}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_says_nothing_is_left() {
+        // Proves that a member which does not answer in time is asked over a new connection next,
+        // one for all who waited, and one that answers over the same.
+        let made = Arc::new(AtomicUsize::new(0));
+        let counted = made.clone();
+        let connect = move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Channel::from_static("http://127.0.0.1:1").connect_lazy()
+        };
+        let kv = GrpcKv::new(vec![Endpoint::new("one".to_owned(), connect)], None).unwrap();
+        let silence = || {
+            kv.ask(Repeat::Always, |_, _| std::future::pending::<std::result::Result<(), Status>>())
+        };
+        let (one, other) = tokio::join!(silence(), silence());
+        assert!(one.is_err() && other.is_err());
+        assert_eq!(made.load(Ordering::Relaxed), 2);
+        kv.ask(Repeat::Always, |_, _| async { Ok(()) }).await.unwrap();
+        assert_eq!(made.load(Ordering::Relaxed), 2);
     }
 }

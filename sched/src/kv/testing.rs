@@ -99,9 +99,8 @@ impl Etcd {
             .kill_on_drop(true)
             .spawn()
             .expect("etcd is installed (Debian: etcd-server)");
-        let channel =
-            tonic::transport::Endpoint::from_shared(client.clone()).expect("a URL").connect_lazy();
-        let endpoint = grpc::Endpoint { name: client, channel };
+        let target = tonic::transport::Endpoint::from_shared(client.clone()).expect("a URL");
+        let endpoint = grpc::Endpoint::new(client, move || target.connect_lazy());
         let store: Store = Arc::new(grpc::GrpcKv::new(vec![endpoint], None).expect("an endpoint"));
         let mut pause = Pause::default();
         while let Err(error) = store.range(range(b"")).await {

@@ -194,17 +194,18 @@ impl Session {
         Ok(InterceptedService::new(channel, token))
     }
 
-    /// All endpoints, each with a channel that connects when it is first used, and again whenever
-    /// it broke.
+    /// All endpoints, each with channels that connect when they are first used, and again whenever
+    /// they broke.
     pub(crate) fn lazy_endpoints(&self) -> Result<Vec<sched::kv::grpc::Endpoint>, Failure> {
         let lazy = |name: &String| {
             let (target, is_secure) = self.target(name)?;
             let target = target.http2_keep_alive_interval(self.keepalive_time.max(KEEPALIVE_MIN));
-            let channel = match is_secure {
-                true => target.connect_with_connector_lazy(self.tls.connector()?),
-                false => target.connect_lazy(),
+            let connector = is_secure.then(|| self.tls.connector()).transpose()?;
+            let connect = move || match connector.clone() {
+                Some(connector) => target.connect_with_connector_lazy(connector),
+                None => target.connect_lazy(),
             };
-            Ok(sched::kv::grpc::Endpoint { name: name.clone(), channel })
+            Ok(sched::kv::grpc::Endpoint::new(name.clone(), connect))
         };
         self.endpoints.iter().map(lazy).collect()
     }

@@ -65,10 +65,7 @@ pub(super) async fn lock(lock: Lock, session: &Session) -> Outcome {
         Some((program, arguments)) => {
             run(&store, &name, &lease, Command::new(program).args(arguments), &mut signals).await
         }
-        None => tokio::select! {
-            outcome = hold(&store, &name, &lease, "", session) => outcome,
-            () = signals.next() => Ok(()),
-        },
+        None => hold(&store, &name, &lease, "", session, &mut signals).await,
     };
     // The key goes with the lease.
     let left = lease.revoke().await.map_err(|error| failed(&error));
@@ -101,28 +98,42 @@ pub(super) async fn elect(elect: Elect, session: &Session) -> Outcome {
     };
     let proposal = proposal?;
     let lease = Lease::grant(&store, ELECTION_TTL_S).await.map_err(|error| failed(&error))?;
-    let held = tokio::select! {
-        outcome = hold(&store, &name, &lease, &proposal, session) => outcome,
-        () = signals.next() => Ok(()),
-    };
+    let held = hold(&store, &name, &lease, &proposal, session, &mut signals).await;
     let left = lease.revoke().await.map_err(|error| failed(&error));
     held.and(left)
 }
 
 /// Waits for the turn; then prints the key and holds it until told to stop.
-async fn hold(store: &Store, name: &str, lease: &Lease, value: &str, session: &Session) -> Outcome {
-    let turn = take_turn(store, name, lease, value).await?;
+async fn hold(
+    store: &Store,
+    name: &str,
+    lease: &Lease,
+    value: &str,
+    session: &Session,
+    signals: &mut Signals,
+) -> Outcome {
+    let turn = take_turn(store, name, lease, value, signals).await?;
     let request = RangeRequest { key: turn.key().clone(), ..RangeRequest::default() };
     let found = store.range(request).await.map_err(|error| failed(&error))?;
     if found.kvs.is_empty() {
         return Err(Failure::error("lock lost on init"));
     }
     print(&found, session)?;
-    lease.lost().await;
-    Err(expired())
+    tokio::select! {
+        () = lease.lost() => Err(expired()),
+        () = signals.next() => Ok(()),
+    }
 }
 
-async fn take_turn(store: &Store, name: &str, lease: &Lease, value: &str) -> Result<Turn, Failure> {
+/// Waits for the turn. Who is told to stop meanwhile has failed: what was to be done in the turn is
+/// not done, and scripts must not take it for done.
+async fn take_turn(
+    store: &Store,
+    name: &str,
+    lease: &Lease,
+    value: &str,
+    signals: &mut Signals,
+) -> Result<Turn, Failure> {
     let turn = async {
         let turn = Turn::queue(store, name, lease.id(), value.to_owned()).await?;
         turn.wait().await.map(|()| turn)
@@ -130,6 +141,7 @@ async fn take_turn(store: &Store, name: &str, lease: &Lease, value: &str) -> Res
     tokio::select! {
         turn = turn => turn.map_err(|error| failed(&error)),
         () = lease.lost() => Err(expired()),
+        () = signals.next() => Err(Failure::error("context canceled")),
     }
 }
 
@@ -146,10 +158,7 @@ async fn run(
     command: &mut Command,
     signals: &mut Signals,
 ) -> Outcome {
-    let turn = tokio::select! {
-        turn = take_turn(store, name, lease, "") => turn?,
-        () = signals.next() => return Ok(()),
-    };
+    let turn = take_turn(store, name, lease, "", signals).await?;
     command
         .env("ETCD_LOCK_KEY", OsString::from_vec(turn.key().to_vec()))
         .env("ETCD_LOCK_REV", turn.revision().to_string());

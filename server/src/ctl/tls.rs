@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
+use sched::tls::Anyone;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -20,7 +21,7 @@ use tower::Service;
 use super::args::Global;
 use super::failure::Failure;
 use crate::config::CertificateFiles;
-use crate::serve::tls::{Anyone, authorities, pair, system_authorities};
+use crate::serve::tls::{authorities, pair, system_authorities};
 
 const HTTPS_PORT: u16 = 443;
 

@@ -31,7 +31,7 @@ const ATTEMPTS_IN_TTL: u32 = 6;
 /// Registers an instance of a service, keeps it registered while this runs, and its health up to
 /// date; with a COMMAND, runs it and registers it for as long as it runs.
 ///
-/// On SIGTERM and SIGINT it deregisters first, then stops the command.
+/// On SIGTERM, SIGINT, SIGHUP and SIGQUIT it deregisters first, then stops the command.
 #[derive(Debug, Parser)]
 #[command(name = "berth register", disable_version_flag = true)]
 pub(super) struct Register {
@@ -96,7 +96,7 @@ pub(super) struct Register {
 }
 
 pub(super) async fn run(flags: Register) -> Result<ExitCode, Failure> {
-    let mut signals = Signals::install().map_err(Failure::error)?;
+    let mut signals = Signals::install_all().map_err(Failure::error)?;
     let attempt_max = (flags.ttl / ATTEMPTS_IN_TTL).min(ATTEMPT_MAX);
     let store = store::open(flags.global.clone(), attempt_max)?;
     let tls = flags.tls()?;
@@ -112,8 +112,9 @@ pub(super) async fn run(flags: Register) -> Result<ExitCode, Failure> {
             running.stop(signals.next()).await
         }
         (Err(error), None) => return Err(store::failed(&error)),
-        (Err(error), Some(running)) => {
+        (Err(error), Some(mut running)) => {
             // Whoever runs it believes that it can be found. How it ends matters less than why.
+            running.drain(signals.next()).await;
             let _ = running.stop(signals.next()).await;
             return Err(store::failed(&error));
         }

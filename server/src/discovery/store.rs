@@ -43,8 +43,8 @@ pub(crate) fn own(
         ));
     };
     let name = url.to_string().replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]");
-    let channel = Channel::from_shared(name.clone()).map_err(|error| error.to_string())?;
-    let endpoint = Endpoint { name, channel: channel.connect_lazy() };
+    let target = Channel::from_shared(name.clone()).map_err(|error| error.to_string())?;
+    let endpoint = Endpoint::new(name, move || target.connect_lazy());
     let store = GrpcKv::new(vec![endpoint], credentials).map_err(|error| error.message)?;
     Ok(Arc::new(store))
 }

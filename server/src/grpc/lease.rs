@@ -103,19 +103,20 @@ impl Lease {
         principal: Option<&Principal>,
         asked: &LeaseTimeToLiveRequest,
     ) -> Result<LeaseTimeToLiveResponse, Error> {
-        let reader = self.context.node().reader();
+        let node = self.context.node();
+        let gone = LeaseTimeToLiveResponse { id: asked.id, ttl: -1, ..Default::default() };
+        // Its clock runs at the leader's, which may know of a grant that this member has yet to
+        // apply, and of keys.
+        let remaining = node.lease_remaining(asked.id).await?;
+        node.linearizable().await?;
         if asked.keys {
             self.check_keys(principal, asked.id, Access::Read)?;
         }
-        let gone = LeaseTimeToLiveResponse { id: asked.id, ttl: -1, ..Default::default() };
-        let Some(lease) = reader.lease(asked.id) else { return Ok(gone) };
+        let reader = node.reader();
+        let Some((ttl, lease)) = remaining.zip(reader.lease(asked.id)) else { return Ok(gone) };
         let keys = match asked.keys {
             true => reader.lease_keys(asked.id).unwrap_or_default(),
             false => Vec::new(),
-        };
-        // Its clock runs at the leader's, which may have ended it meanwhile.
-        let Some(ttl) = self.context.node().lease_remaining(asked.id).await? else {
-            return Ok(gone);
         };
         if asked.keys {
             self.context.check_still(principal)?;

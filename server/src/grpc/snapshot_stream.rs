@@ -17,12 +17,11 @@ use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::SendTimeoutError;
-use tokio::task::spawn_blocking;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
 use super::feed::STALL_MAX;
-use super::turns::Turn;
+use super::turns::{self, Turn};
 use crate::CLUSTER_VERSION;
 
 /// As etcd's.
@@ -42,15 +41,16 @@ pub(super) fn start(backup: Backup, bytes_expected: u64, turn: Turn) -> Snapshot
     let (tx, rx) = mpsc::channel(BLOBS_AHEAD);
     let complete = Arc::new(AtomicBool::new(false));
     let told = complete.clone();
-    drop(spawn_blocking(move || {
+    let workers = Handle::current();
+    turns::spawn(move || {
         let _turn = turn;
-        let mut blobs = Blobs::new(bytes_expected, |blob| send(&tx, blob));
+        let mut blobs = Blobs::new(bytes_expected, |blob| send(&workers, &tx, blob));
         match backup.write_to(&mut blobs).and_then(|()| blobs.finish()) {
             Ok(()) => complete.store(true, Ordering::Release),
             Err(error) => tracing::warn!(%error, "a snapshot for a client broke off"),
         }
         // Only now does the sender go, and the stream end.
-    }));
+    });
     let end = stream::once(async move {
         let broken = || Status::new(Code::Unavailable, "etcdserver: the snapshot broke off");
         (!told.load(Ordering::Acquire)).then(|| Err(broken()))
@@ -62,8 +62,9 @@ type Sender = mpsc::Sender<Result<SnapshotResponse, Status>>;
 
 /// Waits for the client, within bounds: as long as the backup is there, nothing that is in it can
 /// be compacted away.
-fn send(sender: &Sender, blob: SnapshotResponse) -> io::Result<()> {
-    let sent = Handle::current().block_on(sender.send_timeout(Ok(blob), STALL_MAX));
+fn send(workers: &Handle, sender: &Sender, blob: SnapshotResponse) -> io::Result<()> {
+    // Theirs is the clock: the threads of turns have none.
+    let sent = workers.block_on(sender.send_timeout(Ok(blob), STALL_MAX));
     sent.map_err(|error| match error {
         SendTimeoutError::Closed(_) => io::ErrorKind::BrokenPipe.into(),
         SendTimeoutError::Timeout(_) => io::ErrorKind::TimedOut.into(),

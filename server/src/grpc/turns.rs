@@ -30,6 +30,11 @@ fn step_back() {
     }
 }
 
+/// Runs `work` on a thread of turns, for whoever holds a turn.
+pub(super) fn spawn(work: impl FnOnce() + Send + 'static) {
+    drop(THREADS.spawn_blocking(work));
+}
+
 /// Clones share the bound.
 #[derive(Clone)]
 pub(super) struct Turns(Arc<Semaphore>);

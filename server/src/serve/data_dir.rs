@@ -1,8 +1,10 @@
 //! The data directory before anything is opened in it.
 
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+
+use raft::vfs::{RealFs, Vfs as _};
 
 use crate::config::Settings;
 
@@ -26,7 +28,8 @@ pub(super) fn check(settings: &Settings) -> Result<(), String> {
     Ok(())
 }
 
-/// Makes the directories if they are missing, for the owner alone, as etcd does.
+/// Makes the directories if they are missing, for the owner alone, as etcd does, and their names
+/// durable: what is acknowledged later is below them.
 ///
 /// # Errors
 /// One line that names the directory.
@@ -40,7 +43,7 @@ pub(super) fn prepare(settings: &Settings) -> Result<(), String> {
 
 fn create(dir: &Path) -> Result<(), String> {
     let at = |error: std::io::Error| format!("cannot use directory {}: {error}", dir.display());
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(at)?;
+    RealFs.create_dir_all(dir).map_err(at)?;
     let mode = fs::metadata(dir).map_err(at)?.permissions().mode() & 0o777;
     if mode != 0o700 {
         tracing::warn!(

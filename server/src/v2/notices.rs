@@ -1,10 +1,12 @@
 //! Who waits for changes, and is told to look.
 //!
-//! A notice says no more than that there may be something: what it is stands in the history, where
-//! everybody reads at their own pace. So the task that applies never waits for anybody, and
-//! whoever is slow holds nothing.
+//! A notice says no more than from which index on there may be something: what it is stands in the
+//! history, where everybody reads at their own pace. So the task that applies never waits for
+//! anybody, and whoever is slow holds nothing. The index matters to who waits long: the history may
+//! have passed the place that they looked at last, with nothing lost for them.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use api::berthpb::Command;
@@ -13,21 +15,35 @@ use parking_lot::Mutex;
 use raft::{AppliedObserver, Observe};
 use store::v2::{Event, Path};
 use store::{Applied, Response};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// Clones share it.
 #[derive(Clone, Default)]
 pub struct Notices {
-    /// By the path that they watch.
-    watched: Arc<Mutex<BTreeMap<Bytes, watch::Sender<()>>>>,
+    watched: Arc<Mutex<Watched>>,
+}
+
+#[derive(Default)]
+struct Watched {
+    /// By the path that they watch, and their number.
+    waiters: BTreeMap<(Bytes, u64), Arc<Notice>>,
+    last: u64,
+}
+
+/// What one who waits was told since they looked last.
+#[derive(Default)]
+struct Notice {
+    /// Where to look: the index of the first change. `None`: wherever they are.
+    first: Mutex<Option<u64>>,
+    /// Holds a permit while something was told.
+    told: Notify,
 }
 
 /// Somebody who waits.
 pub(super) struct Waiter {
     notices: Notices,
-    path: Bytes,
-    /// `None` when it is being dropped.
-    told: Option<watch::Receiver<()>>,
+    key: (Bytes, u64),
+    notice: Arc<Notice>,
 }
 
 impl Notices {
@@ -37,62 +53,67 @@ impl Notices {
     }
 
     pub(super) fn wait(&self, path: &Path) -> Waiter {
-        let path = path.as_bytes().clone();
+        let notice = Arc::new(Notice::default());
         let mut watched = self.watched.lock();
-        let sender = watched.entry(path.clone()).or_default();
-        Waiter { notices: self.clone(), told: Some(sender.subscribe()), path: path.clone() }
+        watched.last += 1;
+        let key = (path.as_bytes().clone(), watched.last);
+        watched.waiters.insert(key.clone(), notice.clone());
+        Waiter { notices: self.clone(), key, notice }
     }
 
     /// How many wait.
     pub(super) fn count(&self) -> usize {
-        self.watched.lock().values().map(watch::Sender::receiver_count).sum()
+        self.watched.lock().waiters.len()
     }
 
     fn tell(&self, event: &Event) {
-        let watched = self.watched.lock();
-        if watched.is_empty() {
+        let waiters = &self.watched.lock().waiters;
+        if waiters.is_empty() {
             return;
         }
         let path = &event.node.path;
         let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
-        let above = ends.filter(|end| *end > 0).map(|end| &path[..end]);
-        for path in above.chain([&b"/"[..], path]) {
-            if let Some(sender) = watched.get(path) {
-                sender.send_replace(());
-            }
+        let above = ends.filter(|end| *end > 0).map(|end| path.slice(..end));
+        for path in above.chain([Bytes::from_static(b"/"), path.clone()]) {
+            waiters.range(everybody(path)).for_each(|(_, notice)| notice.tell(event.index()));
         }
         if event.removed_dir() {
-            let below = watched.range::<Bytes, _>(path..);
+            let below = waiters.range((path.clone(), 0)..);
             below
-                .take_while(|(watched, _)| watched.starts_with(path))
-                .for_each(|(_, sender)| sender.send_replace(()));
+                .take_while(|((watched, _), _)| watched.starts_with(path))
+                .for_each(|(_, notice)| notice.tell(event.index()));
         }
     }
 
     fn tell_all(&self) {
-        self.watched.lock().values().for_each(|sender| sender.send_replace(()));
+        self.watched.lock().waiters.values().for_each(|notice| notice.told.notify_one());
+    }
+}
+
+/// Who watches a path.
+fn everybody(path: Bytes) -> RangeInclusive<(Bytes, u64)> {
+    (path.clone(), 0)..=(path, u64::MAX)
+}
+
+impl Notice {
+    fn tell(&self, index: u64) {
+        self.first.lock().get_or_insert(index);
+        self.told.notify_one();
     }
 }
 
 impl Waiter {
-    /// Returns at the next notice; one that came since the last call counts. Cancel safe.
-    pub(super) async fn told(&mut self) {
-        if let Some(told) = &mut self.told
-            && told.changed().await.is_err()
-        {
-            // Senders live as long as anybody waits.
-            std::future::pending::<()>().await;
-        }
+    /// Returns at the next notice, with the index of the first change that it is about, if it is
+    /// about any; a notice that came since the last call counts. Cancel safe.
+    pub(super) async fn told(&mut self) -> Option<u64> {
+        self.notice.told.notified().await;
+        self.notice.first.lock().take()
     }
 }
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        self.told = None;
-        let mut watched = self.notices.watched.lock();
-        if watched.get(&self.path).is_some_and(|sender| sender.receiver_count() == 0) {
-            watched.remove(&self.path);
-        }
+        self.notices.watched.lock().waiters.remove(&self.key);
     }
 }
 
@@ -102,7 +123,7 @@ struct Observer {
 }
 
 impl Observe for Observer {
-    fn applied(&self, command: &Command, applied: &Applied) {
+    fn applied(&self, command: &Command, applied: &Applied, again: bool) {
         match &applied.result {
             Ok(Response::V2Write(Ok(event))) => self.notices.tell(event),
             Ok(Response::V2Expire(events)) => events.iter().for_each(|it| self.notices.tell(it)),
@@ -111,7 +132,7 @@ impl Observe for Observer {
             _ => {}
         }
         if let Some(other) = &self.other {
-            other.0.applied(command, applied);
+            other.0.applied(command, applied, again);
         }
     }
 
@@ -131,7 +152,7 @@ mod tests {
     use super::*;
 
     fn event(path: &'static str, action: Action, dir: bool) -> Event {
-        let node = Seen { path: path.into(), dir, ..Seen::default() };
+        let node = Seen { path: path.into(), dir, modified: 7, ..Seen::default() };
         Event { action, prev: Some(node.clone()), node, refresh: false, now_ns: 0 }
     }
 
@@ -142,12 +163,13 @@ mod tests {
             paths.iter().map(|path| (*path, notices.wait(&Path::clean(path.as_bytes())))).collect();
         assert_eq!(notices.count(), paths.len());
         notices.tell(event);
-        let told = waiters
-            .into_iter()
-            .filter_map(|(path, mut waiter)| waiter.told().now_or_never().map(|()| path));
+        let told = waiters.into_iter().filter_map(|(path, mut waiter)| {
+            let from = waiter.told().now_or_never()?;
+            assert_eq!(from, Some(7), "where to look");
+            Some(path)
+        });
         let told = told.collect();
-        assert_eq!(notices.count(), 0);
-        assert!(notices.watched.lock().is_empty(), "whoever has gone leaves nothing behind");
+        assert_eq!(notices.count(), 0, "whoever has gone leaves nothing behind");
         told
     }
 
@@ -160,5 +182,24 @@ mod tests {
         assert_eq!(told(&paths, &set), ["/", "/a", "/a/b"]);
         let gone = event("/a/b", Action::Delete, true);
         assert_eq!(told(&["/a/b/c", "/c"], &gone), ["/a/b/c"]);
+    }
+
+    #[test]
+    fn the_first_change_since_the_last_look_is_told() {
+        // Proves that two who wait for one path are told each for themselves, of the first of
+        // several changes, and of nothing twice; and that a notice without a change is one too.
+        let notices = Notices::default();
+        let path = Path::clean(b"/a");
+        let [mut one, mut other] = [notices.wait(&path), notices.wait(&path)];
+        let mut event = event("/a", Action::Set, false);
+        notices.tell(&event);
+        assert_eq!(one.told().now_or_never(), Some(Some(7)));
+        event.node.modified = 8;
+        notices.tell(&event);
+        assert_eq!(one.told().now_or_never(), Some(Some(8)));
+        assert_eq!(other.told().now_or_never(), Some(Some(7)));
+        assert_eq!(other.told().now_or_never(), None);
+        notices.tell_all();
+        assert_eq!(other.told().now_or_never(), Some(None));
     }
 }

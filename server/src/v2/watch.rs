@@ -79,7 +79,11 @@ impl Watch {
             self.next = past.next;
             match past.event {
                 Some(event) => return Some(event),
-                None => self.waiter.told().await,
+                None => {
+                    // What was not told is not wanted, however far the history has gone on.
+                    let first = self.waiter.told().await;
+                    self.next = self.next.max(first.unwrap_or(0));
+                }
             }
         }
     }

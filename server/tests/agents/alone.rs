@@ -7,7 +7,7 @@ use api::etcdserverpb::{AuthenticateRequest, PutRequest};
 use sched::agent::runtime::runc::find_program;
 use testkit::{
     Finished, Kind, Kubectl, Net, Script, Server, bounded, enable_auth, eventually, image_archive,
-    require, skipped, subject, with_token,
+    kubectls, require, skipped, subject, with_token,
 };
 
 use crate::remains;
@@ -16,8 +16,8 @@ use crate::remains;
 const SCRIPT: &str = "trap 'exit 0' TERM; mkdir -p /www; echo it works > /www/index.html; \
                       httpd -p 80 -h /www; while true; do sleep 3600 & wait; done";
 const SOON_S: u64 = 60;
-/// kubectl speaks to containers over WebSocket from this minor version on.
-const EXEC_MINOR_MIN: u32 = 29;
+/// kubectl can speak to containers over WebSocket from this minor version on.
+const WEBSOCKET_MINOR_MIN: u32 = 29;
 
 /// Pods that say something: one until its end, one in a second life, two that want the same port.
 const PODS: &str = r#"
@@ -134,7 +134,7 @@ async fn the_quick_start_works_as_it_is_written() {
     .await;
     logs(&kubectl).await;
     doors(&kubectl, &machine).await;
-    commands(&kubectl, test).await;
+    commands(&kubectl).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,11 +194,21 @@ async fn doors(kubectl: &Kubectl, machine: &Machine) {
     .await;
 }
 
-async fn commands(kubectl: &Kubectl, test: &str) {
-    let minor = kubectl.minor().await;
-    if minor < EXEC_MINOR_MIN {
-        return skipped(test, &format!("kubectl 1.{minor} runs commands over SPDY alone"));
+/// By each kubectl, over WebSocket where it knows how to, and over SPDY.
+async fn commands(kubectl: &Kubectl) {
+    for program in kubectls() {
+        let kubectl = kubectl.by(&program);
+        let minor = kubectl.minor().await;
+        if minor >= WEBSOCKET_MINOR_MIN {
+            talk(&kubectl).await;
+        }
+        let kubectl = kubectl.over_spdy();
+        talk(&kubectl).await;
+        copy(&kubectl).await;
     }
+}
+
+async fn talk(kubectl: &Kubectl) {
     let script = "cat; hostname; echo complaint >&2; exit 7";
     let command = ["exec", "-i", "lives", "--", "sh", "-c", script];
     let said = kubectl.run_with(&command, "from here\n").await;
@@ -207,4 +217,27 @@ async fn commands(kubectl: &Kubectl, test: &str) {
     assert_eq!(kubectl.ok(&["exec", "lives", "--", "echo", "a b", "*"]).await, "a b *\n");
     let said = kubectl.run(&["exec", "lives", "--", "/no/such/program"]).await;
     assert_ne!(said.code, Some(0), "{said:?}");
+    let said = kubectl.run(&["exec", "lives", "-c", "none", "--", "true"]).await;
+    assert!(said.stderr.contains("container none is not valid"), "{said:?}");
+    // More each way than what waits in pipes, or than a window of SPDY that nobody has asked for.
+    let long = "0123456789abcde\n".repeat(20_000);
+    let said = kubectl.run_with(&["exec", "-i", "lives", "--", "cat"], &long).await;
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    assert!(said.stdout == long, "{} bytes came back", said.stdout.len());
+    // What nobody reads keeps nobody, and takes nothing with it.
+    let command = ["exec", "-i", "lives", "--", "sh", "-c", "echo enough; exit 3"];
+    let said = kubectl.run_with(&command, &long).await;
+    assert_eq!((said.code, &*said.stdout), (Some(3), "enough\n"), "{}", said.stderr);
+}
+
+/// A directory goes into the container and comes out again.
+async fn copy(kubectl: &Kubectl) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    std::fs::create_dir(path("in")).unwrap();
+    std::fs::write(path("in/note"), "copied\n").unwrap();
+    kubectl.ok(&["cp", &path("in"), "lives:/v/in"]).await;
+    kubectl.ok(&["cp", "lives:/v/in", &path("out")]).await;
+    assert_eq!(std::fs::read_to_string(path("out/note")).unwrap(), "copied\n");
+    kubectl.ok(&["exec", "lives", "--", "rm", "-r", "/v/in"]).await;
 }

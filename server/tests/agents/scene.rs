@@ -31,8 +31,9 @@ pub(crate) struct Scene {
 }
 
 pub(crate) fn store(name: String) -> Store {
-    let channel = tonic::transport::Endpoint::from_shared(name.clone()).unwrap().connect_lazy();
-    Arc::new(GrpcKv::new(vec![Endpoint { name, channel }], None).unwrap())
+    let target = tonic::transport::Endpoint::from_shared(name.clone()).unwrap();
+    let endpoint = Endpoint::new(name, move || target.connect_lazy());
+    Arc::new(GrpcKv::new(vec![endpoint], None).unwrap())
 }
 
 impl Scene {

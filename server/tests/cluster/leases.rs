@@ -77,6 +77,7 @@ async fn long_leases_go_on_from_their_checkpoints() {
     let mut clients: Vec<Clients> = (0..3).map(|at| cluster.clients(at)).collect();
     let lease = grant(&mut clients[0], TTL_S).await;
     let mut renewed = grant(&mut clients[0], TTL_S).await;
+    are_seen_everywhere(&mut clients).await;
     for _ in 0..2 {
         let before = left(&mut clients, &lease).await;
         tokio::time::sleep(Duration::from_secs(4)).await;
@@ -128,6 +129,18 @@ async fn leases_outlive_the_whole_cluster() {
     let mut clients: Vec<Clients> = (0..cluster.len()).map(|at| cluster.clients(at)).collect();
     ends(&mut clients, &lease).await;
     cluster.converged().await;
+}
+
+/// What one member granted, and the key that it attached, the next one knows of.
+async fn are_seen_everywhere(clients: &mut [Clients]) {
+    for round in 0..30 {
+        let granted = grant(&mut clients[round % 3], 60).await;
+        let ask = LeaseTimeToLiveRequest { id: granted.id, keys: true };
+        let asked = bounded(clients[(round + 1) % 3].lease.lease_time_to_live(ask)).await;
+        let seen = asked.unwrap().into_inner();
+        assert!(seen.ttl > 0 && seen.granted_ttl == 60, "{seen:?}");
+        assert_eq!(seen.keys, [granted.key.as_bytes()]);
+    }
 }
 
 async fn grant(clients: &mut Clients, ttl_s: i64) -> Lease {

@@ -41,8 +41,8 @@ impl Drop for Crew {
 
 /// A client of the store at a URL.
 pub(crate) fn store_at(url: &str) -> Store {
-    let channel = tonic::transport::Endpoint::from_shared(url.to_owned()).unwrap().connect_lazy();
-    let endpoint = Endpoint { name: url.to_owned(), channel };
+    let target = tonic::transport::Endpoint::from_shared(url.to_owned()).unwrap();
+    let endpoint = Endpoint::new(url.to_owned(), move || target.connect_lazy());
     Arc::new(GrpcKv::new(vec![endpoint], None).unwrap())
 }
 

@@ -22,7 +22,7 @@ async fn nobody_flaps_when_the_leader_is_killed() {
     // again, DNS answers all the time, and a change made under the next leader is answered.
     let mut cluster = Cluster::start(subject!(), 3).await;
     let endpoints = format!("--endpoints={}", cluster.endpoints().join(","));
-    let mut first = sidecar(&endpoints, &["--check=exec:true"]);
+    let mut first = sidecar(&endpoints, &["--check=exec:true", "--timeout=30s"]);
     let dns = Dns::follow(&endpoints, &[]).await;
     dns.until(&[NAME], &["A 10.0.0.7"]).await;
     let before = get(&cluster.clients(0), INSTANCE).await.expect("it is registered");
@@ -55,18 +55,36 @@ async fn registered(clients: &Clients) -> Result<(), String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn users_register_and_follow_by_password() {
     // Proves that discovery works where users are asked who they are, that it takes a new token
-    // when the server has forgotten the old one, and that a wrong password is told at once.
+    // when the server has forgotten the old one, that who loses the right to write while registered
+    // waits for it, and that a wrong password is told at once.
     let mut server = Server::start(subject!(), &[]).await;
     enable_auth(&server.clients()).await;
     let endpoints = format!("--endpoints={}", server.endpoint());
     let user = "--user=root:secret";
-    let mut first = sidecar(&endpoints, &[user]);
+    let root = async |words: &str| {
+        let words: Vec<&str> = words.split(' ').collect();
+        let done = berth(&[&["ctl", &endpoints, user], &words[..]].concat()).await;
+        assert_eq!(done.code, Some(0), "{words:?}: {done:?}");
+        done.stdout
+    };
+    root("user add side:pw").await;
+    root("user grant-role side root").await;
+    let mut first = sidecar(&endpoints, &["--user=side:pw"]);
     let dns = Dns::follow(&endpoints, &[user]).await;
     dns.until(&[NAME], &["A 10.0.0.7"]).await;
-    // The tokens go with the process, and the lease with the time that nobody renews it in.
+    // The tokens go with the process.
+    root("user revoke-role side root").await;
     server.kill();
     server.restart().await;
-    tokio::time::sleep(Duration::from_secs(12)).await;
+    let leases = root("lease list").await;
+    let lease = leases.lines().last().expect("a lease");
+    root(&format!("lease revoke {lease}")).await;
+    let refused = async || {
+        let log = first.log();
+        if log.contains("the store refuses the registration") { Ok(()) } else { Err(log) }
+    };
+    eventually("refused", SOON_S, refused).await;
+    root("user grant-role side root").await;
     let clients = server.clients();
     let still = async || registered(&clients).await.map_err(|why| why + &first.log());
     eventually("registered", SOON_S, still).await;

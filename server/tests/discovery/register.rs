@@ -10,6 +10,10 @@ use crate::tool::{SOON_S, Tool, berth, delete, document, endpoints, get};
 
 const INSTANCE: &str = "/services/web/1";
 const HEALTH: &str = "/health/web/1";
+/// Of another service.
+const OTHER: &str = "/services/db/1";
+/// When a lease of 10 seconds that nobody renews is gone.
+const LEASE_AND_SOME: Duration = Duration::from_secs(12);
 
 /// Arguments of a sidecar for instance 1 of web.
 fn register<'a>(endpoints: &'a str, more: &[&'a str]) -> Vec<&'a str> {
@@ -48,7 +52,7 @@ async fn an_instance_is_found_while_it_is_well() {
     let well = marker.path().to_path_buf();
     let check = format!("--check=exec:test -e {}", well.display());
     let flags = ["--ttl=60s", "--tag=blue", "--meta=zone=b", "--weight=5", &check];
-    let quick = ["--interval=50ms", "--rise=2", "--fall=2"];
+    let quick = ["--interval=50ms", "--timeout=30s", "--rise=2", "--fall=2"];
     let endpoints = endpoints(&server);
     let mut sidecar = Tool::berth(&register(&endpoints, &[&flags[..], &quick[..]].concat()));
 
@@ -86,34 +90,41 @@ async fn an_instance_is_found_while_it_is_well() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_is_registered_as_long_as_it_runs() {
     // Proves that the command runs on after it was deregistered (nobody is cut off), that it is
-    // then asked to end, at once if a second signal comes, and that its status is the sidecar's,
-    // also when it ends by itself.
+    // then asked to end, at once if a second signal comes, whichever, and that its status is the
+    // sidecar's, also when it ends by itself.
     let server = Server::start(subject!(), &[]).await;
     let clients = server.clients();
     let endpoints = endpoints(&server);
     let script = "trap 'exit 7' TERM; while :; do sleep 0.05; done";
-    let flags = ["--drain=3s", "--", "sh", "-c", script];
-    let mut sidecar = Tool::berth(&register(&endpoints, &flags));
-    until_registered(&clients).await;
-    sidecar.signal("TERM");
     let gone = async || match get(&clients, INSTANCE).await {
         None => Ok(()),
         Some(_) => Err("still registered".to_owned()),
     };
+    // Signals that a terminal sends; this test may itself have been started with one ignored.
+    let flags = ["--drain=10m", "--", "sh", "-c", script];
+    let heard = ["--default-signal=HUP", env!("CARGO_BIN_EXE_berth")];
+    let command = [&heard[..], &register(&endpoints, &flags)].concat();
+    let mut sidecar = Tool::start(Path::new("/usr/bin/env"), &command);
+    until_registered(&clients).await;
+    sidecar.signal("HUP");
     eventually("deregistered", SOON_S, gone).await;
     let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", sidecar.pid()));
     assert!(!children.unwrap().is_empty(), "the command has ended before its clients knew");
+    sidecar.signal("QUIT");
     assert_eq!(sidecar.ended().await.code(), Some(7), "{}", sidecar.log());
 
-    let flags = ["--drain=10m", "--", "sh", "-c", script];
+    let flags = ["--drain=100ms", "--", "sh", "-c", script];
     let mut sidecar = Tool::berth(&register(&endpoints, &flags));
     until_registered(&clients).await;
-    sidecar.signal("TERM");
-    eventually("deregistered", SOON_S, gone).await;
     assert_eq!(sidecar.terminate().await.code(), Some(7), "{}", sidecar.log());
+    eventually("deregistered", SOON_S, gone).await;
 
-    let mut sidecar = Tool::berth(&register(&endpoints, &["--", "sh", "-c", "sleep 1; exit 3"]));
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("end");
+    let script = format!("until test -e {}; do sleep 0.05; done; exit 3", file.display());
+    let mut sidecar = Tool::berth(&register(&endpoints, &["--", "sh", "-c", &script]));
     until_registered(&clients).await;
+    std::fs::write(&file, "").unwrap();
     assert_eq!(sidecar.ended().await.code(), Some(3), "{}", sidecar.log());
     assert_eq!(get(&clients, INSTANCE).await, None);
 }
@@ -200,23 +211,32 @@ async fn what_others_do_to_the_keys_is_noticed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_never_flaps_because_a_member_is_away() {
     // Proves that the registration is not seen to go while one endpoint does not answer, nor while
-    // the only one is killed and comes back: no key of it is ever deleted or written again.
+    // the only one is killed and comes back: no key of it is ever deleted or written again; nor that
+    // of one whose only connection died without a word, where new ones work.
     let mut server = Server::start(subject!(), &[]).await;
     let clients = server.clients();
     let stalling = Proxy::start(format!("127.0.0.1:{}", server.client_port)).await;
     let dead = free_port();
     let endpoints =
         format!("--endpoints={},127.0.0.1:{dead},{}", stalling.address(), server.endpoint());
-    let ttl = ["--ttl=6s", "--check=exec:true"];
+    let ttl = ["--ttl=10s", "--check=exec:true", "--timeout=30s"];
     let sidecar = Tool::berth(&register(&endpoints, &ttl));
     until_status(&clients, "passing").await;
     let before = get(&clients, INSTANCE).await.unwrap();
+    let forgetting = Proxy::start(format!("127.0.0.1:{}", server.client_port)).await;
+    let only = format!("--endpoints={}", forgetting.address());
+    let other = ["register", &only, "--service=db", "--instance=1", "--address=10.0.0.7"];
+    let other = Tool::berth(&[&other[..], &["--port=80", "--ttl=10s"]].concat());
+    let registered = async || get(&clients, OTHER).await.ok_or("not registered".to_owned());
+    let other_before = eventually("registered", SOON_S, registered).await;
     stalling.set(Weather { stalled: true, ..Weather::default() });
-    tokio::time::sleep(Duration::from_secs(9)).await;
+    forgetting.forget();
+    tokio::time::sleep(LEASE_AND_SOME).await;
     assert_eq!(get(&clients, INSTANCE).await.as_ref(), Some(&before), "{}", sidecar.log());
+    assert_eq!(get(&clients, OTHER).await, Some(other_before), "{}", other.log());
     server.kill();
     server.restart().await;
-    tokio::time::sleep(Duration::from_secs(9)).await;
+    tokio::time::sleep(LEASE_AND_SOME).await;
     assert_eq!(get(&server.clients(), INSTANCE).await, Some(before), "{}", sidecar.log());
 }
 

@@ -1,11 +1,15 @@
 //! The commands of kubectl, one after the other.
 
+use std::path::Path;
+
+use testkit::kubectls;
+
 use crate::stage::{Stage, WEB};
 
 #[tokio::test]
 async fn objects_are_made_read_changed_and_deleted() {
     // Shows create, get in its forms, describe, apply, label, annotate, patch, edit-style patch,
-    // replace, diff, scale, selectors and delete.
+    // replace, scale, selectors and delete; and diff by each kubectl that is here.
     let stage = Stage::start().await;
     stage.ok_with(&["create", "-f", "-"], WEB).await;
     stage.ok(&["rollout", "status", "deployment/web", "--timeout=50s"]).await;
@@ -28,16 +32,16 @@ async fn objects_are_made_read_changed_and_deleted() {
     assert!(stage.ok(&["describe", "nodes"]).await.contains("Capacity:"));
 
     let two = WEB.replace("web:1", "web:2");
-    let said = stage.fails_with(&["diff", "-f", "-"], &two).await;
-    // Old ones look for the trial in the second OpenAPI, which is not served, and refuse by themselves.
-    assert!(said.is_empty() || said.contains("doesn't support dry-run"), "{said}");
+    for kubectl in kubectls() {
+        differences_are_shown(&stage, &kubectl, &two).await;
+    }
     assert_eq!(stage.ok(&["get", "deploy", "web", image]).await, "web:1", "a diff stores nothing");
     stage.ok_with(&["apply", "-f", "-"], &two).await;
     assert_eq!(stage.ok(&["get", "deploy", "web", image]).await, "web:2");
     assert!(stage.ok_with(&["apply", "-f", "-"], &two).await.contains("unchanged"));
     stage.ok_with(&["apply", "--server-side", "--force-conflicts", "-f", "-"], WEB).await;
     assert_eq!(stage.ok(&["get", "deploy", "web", image]).await, "web:1");
-    stage.ok_with(&["replace", "-f", "-"], &WEB.replace("replicas: 2", "replicas: 3")).await;
+    stage.replaces(&WEB.replace("replicas: 2", "replicas: 3")).await;
     stage.ok(&["label", "deploy", "web", "tier=front"]).await;
     stage.ok(&["annotate", "deploy", "web", "note=x"]).await;
     for patch in [
@@ -59,6 +63,27 @@ async fn objects_are_made_read_changed_and_deleted() {
     stage.ok(&["wait", "deploy/web", "--for=condition=Available", "--timeout=50s"]).await;
     stage.ok(&["delete", "deploy", "web", "--timeout=50s"]).await;
     stage.shows(&["get", "pods", "-o=jsonpath={.items}"], "[]").await;
+}
+
+/// Of what is there and what a file says: none, some, and for an object that is not there all of it.
+async fn differences_are_shown(stage: &Stage, kubectl: &Path, two: &str) {
+    let diff = async |file: &str| stage.run_by(kubectl, &["diff", "-f", "-"], file).await;
+    let same = diff(WEB).await;
+    assert_eq!((same.code, &*same.stdout), (Some(0), ""), "{}: {same:?}", kubectl.display());
+    let other = diff(two).await;
+    assert_eq!(other.code, Some(1), "{}: {other:?}", kubectl.display());
+    let lines: Vec<&str> = other.stdout.lines().map(str::trim_end).collect();
+    let has = |sign: &str, text: &str| {
+        lines.iter().any(|line| line.starts_with(sign) && line.ends_with(text))
+    };
+    assert!(has("-", "image: web:1") && has("+", "image: web:2"), "{}", other.stdout);
+    assert!(!has("-", "name: web") && !has("+", "name: web"), "{}", other.stdout);
+    let tried = ["apply", "--dry-run=server", "-f", "-"];
+    let tried = stage.run_by(kubectl, &tried, two).await;
+    assert!(tried.stdout.contains("(server dry run)"), "{}: {tried:?}", kubectl.display());
+    let new = diff(&WEB.replace("name: web", "name: new")).await;
+    assert_eq!(new.code, Some(1), "{}: {new:?}", kubectl.display());
+    assert!(new.stdout.contains("+kind: Deployment"), "{}", new.stdout);
 }
 
 #[tokio::test]

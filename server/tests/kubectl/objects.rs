@@ -1,8 +1,13 @@
 //! What is not seen by commands alone: namespaces, budgets, claims, logs.
 
+use std::path::Path;
+
 use futures::FutureExt;
 use serde_json::json;
+use tempfile::TempDir;
+use testkit::kubectls;
 
+use crate::callers::{Authority, Door};
 use crate::http::Http;
 use crate::stage::{Stage, WEB};
 
@@ -55,7 +60,8 @@ async fn a_budget_holds_an_eviction_back() {
 
 #[tokio::test]
 async fn logs_and_commands_reach_the_agent() {
-    // Shows logs of a pod through the API server and the agent, and that a node's status cannot
+    // Shows logs of a pod through the API server and the agent, commands likewise, by each kubectl
+    // in the way that it has (WebSocket, before 1.30 SPDY), and that a node's status cannot
     // lead the API server elsewhere with the agent's token.
     let stage = Stage::start().await;
     stage.ok(&["run", "one", "--image=web:1"]).await;
@@ -63,6 +69,9 @@ async fn logs_and_commands_reach_the_agent() {
     stage.ok(&["logs", "one"]).await;
     let said = stage.fails_with(&["logs", "one", "-c", "other"], "").await;
     assert!(said.contains("container other is not valid for pod one"), "{said}");
+    for kubectl in kubectls() {
+        commands_run(&stage, &kubectl).await;
+    }
 
     let trap = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let node = stage.ok(&["get", "nodes", "-o=jsonpath={.items[0].metadata.name}"]).await;
@@ -74,4 +83,39 @@ async fn logs_and_commands_reach_the_agent() {
     Http::new(&stage.api, &[]).patch(&path, &status).await.is(200);
     stage.ok(&["logs", "one"]).await;
     assert!(trap.accept().now_or_never().is_none(), "nobody came");
+}
+
+/// In the pod `one`: what they say, how they end, and that there is no such pod.
+async fn commands_run(stage: &Stage, kubectl: &Path) {
+    let run = async |command: &[&str]| {
+        let arguments = [&["exec", "-i", "one", "--"], command].concat();
+        stage.run_by(kubectl, &arguments, "not read\n").await
+    };
+    let said = run(&["sh", "-c", "echo here; exit 3"]).await;
+    assert_eq!((said.code, &*said.stdout), (Some(3), "here\n"), "{}", said.stderr);
+    let said = run(&["echo", "a b", "c"]).await;
+    assert_eq!((said.code, &*said.stdout), (Some(0), "a b c\n"), "{}", said.stderr);
+    let said = stage.run_by(kubectl, &["exec", "none", "--", "true"], "").await;
+    assert!(said.stderr.contains("pods \"none\" not found"), "{said:?}");
+}
+
+#[tokio::test]
+async fn commands_run_over_tls() {
+    // Shows that both ways to run a command are there over TLS, too, for a user by certificate.
+    let home = TempDir::new().unwrap();
+    let authority = Authority::new(home.path(), "ours");
+    let server = authority.sign("server", &[]);
+    let mut caller = authority.sign("boss", &["system:masters"]).for_kubectl();
+    caller.push(format!("--certificate-authority={}", authority.file()));
+    let flags = vec![
+        format!("--api-cert-file={}", server.cert),
+        format!("--api-key-file={}", server.key),
+        format!("--api-client-ca-file={}", authority.file()),
+    ];
+    let stage = Stage::open("all", home, &Door { flags, caller }).await;
+    stage.ok(&["run", "one", "--image=web:1"]).await;
+    stage.ok(&["wait", "pod/one", "--for=condition=Ready", "--timeout=50s"]).await;
+    for kubectl in kubectls() {
+        commands_run(&stage, &kubectl).await;
+    }
 }

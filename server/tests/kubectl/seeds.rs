@@ -25,8 +25,7 @@ async fn the_seeds_files_run() {
 
     let file = std::fs::read_to_string(&deployment).unwrap();
     let no_port = file.replace("            - hostPort: 8761\n", "");
-    let replace = ["replace", "-f", "-", "--validate=false"];
-    stage.ok_with(&replace, &no_port.replace("replicas: 2", "replicas: 5")).await;
+    stage.replaces(&no_port.replace("replicas: 2", "replicas: 5")).await;
     stage.ok(&["rollout", "status", "deploy/eurekaserver-deploy", "--timeout=50s"]).await;
     // Those of before may be on their way out for a moment more.
     eventually("five pods", SOON_S, async || {

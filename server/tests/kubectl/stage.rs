@@ -102,12 +102,16 @@ impl Stage {
     }
 
     fn script_as(&self, caller: &[&str], arguments: &[&str]) -> Script {
+        self.script_by(&self.kubectl, caller, arguments)
+    }
+
+    fn script_by(&self, kubectl: &Path, caller: &[&str], arguments: &[&str]) -> Script {
         let server = ["--server", &self.api];
         let all: Vec<&str> =
             server.into_iter().chain(caller.iter().chain(arguments).copied()).collect();
         let home = self.home.path().display().to_string();
         // What is on this machine for other clusters is none of its business.
-        Script::new(&self.kubectl, &all).env("HOME", &home).env("KUBECONFIG", "/dev/null")
+        Script::new(kubectl, &all).env("HOME", &home).env("KUBECONFIG", "/dev/null")
     }
 
     pub(crate) async fn run(&self, arguments: &[&str]) -> Finished {
@@ -119,6 +123,17 @@ impl Stage {
         self.script_as(caller, arguments).run().await
     }
 
+    /// The same with a file on its standard input.
+    pub(crate) async fn run_with(&self, arguments: &[&str], file: &str) -> Finished {
+        self.script(arguments).stdin(file).run().await
+    }
+
+    /// The same with another kubectl and a file on its standard input.
+    pub(crate) async fn run_by(&self, kubectl: &Path, arguments: &[&str], file: &str) -> Finished {
+        let caller: Vec<&str> = self.caller.iter().map(String::as_str).collect();
+        self.script_by(kubectl, &caller, arguments).stdin(file).run().await
+    }
+
     /// What it prints; it must succeed.
     pub(crate) async fn ok(&self, arguments: &[&str]) -> String {
         let Finished { code, stdout, stderr } = self.run(arguments).await;
@@ -128,14 +143,26 @@ impl Stage {
 
     /// The same with a file on its standard input.
     pub(crate) async fn ok_with(&self, arguments: &[&str], file: &str) -> String {
-        let Finished { code, stdout, stderr } = self.script(arguments).stdin(file).run().await;
+        let Finished { code, stdout, stderr } = self.run_with(arguments, file).await;
         assert_eq!(code, Some(0), "kubectl {arguments:?}: {stdout}{stderr}");
         stdout
     }
 
+    /// Replaces what a file names. kubectl looks at it first: when somebody changes it in between, as
+    /// controllers do, that is a conflict, and it is tried again.
+    pub(crate) async fn replaces(&self, file: &str) {
+        let command = ["replace", "-f", "-", "--validate=false"];
+        eventually("kubectl replaces without a conflict", SOON_S, async || {
+            let said = self.run_with(&command, file).await;
+            assert!(said.code == Some(0) || said.stderr.contains("(Conflict)"), "{said:?}");
+            if said.code == Some(0) { Ok(()) } else { Err(said.stderr) }
+        })
+        .await;
+    }
+
     /// What it complains of; it must fail.
     pub(crate) async fn fails_with(&self, arguments: &[&str], file: &str) -> String {
-        let Finished { code, stdout, stderr } = self.script(arguments).stdin(file).run().await;
+        let Finished { code, stdout, stderr } = self.run_with(arguments, file).await;
         assert_ne!(code, Some(0), "kubectl {arguments:?} should fail: {stdout}");
         stderr
     }

@@ -77,6 +77,7 @@ async fn an_election_goes_on_without_the_leader() {
     let clients: Vec<_> = others.iter().map(|at| cluster.clients(*at)).collect();
     grant(&clients[0], 1, SHORT_S).await;
     grant(&clients[0], 2, LONG_S).await;
+    let holder = keep(clients.clone(), 1);
     campaign(&clients[0], 1, "one").await.unwrap();
     let mut observer = observe(&clients[1]).await;
     assert_eq!(seen(&mut observer).await, "one");
@@ -86,6 +87,7 @@ async fn an_election_goes_on_without_the_leader() {
     });
     queue_of(&clients[0], NAME, 2).await;
     cluster.member_mut(leader).kill();
+    holder.abort();
     let elected = testkit::bounded(candidate).await.unwrap().unwrap();
     assert_eq!(elected.key, "name/2");
     assert_eq!(seen(&mut observer).await, "two");

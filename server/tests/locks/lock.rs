@@ -76,10 +76,11 @@ async fn waiters_get_the_lock_in_their_order() {
 async fn the_lock_passes_on_when_the_holders_lease_ends() {
     let server = Server::start(subject!(), &[]).await;
     let clients = server.clients();
-    for (lease, ttl) in [(1, LONG_S), (2, 2), (3, LONG_S)] {
-        grant(&clients, lease, ttl).await;
-    }
+    grant(&clients, 1, LONG_S).await;
+    grant(&clients, 3, LONG_S).await;
     lock(&clients, "name", 1).await.unwrap();
+    // It must last until it has the lock.
+    grant(&clients, 2, 5).await;
     let mut short = tokio::spawn({
         let clients = clients.clone();
         async move { lock(&clients, "name", 2).await }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use testkit::{Program, env_number, subject};
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use crate::canonical::{body_difference, difference};
@@ -15,9 +16,10 @@ const OPS_DEFAULT: u64 = 1_500;
 const CLUSTER_OPS_DEFAULT: u64 = 400;
 const SEED_DEFAULT: u64 = 20_260_202;
 
-/// How long a body may take that ought to be there; what is not there by then is taken for not
-/// coming, on both sides.
-const BODY_TIME_MAX: Duration = Duration::from_millis(400);
+/// What neither side has sent by then is taken for not coming.
+const SILENCE: Duration = Duration::from_millis(400);
+/// How long a body may take that the other side has sent.
+const BODY_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Changes that fill the history, and some.
 const FILL: u64 = 1_003;
@@ -62,9 +64,16 @@ impl Run {
             return Err(format!("{ask:?}: {expected:?}, {actual:?}"));
         }
         self.both_on_others(&Ask::new("PUT", format!("/v2/keys{key}")).form("value=told")).await?;
-        let first = async |begun| timeout(BODY_TIME_MAX, piece(begun)).await.unwrap_or_default();
-        let (expected, actual) = tokio::join!(first(&mut expected), first(&mut actual));
-        let text = |body: Option<Bytes>| body.unwrap_or_default();
+        let (there, here) = tokio::join!(
+            timeout(SILENCE, piece(&mut expected)),
+            timeout(SILENCE, piece(&mut actual))
+        );
+        let (expected, actual) = match (there, here) {
+            (Err(_), Ok(here)) => (timeout(BODY_TIME_MAX, piece(&mut expected)).await, Ok(here)),
+            (Ok(there), Err(_)) => (Ok(there), timeout(BODY_TIME_MAX, piece(&mut actual)).await),
+            both => both,
+        };
+        let text = |body: Result<Option<Bytes>, Elapsed>| body.ok().flatten().unwrap_or_default();
         body_difference(&text(expected), &text(actual))
             .map_or(Ok(()), |it| Err(format!("{ask:?}\n{it}")))
     }

@@ -96,7 +96,8 @@ async fn the_next_leader_ends_a_keys_time() {
     let made = connection.ask(&put("/short", "value=1&ttl=4")).await;
     assert_eq!(made.status, 201);
     let mut watcher = Connection::open(port).await;
-    let told = watcher.begin(&get("/short?wait=true")).await;
+    let next = made.number("x-etcd-index") + 1;
+    let told = watcher.begin(&get(&format!("/short?wait=true&waitIndex={next}"))).await;
     cluster.member_mut(leader).kill();
     let told = bounded(crate::http::whole(told)).await.json();
     assert_eq!(told["action"], "expire");

@@ -61,8 +61,9 @@ assert queue == sorted(queue) and all(len(key) == len("/queue/") + 20 for key in
 
 # Times to live.
 client.write("/n/short", "x", ttl=1)
-client.write("/n/kept", "x", ttl=1)
+client.write("/n/kept", "x", ttl=60)
 client.refresh("/n/kept", ttl=600)
+assert client.read("/n/kept").ttl > 60
 client.write("/n/dir", None, dir=True, ttl=600)
 assert 1 <= client.read("/n/dir").ttl <= 600
 deadline = time.monotonic() + 20
@@ -73,12 +74,12 @@ assert client.read("/n/kept").value == "x"
 
 # Watching: what was, what comes, and what was too long ago.
 past = client.write("/w/a", "1").modifiedIndex
-client.write("/w/a", "2")
+last = client.write("/w/a", "2").modifiedIndex
 assert client.watch("/w/a", index=past).value == "1"
 assert client.watch("/w", index=past + 1, recursive=True).value == "2"
 writer = threading.Timer(0.3, lambda: connect().write("/w/b", "3"))
 writer.start()
-assert client.watch("/w", recursive=True, timeout=30).key == "/w/b"
+assert client.watch("/w", index=last + 1, recursive=True, timeout=60).key == "/w/b"
 writer.join()
 told = client.eternal_watch("/w", index=past, recursive=True)
 assert [next(told).value for _ in range(3)] == ["1", "2", "3"]
@@ -105,7 +106,7 @@ for worker in workers:
 assert len(held) == 10, held
 assert all(a[1] == b[1] for a, b in zip(held[::2], held[1::2])), held
 lost = etcd.Lock(client, "lost")
-assert lost.acquire(blocking=True, lock_ttl=1)
+assert lost.acquire(blocking=True, lock_ttl=3)
 heir = etcd.Lock(connect(), "lost")
 assert heir.acquire(blocking=True, lock_ttl=60, timeout=60) and heir.is_acquired
 heir.release()

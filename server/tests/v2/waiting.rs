@@ -12,6 +12,9 @@ use crate::side::FLAGS;
 /// What is not there by then is taken for not coming.
 const SILENCE: Duration = Duration::from_millis(300);
 
+/// More changes than the history keeps.
+const MANY: usize = 1_100;
+
 pub(crate) fn put(key: &str, form: &str) -> Ask {
     Ask::new("PUT", format!("/v2/keys{key}")).form(form)
 }
@@ -70,7 +73,8 @@ async fn a_directory_that_goes_is_told_below() {
     assert_eq!(watcher.ask_again(&get("/")).await.status, 200);
 }
 
-/// Proves that many who wait for many keys are each told of theirs and of nothing else.
+/// Proves that many who wait for many keys are each told of theirs and of nothing else, once more
+/// changes than the history keeps have been made elsewhere too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_is_told_of_their_own() {
     let server = Server::start(subject!(), FLAGS).await;
@@ -80,6 +84,9 @@ async fn each_is_told_of_their_own() {
         let mut watcher = Connection::open(server.client_port).await;
         let begun = watcher.begin(&get(&format!("/k/{number}?wait=true"))).await;
         waiting.push((watcher, begun));
+    }
+    for _ in 0..MANY {
+        good(&mut writer, &put("/elsewhere", "value=1")).await;
     }
     for number in (0..50).rev() {
         good(&mut writer, &put(&format!("/k/{number}"), "value=1")).await;

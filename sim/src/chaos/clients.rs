@@ -13,7 +13,7 @@ use testkit::{Clients, connect};
 use tokio::task::JoinSet;
 use tonic::{Code, Status};
 
-use super::Scene;
+use super::{Scene, compactions};
 use crate::clients::Stop;
 use crate::clients::keys::{self, PREFIX, revision};
 use crate::clients::watcher::end_of;
@@ -56,6 +56,7 @@ impl Crowd {
         for number in 0..WATCHERS {
             watchers.spawn(watch(scene.clone(), number, watching.clone()));
         }
+        writers.spawn(compactions::compact(scene.clone(), writing.clone()));
         watchers.spawn(chronicle(scene.clone(), watching.clone()));
         Crowd {
             scene: scene.clone(),
@@ -103,7 +104,7 @@ async fn end(tasks: &std::sync::Mutex<JoinSet<()>>) {
 
 impl Scene {
     /// Connections to all members, and one of them at random.
-    fn connect(&self) -> Vec<Clients> {
+    pub(super) fn connect(&self) -> Vec<Clients> {
         self.endpoints.iter().map(|endpoint| connect(endpoint)).collect()
     }
 }
@@ -224,7 +225,9 @@ async fn hold(scene: &Scene, clients: &mut Clients, id: i64, stop: &Stop) -> Opt
 }
 
 /// The answer, if there is one soon and it is none of refusal.
-async fn bounded<T>(call: impl Future<Output = Result<tonic::Response<T>, Status>>) -> Option<T> {
+pub(super) async fn bounded<T>(
+    call: impl Future<Output = Result<tonic::Response<T>, Status>>,
+) -> Option<T> {
     let answer = tokio::time::timeout(PATIENCE, call).await.ok()?;
     answer.ok().map(tonic::Response::into_inner)
 }
@@ -261,11 +264,14 @@ async fn watch(scene: Scene, number: usize, stop: Stop) {
                     next = last.map_or(next, |kv| kv.mod_revision + 1);
                 }
                 Heard::Progress(revision) => next = next.max(revision + 1),
-                Heard::Created(_) | Heard::Compacted(_) => {}
+                Heard::Compacted(revision) => next = *revision,
+                Heard::Created(_) => {}
             }
+            let goes_on = !matches!(heard, Heard::Compacted(_));
             let mut watches = scene.history.watches.lock();
             let session = watches[place].sessions.last_mut().expect("it was begun before");
             session.heard.push(heard);
+            goes_on
         })
         .await;
         tokio::time::sleep(PAUSE).await;
@@ -285,13 +291,13 @@ fn hear(answer: pb::WatchResponse) -> Heard {
     }
 }
 
-/// One stream, until it breaks, the time is over, or everything is.
+/// One stream, until it breaks, what is `heard` is the last, the time is over, or everything is.
 async fn listen(
     clients: &mut Clients,
     create: pb::WatchCreateRequest,
     limit: Duration,
     stop: &Stop,
-    mut heard: impl FnMut(pb::WatchResponse),
+    mut heard: impl FnMut(pb::WatchResponse) -> bool,
 ) {
     let first = pb::WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
     // The sending half stays open: a client that closes it ends the watch.
@@ -304,7 +310,11 @@ async fn listen(
     let end = tokio::time::Instant::now() + limit;
     while !stop.is_set() && tokio::time::Instant::now() < end {
         match tokio::time::timeout(Duration::from_millis(500), answers.message()).await {
-            Ok(Ok(Some(answer))) => heard(answer),
+            Ok(Ok(Some(answer))) => {
+                if !heard(answer) {
+                    return;
+                }
+            }
             Ok(_) => return,
             // Silence is no end.
             Err(_) => {}
@@ -329,6 +339,7 @@ async fn chronicle(scene: Scene, stop: Stop) {
                 next = batch.revision + 1;
                 note(&scene, batch);
             }
+            true
         })
         .await;
         tokio::time::sleep(PAUSE).await;

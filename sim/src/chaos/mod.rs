@@ -7,6 +7,7 @@
 //! Start at [`run`]; the faults are in `faults.rs`, who uses the cluster in `clients.rs`.
 
 mod clients;
+mod compactions;
 mod disks;
 mod faults;
 mod gofail;

@@ -56,7 +56,9 @@ impl Report {
         let events = history.watches.lock().iter().map(crate::history::Watch::events).sum();
         self.operations.insert("watch events", events);
         self.operations.insert("leases", history.leases.lock().len() as u64);
-        self.operations.insert("revisions", history.truth.lock().changes.len() as u64);
+        let truth = history.truth.lock();
+        self.operations.insert("revisions", truth.changes.len() as u64);
+        self.operations.insert("compactions asked for", truth.compactions.len() as u64);
     }
 
     /// Enough was asked before the first fault for the rest to mean something.

@@ -68,14 +68,15 @@ impl Snapshot {
         self.view.revision
     }
 
-    /// Streams it in checksummed blocks. Whoever wants it slower gives a slower writer.
+    /// Streams it in checksummed blocks, the same each time. Whoever wants it slower gives a slower
+    /// writer.
     ///
     /// # Errors
     /// [`Error::Engine`] for the engine as well as for `out`.
-    pub fn write_to(self, out: &mut dyn Write) -> Result<(), Error> {
+    pub fn write_to(&self, out: &mut dyn Write) -> Result<(), Error> {
         let mut writer = codec::Writer::new(out)?;
         let mark = Mark {
-            position: self.position,
+            position: self.position.clone(),
             revision: self.view.revision,
             compact_revision: self.view.compact_revision,
         };

@@ -15,13 +15,18 @@ use crate::wal::{self, WalEntry};
 
 /// Writes into the log, as a leader of a later term would, that this member is the only one. What
 /// its log holds and no majority ever confirmed becomes part of the new cluster; the others, who
-/// are now removed for good, must never run again. Of an empty log nothing is changed.
+/// are now removed for good, must never run again. A member that was given a snapshot, and stopped
+/// before its log was cut to it, goes on behind the snapshot. Of a member without any history
+/// nothing is changed.
 ///
 /// The log's writer must be running.
 pub(super) async fn make_only_member(opened: &mut Opened) -> Result<(), Error> {
-    let last = opened.wal.last().map_err(|error| Error::Fatal(error.to_string()))?;
-    let Some((_, last)) = last else { return Ok(()) };
-    let last = codec::decode_log_id(&last).map_err(|error| Error::Fatal(error.to_string()))?;
+    let logged = opened.wal.last().map_err(|error| Error::Fatal(error.to_string()))?;
+    let logged = logged.map(|(_, last)| codec::decode_log_id(&last)).transpose();
+    let logged = logged.map_err(|error| Error::Fatal(error.to_string()))?;
+    let applied = codec::log_id_at(&opened.store.reader().position());
+    let applied = applied.map_err(|error| Error::Fatal(error.to_string()))?;
+    let Some(last) = logged.max(applied) else { return Ok(()) };
     let voted = opened.vote.map_or(0, |vote| vote.leader_id.term);
     let term = last.leader_id.term.max(voted) + 1;
     let id = opened.identity.member_id;
@@ -33,10 +38,22 @@ pub(super) async fn make_only_member(opened: &mut Opened) -> Result<(), Error> {
         log_id: codec::encode_log_id(&log_id),
         payload: codec::encode_payload(&payload),
     };
-    let (vote_saved, appended) = (Told::new(), Told::new());
-    opened.wal.save_vote(codec::encode_vote(&vote), vote_saved.done);
-    opened.wal.append(vec![entry], appended.done);
-    for told in [vote_saved.told, appended.told] {
+    let mut told = Vec::new();
+    let mut done = || {
+        let (done, outcome) = telling();
+        told.push(outcome);
+        done
+    };
+    opened.wal.save_vote(codec::encode_vote(&vote), done());
+    if logged != Some(last) {
+        // What is in the log is older than the state, all of it.
+        if logged.is_some_and(|logged| logged.index > last.index) {
+            opened.wal.truncate_after(Some(last.index), done());
+        }
+        opened.wal.purge(last.index, codec::encode_log_id(&last), done());
+    }
+    opened.wal.append(vec![entry], done());
+    for told in told {
         match told.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(Error::Fatal(error.to_string())),
@@ -69,16 +86,9 @@ fn only(id: u64, peer: Peer) -> Result<Membership, Error> {
         .map_err(|error| Error::Fatal(error.to_string()))
 }
 
-/// Told by the log's writer.
-struct Told {
-    done: wal::Done,
-    told: oneshot::Receiver<Result<(), wal::Error>>,
-}
-
-impl Told {
-    fn new() -> Told {
-        let (tx, told) = oneshot::channel();
-        // Whoever waits is still there.
-        Told { done: Box::new(move |result| drop(tx.send(result))), told }
-    }
+/// What the log's writer tells, and where that is heard.
+fn telling() -> (wal::Done, oneshot::Receiver<Result<(), wal::Error>>) {
+    let (tx, told) = oneshot::channel();
+    // Whoever waits is still there.
+    (Box::new(move |result| drop(tx.send(result))), told)
 }

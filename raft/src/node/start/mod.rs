@@ -125,6 +125,7 @@ impl<R: AsyncRuntime> Node<R> {
             publisher,
             lessor: lessor.clone(),
             on_applied: config.on_applied.clone(),
+            log_next: wal.next_index(),
             snapshots: snapshots.clone(),
             behind: behind.clone(),
             roster: roster.clone(),
@@ -150,6 +151,7 @@ impl<R: AsyncRuntime> Node<R> {
             forwarder: Forwarder::new(
                 identity.member_id,
                 network.clone(),
+                leaders.clone(),
                 waiters,
                 config.request_timeout(),
                 config.outcome_grace(),
@@ -177,6 +179,7 @@ impl<R: AsyncRuntime> Node<R> {
         if let Some(interval) = config.corrupt_check_interval {
             drop(R::spawn(node.clone().watch_for_corruption(interval)));
         }
+        drop(R::spawn(node.clone().leave_when_stalled(config.log_stall_max())));
         let log_bytes_min = config.snapshot_log_bytes_min;
         let snapshotter = Snapshotter { raft, wal, engine, snapshots, behind, log_bytes_min };
         node.spawn_tasks(snapshotter);

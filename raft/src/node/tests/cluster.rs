@@ -1,11 +1,13 @@
 //! Three members in one process.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use super::home::{Home, TestNode, get, put, write};
 use super::leases::grant;
 use super::switchboard::Switchboard;
+use crate::vfs::Vfs as _;
 use crate::{InitialMember, Node, Surroundings};
 use openraft_rt_tokio::TokioRuntime;
 
@@ -20,9 +22,18 @@ pub(super) struct Cluster {
 
 impl Cluster {
     pub(super) async fn start(count: u64) -> Cluster {
+        Cluster::start_with(count, |_| {}).await
+    }
+
+    pub(super) async fn start_with(count: u64, change: impl Fn(&mut Home)) -> Cluster {
+        let changed = |id| {
+            let mut home = home(id, count);
+            change(&mut home);
+            (id, home)
+        };
         let mut cluster = Cluster {
             board: Switchboard::default(),
-            homes: (1..=count).map(|id| (id, home(id, count))).collect(),
+            homes: (1..=count).map(changed).collect(),
             nodes: BTreeMap::new(),
         };
         for id in 1..=count {
@@ -36,10 +47,18 @@ impl Cluster {
 
     pub(super) async fn start_member(&mut self, id: u64) {
         let home = &self.homes[&id];
-        let mut surroundings = Surroundings::on_runtime::<TokioRuntime>(
-            std::sync::Arc::new(home.fs.clone()),
-            Box::new(home.engines.clone()),
-        );
+        let mut surroundings = match &home.disk {
+            Some(disk) => {
+                let mut surroundings = Surroundings::real(&home.config);
+                surroundings.vfs = std::sync::Arc::new(disk.clone());
+                surroundings.engines = Box::new(home.engines.clone());
+                surroundings
+            }
+            None => Surroundings::on_runtime::<TokioRuntime>(
+                std::sync::Arc::new(home.fs.clone()),
+                Box::new(home.engines.clone()),
+            ),
+        };
         surroundings.transport = self.board.transport(id);
         let node = Node::start_in(home.config.clone(), surroundings).await.unwrap();
         self.board.plug(id, node.receiver());
@@ -168,6 +187,54 @@ async fn one_of_three_goes_on_alone_when_it_is_told_to() {
     cluster.start_member(2).await;
     assert_eq!(get(&cluster.nodes[&2].reader(), "b").as_deref(), Some("2"));
     cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_died_with_a_new_snapshot_and_an_old_log_can_go_on_alone() {
+    // Proves force-new-cluster for a member that was given a snapshot and died before its log was
+    // cut to it: the state is the snapshot's, and it leads and writes, also after another start.
+    let small = |home: &mut Home| home.config.snapshot_log_bytes_min = 64 << 10;
+    let mut cluster = Cluster::start_with(3, small).await;
+    write(&cluster.nodes[&1], "a", "1").await;
+    cluster.stop_member(3).await;
+    write(&cluster.nodes[&1], "a", "2").await;
+    let filler = "f".repeat(16 << 10);
+    let before = cluster.nodes[&1].status().snapshot_index;
+    let taken = async {
+        while cluster.nodes[&1].status().snapshot_index == before {
+            write(&cluster.nodes[&1], "filler", &filler).await;
+        }
+    };
+    tokio::time::timeout(SOON, taken).await.expect("a snapshot");
+    cluster.stop_member(1).await;
+    cluster.stop_member(2).await;
+    copy_snapshots(&cluster.homes[&1], &cluster.homes[&3]);
+
+    cluster.homes[&3].engines.lose();
+    cluster.homes.get_mut(&3).unwrap().config.force_new_cluster = true;
+    cluster.start_member(3).await;
+    tokio::time::timeout(SOON, cluster.nodes[&3].ready()).await.unwrap().unwrap();
+    assert_eq!(get(&cluster.nodes[&3].reader(), "a").as_deref(), Some("2"));
+    write(&cluster.nodes[&3], "b", "3").await;
+    cluster.stop_member(3).await;
+    cluster.homes.get_mut(&3).unwrap().config.force_new_cluster = false;
+    cluster.start_member(3).await;
+    let alone = &cluster.nodes[&3];
+    tokio::time::timeout(SOON, alone.ready()).await.unwrap().unwrap();
+    assert_eq!(get(&alone.reader(), "b").as_deref(), Some("3"));
+    assert_eq!(alone.members().iter().map(|member| member.id).collect::<Vec<_>>(), [3]);
+    cluster.shutdown().await;
+}
+
+/// As if they had been received.
+fn copy_snapshots(from: &Home, to: &Home) {
+    let dir = Path::new("/data/snap");
+    for name in from.fs.read_dir(dir).unwrap() {
+        let file = from.fs.open(&dir.join(&name)).unwrap();
+        let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
+        file.read_at(&mut bytes, 0).unwrap();
+        to.fs.create(&dir.join(&name)).unwrap().write_at(&bytes, 0).unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

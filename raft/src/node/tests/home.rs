@@ -14,6 +14,7 @@ use store::engine::{Batch, Engine, MemEngine};
 use store::{Applied, Reader};
 use tokio::runtime::{Builder, Runtime};
 
+use super::faults::FaultyFs;
 use crate::vfs::{CrashFs, CrashRule};
 use crate::{Config, EngineSource, Error, InitialMember, Node, Surroundings};
 
@@ -24,6 +25,8 @@ pub(super) struct Home {
     pub(super) fs: CrashFs,
     pub(super) engines: Engines,
     pub(super) config: Config,
+    /// The same files with faults, if it has a log that is written on a thread.
+    pub(super) disk: Option<FaultyFs>,
 }
 
 /// The engine in memory; clones share it. It counts how often it was destroyed.
@@ -97,7 +100,7 @@ impl Home {
             snapshot_bytes_per_s_max: None,
             ..Config::new(PathBuf::from("/data"), 0xc1, 0x3e, vec![member])
         };
-        Home { fs: CrashFs::new(), engines: Engines::default(), config }
+        Home { fs: CrashFs::new(), engines: Engines::default(), config, disk: None }
     }
 
     /// After a power failure by `rule`. What the old process still has in hand reaches neither the

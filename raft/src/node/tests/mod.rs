@@ -3,6 +3,7 @@
 mod cluster;
 mod corruption;
 mod damage;
+mod faults;
 mod home;
 mod installing;
 mod later;

@@ -15,7 +15,7 @@ use crate::{AppliedObserver, Observe};
 struct Seen(Mutex<Vec<(i64, Option<Error>)>>);
 
 impl Observe for Seen {
-    fn applied(&self, command: &Command, applied: &Applied) {
+    fn applied(&self, command: &Command, applied: &Applied, _again: bool) {
         if !matches!(command.op, Some(Op::PublishMember(_))) {
             self.0.lock().push((applied.revision, applied.result.clone().err()));
         }

@@ -3,6 +3,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::http::{StatusCode, Uri};
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
@@ -29,6 +30,8 @@ const RESIZE: u8 = 4;
 const CLOSE: u8 = 255;
 /// What is read of an output at a time.
 const CHUNK_BYTES: usize = 32 << 10;
+/// How long a client may take to close the connection, once all is said.
+const LINGER_MAX: Duration = Duration::from_secs(10);
 /// Messages that wait for a slow client.
 const WAITING_MAX: usize = 16;
 
@@ -72,13 +75,13 @@ async fn serve(socket: WebSocket, exec: Exec) {
         let _ = messages.send(channel(ERROR, &status(&code))).await;
     };
     let receiving = receive(stream, stdin, resize);
-    let conversation = async {
-        tokio::select! {
-            () = async { tokio::join!(ending, sending); } => {}
-            () = receiving => {}
-        }
-    };
-    conversation.await;
+    tokio::pin!(receiving);
+    tokio::select! {
+        () = async { tokio::join!(ending, sending); } => {}
+        () = &mut receiving => return,
+    }
+    // Closed while the client still sends, the connection would lose what the client has not read.
+    let _ = tokio::time::timeout(LINGER_MAX, receiving).await;
 }
 
 async fn send(mut sink: SplitSink<WebSocket, Message>, mut messages: mpsc::Receiver<Bytes>) {

@@ -9,6 +9,7 @@ mod eviction;
 mod exec;
 mod log;
 mod scale;
+mod streams;
 
 use http::{Method, Response};
 
@@ -39,7 +40,7 @@ impl ApiServer {
             ("pods", "eviction", &Method::POST) => self.evict(&target, &call).await,
             ("pods", "log", &Method::GET) => self.log(&target, &call).await,
             ("pods", "exec", &Method::GET | &Method::POST) => {
-                let message = "exec is a stream: ask for an upgrade to a WebSocket";
+                let message = "exec is a stream: ask for an upgrade to a WebSocket or to SPDY/3.1";
                 Err(Failure::bad_request(message))
             }
             ("pods", "binding" | "eviction" | "log", _) => Err(Failure::method_not_allowed()),

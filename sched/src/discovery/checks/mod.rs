@@ -15,7 +15,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_rustls::TlsConnector;
 
 use self::threshold::Threshold;
@@ -23,6 +23,9 @@ use super::layout::{Health, Status};
 
 /// What a check's output may hold in the health key.
 const OUTPUT_BYTES_MAX: usize = 512;
+/// Between two outputs while the status stays: words that are others each time (a time, a number)
+/// are not worth a write, and a look of everybody who follows, at every interval.
+const OUTPUT_INTERVAL: Duration = Duration::from_secs(30);
 
 /// One question, as the command line spells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,13 +141,14 @@ pub async fn run(
     let asking = checks.iter().zip(&states).map(|(check, state)| repeat(check, plan, tls, state));
     let combining = async {
         let mut seen: Vec<_> = states.iter().map(watch::Sender::subscribe).collect();
+        let mut said = None;
         loop {
             let changed = seen.iter_mut().map(|state| Box::pin(state.changed()));
             // The senders are in this very function.
             let _ = futures::future::select_all(changed).await;
             let found: Vec<Option<Health>> =
                 seen.iter_mut().map(|state| state.borrow_and_update().clone()).collect();
-            combine(&found, &health);
+            combine(&found, &health, &mut said);
         }
     };
     if checks.is_empty() {
@@ -153,8 +157,8 @@ pub async fn run(
     futures::future::join(futures::future::join_all(asking), combining).await;
 }
 
-/// The first that is not passing speaks for all.
-fn combine(found: &[Option<Health>], health: &watch::Sender<Health>) {
+/// The first that is not passing speaks for all. `said`: when `health` was changed last.
+fn combine(found: &[Option<Health>], health: &watch::Sender<Health>, said: &mut Option<Instant>) {
     let worst = found
         .iter()
         .find(|state| state.as_ref().is_none_or(|health| health.status == Status::Critical));
@@ -164,8 +168,12 @@ fn combine(found: &[Option<Health>], health: &watch::Sender<Health>) {
         Some(None) => return,
     };
     health.send_if_modified(|before| {
-        let modified = *before != now;
-        *before = now;
+        let is_due = said.is_none_or(|said| said.elapsed() >= OUTPUT_INTERVAL);
+        let modified = before.status != now.status || (before.output != now.output && is_due);
+        if modified {
+            *before = now;
+            *said = Some(Instant::now());
+        }
         modified
     });
 }
@@ -237,6 +245,26 @@ mod tests {
         let failed = ask("exec:echo too few; exit 3").await.unwrap_err();
         assert!(failed.contains('3') && failed.contains("too few"), "{failed}");
         assert!(ask("exec:sleep 60").await.unwrap_err().contains("500 ms"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn words_alone_are_told_seldom() {
+        // Proves that the first words and each change of the status are told at once, and that
+        // words which change while the status stays are told again after a time.
+        let critical =
+            |output: &str| [Some(Health { status: Status::Critical, output: output.to_owned() })];
+        let passing = [Some(Health { status: Status::Passing, output: String::new() })];
+        let (health, _) = watch::channel(critical("not checked yet")[0].clone().unwrap());
+        let mut said = None;
+        let mut outputs = Vec::new();
+        for found in [critical("1"), critical("2"), passing, critical("3"), critical("4")] {
+            combine(&found, &health, &mut said);
+            outputs.push(health.borrow().output.clone());
+        }
+        assert_eq!(outputs, ["1", "1", "", "3", "3"]);
+        tokio::time::advance(OUTPUT_INTERVAL).await;
+        combine(&critical("5"), &health, &mut said);
+        assert_eq!(health.borrow().output, "5");
     }
 
     #[tokio::test]

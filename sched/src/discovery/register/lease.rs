@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{Registration, claim, is_waited_out};
+use super::{Registration, claim, is_waited_out, warn};
 use crate::discovery::layout::Health;
 use crate::kv::follow::{Change, Changes, Follower, News};
 use crate::kv::{Error, Kind, Pause, Result, Store};
@@ -24,6 +24,21 @@ pub(super) enum End {
     /// Another try would end the same.
     Failed(Error),
 }
+
+/// What keeps a step from being done.
+enum Trouble {
+    Store(Error),
+    /// The name is somebody else's, as the error says.
+    TakenOver(Error),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+type Step = std::result::Result<(), Trouble>;
 
 /// A granted lease and what has been written under it.
 pub(super) struct Held<'a> {
@@ -66,14 +81,15 @@ impl<'a> Held<'a> {
         loop {
             match self.step(health, instance, vouched).await {
                 Ok(()) => {}
-                Err(error) if error.kind == Kind::NoLease => return End::Lost,
-                Err(error) if is_waited_out(&error, self.registered.is_some()) => {
+                Err(Trouble::TakenOver(error)) => return End::Failed(error),
+                Err(Trouble::Store(error)) if error.kind == Kind::NoLease => return End::Lost,
+                Err(Trouble::Store(error)) if is_waited_out(&error, self.registered.is_some()) => {
                     if self.pause.failures() == 1 {
-                        tracing::warn!("the store does not do what it is asked: {error}");
+                        warn(&error);
                     }
                     self.pause.wait().await;
                 }
-                Err(error) => return End::Failed(error),
+                Err(Trouble::Store(error)) => return End::Failed(error),
             }
         }
     }
@@ -84,10 +100,10 @@ impl<'a> Held<'a> {
         health: &mut watch::Receiver<Health>,
         instance: &mut Follower,
         vouched: &mut Follower,
-    ) -> Result<()> {
+    ) -> Step {
         let due = self.renewed + ttl(self.registration) / RENEWALS;
         if Instant::now() >= due {
-            return self.renew().await;
+            return self.renew().await.map_err(Trouble::Store);
         }
         if self.written.is_none() {
             return self.write(health).await;
@@ -115,11 +131,11 @@ impl<'a> Held<'a> {
         Ok(())
     }
 
-    async fn write(&mut self, health: &mut watch::Receiver<Health>) -> Result<()> {
+    async fn write(&mut self, health: &mut watch::Receiver<Health>) -> Step {
         let now = health.borrow_and_update().clone();
         let request = claim::write(self.registration, self.lease, self.registered, &now)?;
         let answer = self.store.txn(request).await?;
-        self.written = Some(claim::written(&answer)?);
+        self.written = Some(claim::written(&answer).map_err(Trouble::TakenOver)?);
         self.registered = Some(self.lease);
         self.pause.reset();
         let name = &self.registration.name;
@@ -127,19 +143,19 @@ impl<'a> Held<'a> {
             service = name.service,
             instance = name.instance,
             lease = format!("{:x}", self.lease),
-            "registered, {}",
-            now.status.name()
+            status = self.registration.has_health().then_some(now.status.name()),
+            "registered"
         );
         Ok(())
     }
 
     /// Whether a key is still what was written last.
-    fn judge(&mut self, news: &News, key: &str) -> Result<()> {
+    fn judge(&mut self, news: &News, key: &str) -> Step {
         let News::Changes(Changes { list, revision }) = news else { return Ok(()) };
         let written = self.written.unwrap_or(0);
         match list.iter().rev().find(|change| change.key() == key.as_bytes()) {
             Some(Change::Put(kv)) if kv.lease != self.lease && kv.mod_revision > written => {
-                Err(claim::taken_over(kv))
+                Err(Trouble::TakenOver(claim::taken_over(kv)))
             }
             Some(Change::Delete(_)) if *revision > written => {
                 tracing::warn!(key, "deleted by somebody else; writing it again");

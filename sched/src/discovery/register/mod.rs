@@ -44,9 +44,9 @@ impl Registration {
 /// is lost, and deregisters once `stop` resolves.
 ///
 /// # Errors
-/// The store refuses (the user may not write there), or somebody else registers under the same
-/// name. Then nothing of this registration is left. Being unable to reach the store is no error, nor
-/// is, once registered, whatever else is wrong with it.
+/// The store refuses the first registration (the user may not write there), or somebody else
+/// registers under the same name. Then nothing of this registration is left. Being unable to reach
+/// the store is no error, nor is, once registered, whatever it says.
 pub async fn run(
     store: &Store,
     registration: &Registration,
@@ -89,10 +89,18 @@ pub async fn run(
     }
 }
 
-/// Whether to try again after a failure. One who is registered stays so as long as it can: all that
-/// ends it is that it may not write.
+/// Whether to try again after a failure of the store. One who is registered serves: a password that
+/// was changed, or a role that was taken away by mistake, must not end all instances at once.
 fn is_waited_out(error: &Error, is_registered: bool) -> bool {
-    error.is_passing() || (is_registered && error.kind == Kind::Failed)
+    error.is_passing() || is_registered
+}
+
+fn warn(error: &Error) {
+    if error.kind == Kind::Refused {
+        tracing::error!("the store refuses the registration, which ends with its lease: {error}");
+    } else {
+        tracing::warn!("the store does not do what it is asked: {error}");
+    }
 }
 
 /// A lease, however long it takes.
@@ -104,7 +112,7 @@ async fn grant(store: &Store, ttl_s: i64, is_registered: bool) -> Result<i64> {
             Ok(granted) => return Ok(granted.id),
             Err(error) if is_waited_out(&error, is_registered) => {
                 if pause.failures() == 1 {
-                    tracing::warn!("cannot register yet: {error}");
+                    warn(&error);
                 }
                 pause.wait().await;
             }
@@ -138,11 +146,11 @@ mod tests {
 
     #[test]
     fn who_is_registered_waits_out_whatever_may_pass() {
-        // Proves that trouble of the store's own ends a first try alone, and a refusal always.
+        // Proves that trouble of the store's own and refusals end a first try alone.
         for (kind, first, later) in [
             (Kind::Unreachable, true, true),
             (Kind::Failed, false, true),
-            (Kind::Refused, false, false),
+            (Kind::Refused, false, true),
         ] {
             let error = Error::new(kind, "");
             let outcome = [false, true].map(|registered| is_waited_out(&error, registered));

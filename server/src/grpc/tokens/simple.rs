@@ -2,9 +2,9 @@
 //!
 //! A token is made by the log ([`IssueToken`]), so every member learns it, and what ends it is in
 //! the log too: the user is deleted or changes the password, or auth is turned off. Nothing of it
-//! is written down beside the log. A member that takes a snapshot instead of the log forgets all
-//! tokens, since it cannot know which have ended; their holders authenticate again, as they do in
-//! etcd.
+//! is written down beside the log. A member that starts anew does not learn those that its log had
+//! (it cannot know how long ago they were used), one that takes a snapshot instead of the log forgets
+//! all; their holders authenticate again, as they do in etcd.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -135,8 +135,8 @@ impl Simple {
 }
 
 impl Observe for Simple {
-    fn applied(&self, command: &Command, applied: &Applied) {
-        if let (Some(op), Ok(response)) = (&command.op, &applied.result) {
+    fn applied(&self, command: &Command, applied: &Applied, again: bool) {
+        if !again && let (Some(op), Ok(response)) = (&command.op, &applied.result) {
             self.observe(op, response, Instant::now());
         }
         self.applied.notify_waiters();
@@ -222,7 +222,7 @@ mod tests {
             result: Err(store::Error::UserNotFound),
             events: Default::default(),
         };
-        tokens.applied(&Command { op: Some(deleted), ..Command::default() }, &refused);
+        tokens.applied(&Command { op: Some(deleted), ..Command::default() }, &refused, false);
         assert!(tokens.user("a.2", now).is_some());
         let disabled = Op::AuthDisable(pb::AuthDisableRequest {});
         tokens.observe(&disabled, &Response::AuthDisable(Default::default()), now);
@@ -230,6 +230,25 @@ mod tests {
         issue(&tokens, "ann", "a.3", now);
         tokens.replaced();
         assert_eq!(tokens.user("a.3", now), None);
+    }
+
+    #[test]
+    fn a_start_does_not_bring_tokens_back() {
+        // Shows that a token which the log had before the start, and which may long have expired,
+        // does not count again.
+        let tokens = Simple::new(TTL);
+        let op = Op::IssueToken(IssueToken { user: "ann".into(), prefix: String::new() });
+        let command = Command { op: Some(op), ..Command::default() };
+        let answer = pb::AuthenticateResponse { header: None, token: "a.1".into() };
+        let issued = Applied {
+            revision: 1,
+            result: Ok(Response::IssueToken(answer)),
+            events: Default::default(),
+        };
+        tokens.applied(&command, &issued, true);
+        assert_eq!(tokens.user("a.1", Instant::now()), None);
+        tokens.applied(&command, &issued, false);
+        assert_eq!(tokens.user("a.1", Instant::now()).as_deref(), Some("ann"));
     }
 
     #[test]

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use sched::tls::Anyone;
 use tokio_rustls::rustls::client::danger::ServerCertVerifier;
 use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::{ClientConfig, ServerConfig};
 
 use super::revoked::Revoked;
-use super::verify::{self, Anyone, Checks};
+use super::verify::{self, Checks};
 use super::{Files, at, pem, suites};
 use crate::config::{AllowedNames, CertificateFiles, TlsProtocol};
 

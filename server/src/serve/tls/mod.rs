@@ -27,7 +27,6 @@ pub use accept::Acceptor;
 pub(crate) use certificate::common_name;
 pub use connect::Connector;
 pub(crate) use pem::{authorities, pair, system_authorities};
-pub(crate) use verify::Anyone;
 
 use crate::config::{
     Certificate, CertificateFiles, ClientTlsSettings, PeerTlsSettings, TlsSettings,

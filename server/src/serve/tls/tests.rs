@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rcgen::{
@@ -9,10 +10,17 @@ use rcgen::{
     DistinguishedName, DnType, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
     SerialNumber,
 };
+use sched::tls::Anyone;
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
+use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tokio_rustls::rustls::{ClientConfig, ServerConfig};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::PeerTls;
 use crate::config::{
@@ -257,4 +265,38 @@ async fn self_signed_members_meet_and_keep_their_certificates() {
     let validity = block.parse_x509().unwrap().validity().clone();
     let days = (validity.not_after.timestamp() - validity.not_before.timestamp()) / 86_400;
     assert_eq!(days, 2 * 365);
+}
+
+#[tokio::test]
+async fn anyone_has_the_key_of_what_they_show() {
+    // Proves that where every certificate is believed, one that somebody else has the key of is not,
+    // in both versions of TLS.
+    let provider = Arc::new(ring::default_provider());
+    let shown = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let other = KeyPair::generate().unwrap();
+    for version in [&TLS12, &TLS13] {
+        for (key, is_taken) in [(&shown.signing_key, true), (&other, false)] {
+            let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+            let key = provider.key_provider.load_private_key(key).unwrap();
+            let shown = CertifiedKey::new(vec![shown.cert.der().clone()], key);
+            let server = ServerConfig::builder_with_provider(provider.clone())
+                .with_protocol_versions(&[version])
+                .unwrap()
+                .with_no_client_auth()
+                .with_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
+            let client = ClientConfig::builder_with_provider(provider.clone())
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(Anyone(provider.clone())))
+                .with_no_client_auth();
+            let (near, far) = tokio::io::duplex(1 << 16);
+            let name = ServerName::try_from("127.0.0.1").unwrap();
+            let (dialed, _) = tokio::join!(
+                TlsConnector::from(Arc::new(client)).connect(name, near),
+                TlsAcceptor::from(Arc::new(server)).accept(far)
+            );
+            assert_eq!(dialed.is_ok(), is_taken, "{version:?}: {:?}", dialed.err());
+        }
+    }
 }

@@ -68,7 +68,16 @@ pub(super) async fn files_run(machines: &Machines) {
     let file = std::fs::read_to_string(&deployment).unwrap();
     let file = file.replace("            - hostPort: 8761\n", "");
     let file = file.replace("replicas: 2", "replicas: 5");
-    kubectl.ok_with(&["replace", "-f", "-", "--validate=false"], &file).await;
+    eventually(
+        "nobody changes it between kubectl's look and its replacement",
+        SOON_S,
+        async || {
+            let said = kubectl.run_with(&["replace", "-f", "-", "--validate=false"], &file).await;
+            assert!(said.code == Some(0) || said.stderr.contains("(Conflict)"), "{said:?}");
+            if said.code == Some(0) { Ok(()) } else { Err(said.stderr) }
+        },
+    )
+    .await;
     let status = ["rollout", "status", DEPLOYMENT, "--timeout=50s"];
     kubectl.ok(&status).await;
     let emptied = machines.nodes[0].name.clone();

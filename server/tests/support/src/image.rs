@@ -10,9 +10,9 @@ use serde_json::json;
 use crate::require;
 
 const BUSYBOX: &str = "/bin/busybox";
-const APPLETS: [&str; 13] = [
+const APPLETS: [&str; 15] = [
     "sh", "cat", "echo", "sleep", "true", "false", "ls", "mkdir", "nc", "httpd", "wget",
-    "hostname", "id",
+    "hostname", "id", "tar", "rm",
 ];
 
 /// Writes an archive with one image, `busybox` with the usual applets, into a directory.

@@ -1,6 +1,6 @@
 //! The real kubectl on some API server.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -11,12 +11,30 @@ use crate::wait::eventually;
 /// How long a change may take to be seen, on a busy machine.
 const SEEN_S_MAX: u64 = 60;
 
+/// The kubectls of this machine: the one on PATH, then those that `BERTH_TEST_KUBECTLS` names, which
+/// is written as PATH is.
+///
+/// # Panics
+/// There is none, or one that is named is missing.
+pub fn kubectls() -> Vec<PathBuf> {
+    let others = std::env::var_os("BERTH_TEST_KUBECTLS").unwrap_or_default();
+    let others: Vec<PathBuf> =
+        std::env::split_paths(&others).filter(|path| !path.as_os_str().is_empty()).collect();
+    for missing in others.iter().filter(|path| !path.is_file()) {
+        panic!("BERTH_TEST_KUBECTLS: {} is no program", missing.display());
+    }
+    std::iter::once(require("kubectl", "kubernetes-client")).chain(others).collect()
+}
+
 /// kubectl with a home of its own.
 #[derive(Debug)]
 pub struct Kubectl {
-    /// What its command line begins with.
+    /// What its command line begins with, the program last.
     words: Vec<String>,
+    server: String,
     home: TempDir,
+    /// How commands in containers are run, by those that know more than one way.
+    websockets: bool,
 }
 
 impl Kubectl {
@@ -27,26 +45,43 @@ impl Kubectl {
     pub fn new(url: &str) -> Self {
         let program = require("kubectl", "kubernetes-client").display().to_string();
         let home = TempDir::new().expect("a temporary directory");
-        Self { words: vec![program, format!("--server={url}")], home }
+        let server = format!("--server={url}");
+        Self { words: vec![program], server, home, websockets: true }
     }
 
     /// The same, run in a network of its own.
     pub fn within(namespace: &Namespace, url: &str) -> Self {
         let outside = Self::new(url);
         let words = namespace.only_network().into_iter().chain(outside.words).collect();
-        Self { words, home: outside.home }
+        Self { words, ..outside }
+    }
+
+    /// The same with another kubectl.
+    #[must_use]
+    pub fn by(&self, program: &Path) -> Self {
+        let mut words = self.words.clone();
+        words.pop();
+        words.push(program.display().to_string());
+        let home = TempDir::new().expect("a temporary directory");
+        Self { words, server: self.server.clone(), home, websockets: self.websockets }
+    }
+
+    /// The same, but commands in containers are run over SPDY, as all did before 1.30.
+    #[must_use]
+    pub fn over_spdy(self) -> Self {
+        Self { websockets: false, ..self }
     }
 
     fn script(&self, arguments: &[&str]) -> Script {
         let (program, first) = self.words.split_first().expect("a program");
-        let all: Vec<&str> =
-            first.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
+        let first = first.iter().chain([&self.server]).map(String::as_str);
+        let all: Vec<&str> = first.chain(arguments.iter().copied()).collect();
         // What is on this machine for other clusters is none of its business.
         Script::new(&PathBuf::from(program), &all)
             .env("HOME", &self.home.path().display().to_string())
             .env("KUBECONFIG", "/dev/null")
-            // What 1.29 asks for, and later ones do by themselves.
-            .env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "true")
+            // 1.29 has to be asked for WebSockets, later ones for SPDY; earlier ones have no choice.
+            .env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", &self.websockets.to_string())
     }
 
     pub async fn run(&self, arguments: &[&str]) -> Finished {

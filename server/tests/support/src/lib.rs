@@ -29,7 +29,7 @@ pub use command::{Finished, Script, require};
 pub use dialogue::Dialogue;
 pub use history::{Follower, History, Ledger, Position, Promises, Timeline, Write};
 pub use image::{busybox_archive, image_archive};
-pub use kubectl::Kubectl;
+pub use kubectl::{Kubectl, kubectls};
 pub use net::{Namespace, Net, Wire};
 pub use ports::free as free_port;
 pub use program::{Kind, Program};

@@ -1,6 +1,6 @@
 //! Free loopback ports.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 
 use rand::Rng;
 
@@ -8,11 +8,15 @@ use rand::Rng;
 /// port of a server between its kill and its restart.
 const PORTS: std::ops::Range<u16> = 15_000..32_000;
 
-/// A port on 127.0.0.1 that nobody listens on now.
+/// A port on 127.0.0.1 that nobody listens on now, by TCP or UDP.
 pub fn free() -> u16 {
     let mut random = rand::rng();
+    let is_free = |port: &u16| {
+        let address = ("127.0.0.1", *port);
+        TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
+    };
     (0..1_000)
         .map(|_| random.random_range(PORTS))
-        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .find(is_free)
         .expect("one port of a thousand tried is free")
 }

@@ -27,6 +27,8 @@ pub struct Weather {
 pub struct Proxy {
     address: String,
     weather: watch::Sender<Weather>,
+    /// How often connections were forgotten.
+    forgotten: watch::Sender<u64>,
     task: JoinHandle<()>,
 }
 
@@ -36,8 +38,9 @@ impl Proxy {
         let port = crate::ports::free();
         let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("the port was free");
         let (weather, seen) = watch::channel(Weather::default());
-        let task = tokio::spawn(accept(listener, target, seen));
-        Self { address: format!("127.0.0.1:{port}"), weather, task }
+        let forgotten = watch::Sender::new(0);
+        let task = tokio::spawn(accept(listener, target, seen, forgotten.subscribe()));
+        Self { address: format!("127.0.0.1:{port}"), weather, forgotten, task }
     }
 
     /// `HOST:PORT` where it listens.
@@ -49,6 +52,12 @@ impl Proxy {
     pub fn set(&self, weather: Weather) {
         self.weather.send_replace(weather);
     }
+
+    /// From now on nothing passes on the connections of now, and nobody is told, as when a router
+    /// forgets them; new ones work.
+    pub fn forget(&self) {
+        self.forgotten.send_modify(|times| *times += 1);
+    }
 }
 
 impl Drop for Proxy {
@@ -57,19 +66,31 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, target: String, weather: watch::Receiver<Weather>) {
+async fn accept(
+    listener: TcpListener,
+    target: String,
+    weather: watch::Receiver<Weather>,
+    forgotten: watch::Receiver<u64>,
+) {
     loop {
         let Ok((inside, _)) = listener.accept().await else { return };
         let (target, weather) = (target.clone(), weather.clone());
+        let mut forgotten = forgotten.clone();
+        forgotten.mark_unchanged();
         tokio::spawn(async move {
             // A target that is down: the caller sees its connection closed.
             let Ok(outside) = TcpStream::connect(target).await else { return };
-            pass(inside, outside, &weather);
+            pass(inside, outside, &weather, &forgotten);
         });
     }
 }
 
-fn pass(inside: TcpStream, outside: TcpStream, weather: &watch::Receiver<Weather>) {
+fn pass(
+    inside: TcpStream,
+    outside: TcpStream,
+    weather: &watch::Receiver<Weather>,
+    forgotten: &watch::Receiver<u64>,
+) {
     for stream in [&inside, &outside] {
         stream.set_nodelay(true).expect("a fresh socket takes options");
     }
@@ -78,7 +99,7 @@ fn pass(inside: TcpStream, outside: TcpStream, weather: &watch::Receiver<Weather
     for (read, write) in [(inside_read, outside_write), (outside_read, inside_write)] {
         let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
         tokio::spawn(take(read, sender, weather.clone()));
-        tokio::spawn(deliver(receiver, write, weather.clone()));
+        tokio::spawn(deliver(receiver, write, weather.clone(), forgotten.clone()));
     }
 }
 
@@ -104,8 +125,12 @@ async fn deliver(
     mut from: mpsc::Receiver<(Instant, Vec<u8>)>,
     mut to: OwnedWriteHalf,
     mut weather: watch::Receiver<Weather>,
+    forgotten: watch::Receiver<u64>,
 ) {
     while let Some((due, chunk)) = from.recv().await {
+        if forgotten.has_changed().unwrap_or(false) {
+            continue;
+        }
         tokio::time::sleep_until(due).await;
         let calm = weather.wait_for(|weather| !weather.stalled).await.is_ok();
         if !calm || to.write_all(&chunk).await.is_err() {

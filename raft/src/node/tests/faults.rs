@@ -1,0 +1,174 @@
+//! Disks that are full, and disks that hang: neither ends a member, nor the cluster.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::cluster::{Cluster, SOON};
+use super::home::{Home, get, process, write};
+use crate::vfs::{CrashFs, File, Lock, Vfs};
+use crate::{Node, Surroundings};
+
+/// Another's files, with two switches. Clones share it.
+#[derive(Clone)]
+pub(super) struct FaultyFs {
+    inner: CrashFs,
+    /// There is no room for another snapshot.
+    full: Arc<AtomicBool>,
+    /// Syncs do not return.
+    hangs: Arc<AtomicBool>,
+}
+
+struct FaultyFile {
+    inner: Arc<dyn File>,
+    hangs: Arc<AtomicBool>,
+}
+
+impl FaultyFs {
+    pub(super) fn new(inner: CrashFs) -> FaultyFs {
+        FaultyFs { inner, full: Arc::default(), hangs: Arc::default() }
+    }
+
+    fn file(&self, inner: Arc<dyn File>) -> Arc<dyn File> {
+        Arc::new(FaultyFile { inner, hangs: self.hangs.clone() })
+    }
+}
+
+impl Vfs for FaultyFs {
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let is_snapshot = path.parent().is_some_and(|dir| dir.ends_with("snap"));
+        if is_snapshot && self.full.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(self.file(self.inner.create(path)?))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        Ok(self.file(self.inner.open(path)?))
+    }
+
+    fn read_dir(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.inner.read_dir(dir)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.inner.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.inner.remove(path)
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.inner.create_dir_all(dir)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.inner.sync_dir(dir)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        self.inner.lock(path)
+    }
+}
+
+impl File for FaultyFile {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.inner.write_at(bytes, offset)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.inner.read_at(buffer, offset)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.inner.len()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.inner.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        while self.hangs.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.inner.sync_data()
+    }
+}
+
+#[test]
+fn a_disk_without_room_for_a_snapshot_costs_a_longer_log_and_nothing_else() {
+    // Proves that a member goes on when its snapshots cannot be written, the first one and a later
+    // one, also across a restart, and takes one when there is room again.
+    let mut home = Home::new();
+    home.config.snapshot_log_bytes_min = 64 << 10;
+    let disk = FaultyFs::new(home.fs.clone());
+    let value = "v".repeat(16 << 10);
+    process().block_on(async {
+        for round in 0..2 {
+            disk.full.store(true, Ordering::SeqCst);
+            let mut surroundings = Surroundings::real(&home.config);
+            surroundings.vfs = Arc::new(disk.clone());
+            surroundings.engines = Box::new(home.engines.clone());
+            let node: super::home::TestNode =
+                Node::start_in(home.config.clone(), surroundings).await.unwrap();
+            let before = node.status().snapshot_index;
+            let failures = node.inner.snapshots.failures();
+            let mut count = 0;
+            while node.inner.snapshots.failures() == failures {
+                write(&node, &format!("{round}-{count}"), &value).await;
+                count += 1;
+                assert!(count < 10_000, "no snapshot was tried");
+            }
+            write(&node, "after", &round.to_string()).await;
+            assert_eq!(get(&node.reader(), "after"), Some(round.to_string()));
+            assert_eq!(node.status().snapshot_index, before);
+            node.shutdown().await;
+
+            disk.full.store(false, Ordering::SeqCst);
+            let node = home.start().await.unwrap();
+            assert_eq!(get(&node.reader(), "after"), Some(round.to_string()));
+            let taken = async {
+                while node.status().snapshot_index == before {
+                    write(&node, "more", &value).await;
+                }
+            };
+            tokio::time::timeout(SOON, taken).await.expect("a snapshot");
+            node.shutdown().await;
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_disk_hangs_leads_no_longer() {
+    // Proves that writes go on under another leader, and that the member is one again when its disk
+    // is back.
+    let mut cluster = Cluster::start_with(3, |home| {
+        home.config.election_ms = 300;
+        home.config.heartbeat_ms = 30;
+        home.disk = Some(FaultyFs::new(home.fs.clone()));
+    })
+    .await;
+    let old = cluster.leader().await;
+    let other = cluster.follower_of(old);
+    write(&cluster.nodes[&other], "a", "1").await;
+    let hangs = cluster.homes[&old].disk.as_ref().expect("all have one").hangs.clone();
+    hangs.store(true, Ordering::SeqCst);
+    write(&cluster.nodes[&other], "a", "2").await;
+    let moved = async {
+        while cluster.nodes[&other].leader().is_none_or(|leader| leader == old) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(SOON, moved).await.expect("another leader");
+    write(&cluster.nodes[&other], "a", "3").await;
+    hangs.store(false, Ordering::SeqCst);
+    tokio::time::timeout(SOON, cluster.nodes[&old].ready()).await.unwrap().unwrap();
+    assert_eq!(get(&cluster.nodes[&old].reader(), "a").as_deref(), Some("3"));
+    for id in [1, 2, 3] {
+        cluster.stop_member(id).await;
+    }
+}

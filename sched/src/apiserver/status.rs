@@ -157,6 +157,11 @@ impl Failure {
         failure
     }
 
+    /// Whether it failed because there is an object of this name.
+    pub(super) fn is_already_there(&self) -> bool {
+        self.reason == "AlreadyExists"
+    }
+
     fn about(mut self, resource: &Resource, name: &str) -> Self {
         self.details = json!({"name": name, "group": resource.group, "kind": resource.plural});
         self

@@ -33,6 +33,10 @@ const WHOLE_ELEMENTS: [&str; 3] = ["ownerReferences", "imagePullSecrets", "secre
 const ALWAYS_THERE: [&str; 7] =
     ["metadata", "spec", "status", "template", "jobTemplate", "strategy", "containers"];
 
+/// How many steps a path has at most: what is further down goes with what it is in. Kubernetes' types
+/// are not half as deep; what is stored must stay as deep as can be read.
+pub(super) const DEPTH_MAX: usize = 64;
+
 /// Where a value is: the names of its field and of the field around it. An element of a list is
 /// at the place of the list.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +44,8 @@ pub(super) struct Place<'a> {
     parent: &'a str,
     name: &'a str,
     is_element: bool,
+    /// Steps from the document to here.
+    depth: usize,
 }
 
 /// What a value is.
@@ -54,15 +60,15 @@ pub(super) enum Shape {
 impl<'a> Place<'a> {
     /// The document itself.
     pub(super) fn root() -> Self {
-        Self { parent: "", name: "", is_element: false }
+        Self { parent: "", name: "", is_element: false, depth: 0 }
     }
 
     pub(super) fn field(self, name: &'a str) -> Self {
-        Self { parent: self.name, name, is_element: false }
+        Self { parent: self.name, name, is_element: false, depth: self.depth + 1 }
     }
 
     pub(super) fn element(self) -> Self {
-        Self { is_element: true, ..self }
+        Self { is_element: true, depth: self.depth + 1, ..self }
     }
 
     pub(super) fn is_always_there(self) -> bool {
@@ -71,6 +77,7 @@ impl<'a> Place<'a> {
 
     pub(super) fn shape(self, value: &Value) -> Shape {
         match value {
+            _ if self.depth >= DEPTH_MAX => Shape::Leaf,
             Value::Object(_) if self.is_whole() => Shape::Leaf,
             Value::Object(_) => Shape::Object,
             Value::Array(list) if !self.is_element => {
@@ -87,7 +94,7 @@ impl<'a> Place<'a> {
 
     /// Whether the elements of a list here are told apart.
     pub(super) fn has_elements(self) -> bool {
-        !self.is_element && (self.is_set() || !self.keys().is_empty())
+        !self.is_element && self.depth < DEPTH_MAX && (self.is_set() || !self.keys().is_empty())
     }
 
     /// `None`: it is no list to go into, or an element has no name.

@@ -277,6 +277,19 @@ fn owners_survive_a_round_trip() {
     }
 }
 
+#[test]
+fn sets_are_not_deeper_than_what_can_be_stored() {
+    // Proves that of a document as deep as can be read the owners can be read again.
+    let deep = (0..120).fold(json!({"end": 1}), |inner, _| json!({ "x": inner }));
+    let live = Live::default().apply("one", &json!({"metadata": {}, "data": deep}));
+    let later = live.update("two", |value| value["data"]["x"]["x"] = json!(1));
+    assert_eq!(later.paths("two"), [".data.x.x"]);
+    let mut stored = live.value.clone();
+    live.owners.write(&Value::Null, &mut stored);
+    let text = stored.to_string();
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), stored);
+}
+
 /// Documents of a few fields, so that different ones often have the same.
 fn documents() -> impl Strategy<Value = Value> {
     let number = || prop::option::of(0..3_i64);

@@ -3,6 +3,7 @@
 
 mod strategic;
 
+use json_patch::PatchOperation;
 use serde_json::Value;
 
 use super::body;
@@ -27,10 +28,11 @@ pub(super) const APPLY: &str = "application/apply-patch+yaml";
 const OPERATIONS_MAX: usize = 10_000;
 /// Those that copy: each may double a document.
 const COPIES_MAX: usize = 100;
+/// Objects and lists in each other. Parsers, this one too, read 127.
+const DEPTH_MAX: usize = 120;
 
 fn apply_json(document: &mut Value, patch: &json_patch::Patch) -> Result<()> {
-    let is_copy =
-        |one: &&json_patch::PatchOperation| matches!(one, json_patch::PatchOperation::Copy(_));
+    let is_copy = |one: &&PatchOperation| matches!(one, PatchOperation::Copy(_));
     let copies = patch.0.iter().filter(is_copy).count();
     if patch.0.len() > OPERATIONS_MAX || copies > COPIES_MAX {
         let message = format!(
@@ -41,6 +43,7 @@ fn apply_json(document: &mut Value, patch: &json_patch::Patch) -> Result<()> {
         let code = http::StatusCode::PAYLOAD_TOO_LARGE;
         return Err(Failure::new(code, "RequestEntityTooLarge", message));
     }
+    check_depth(document, patch)?;
     // After each copy the document is weighed; without copies it cannot grow past the patch.
     let mut rest = &patch.0[..];
     while !rest.is_empty() {
@@ -59,6 +62,42 @@ fn apply_json(document: &mut Value, patch: &json_patch::Patch) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Operations put things into things: a document that is too deep could be stored, and never read
+/// again. Counts what the operations could make at most.
+fn check_depth(document: &Value, patch: &json_patch::Patch) -> Result<()> {
+    let mut deepest = depth(document);
+    for operation in &patch.0 {
+        let put = match operation {
+            PatchOperation::Add(add) => add.path.count() + depth(&add.value),
+            PatchOperation::Replace(replace) => replace.path.count() + depth(&replace.value),
+            PatchOperation::Move(one) => {
+                one.path.count() + deepest.saturating_sub(one.from.count())
+            }
+            PatchOperation::Copy(one) => {
+                one.path.count() + deepest.saturating_sub(one.from.count())
+            }
+            PatchOperation::Remove(_) | PatchOperation::Test(_) => continue,
+        };
+        if put > DEPTH_MAX {
+            let message = format!("the patch nests more than {DEPTH_MAX} objects in each other");
+            let code = http::StatusCode::UNPROCESSABLE_ENTITY;
+            return Err(Failure::new(code, "Invalid", message));
+        }
+        deepest = deepest.max(put);
+    }
+    Ok(())
+}
+
+/// How many objects and lists are in each other; the parser has bounded it.
+fn depth(value: &Value) -> usize {
+    let below = match value {
+        Value::Object(fields) => fields.values().map(depth).max(),
+        Value::Array(elements) => elements.iter().map(depth).max(),
+        _ => return 0,
+    };
+    1 + below.unwrap_or(0)
 }
 
 impl Patch {
@@ -101,5 +140,44 @@ fn object(bytes: &[u8]) -> Result<Value> {
         Ok(value @ Value::Object(_)) => Ok(value),
         Ok(_) => Err(Failure::bad_request("error decoding patch: expected an object")),
         Err(error) => Err(Failure::bad_request(format!("error decoding patch: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn patched(operations: &Value) -> Result<Value> {
+        let bytes = operations.to_string().into_bytes();
+        let patch = Patch::parse("application/json-patch+json", &bytes)?;
+        patch.apply(&json!({"metadata": {}, "a": {"b": {}}}))
+    }
+
+    #[test]
+    fn operations_nest_only_what_can_be_read_again() {
+        // Proves that putting, copying and moving things into each other ends at a bound, before
+        // anything is done, and that what is not deep passes.
+        let deep = |levels: usize| (0..levels).fold(json!({}), |inner, _| json!({ "x": inner }));
+        let put =
+            |levels| patched(&json!([{"op": "add", "path": "/a/b/c", "value": deep(levels)}]));
+        assert_eq!(put(100).unwrap()["a"]["b"]["c"], deep(100));
+        assert!(put(120).unwrap_err().message.contains("nests more than 120"));
+        let doubling: Vec<Value> =
+            (0..90).map(|_| json!({"op": "copy", "from": "/a", "path": "/a/b/c"})).collect();
+        assert!(patched(&json!(doubling)).is_err());
+        let moves: Vec<Value> = (0..200)
+            .flat_map(|_| {
+                [
+                    json!({"op": "add", "path": "/m", "value": {}}),
+                    json!({"op": "move", "from": "/a", "path": "/m/n"}),
+                    json!({"op": "move", "from": "/m", "path": "/a"}),
+                ]
+            })
+            .collect();
+        assert!(patched(&json!(moves)).is_err());
+        let fine = json!([{"op": "move", "from": "/a/b", "path": "/c"}]);
+        assert_eq!(patched(&fine).unwrap(), json!({"metadata": {}, "a": {}, "c": {}}));
     }
 }

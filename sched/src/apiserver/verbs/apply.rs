@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::super::fields::{self, FieldSet, Operation, Owners, Takes, Writer};
 use super::super::path::Target;
 use super::super::status::{Failure, Result};
-use super::super::{ApiServer, Body, Call, respond};
+use super::super::{ApiServer, Body, Call, convert, respond};
 use super::Scope;
 use super::manager::writer;
 use super::update::Draft;
@@ -37,21 +37,24 @@ impl ApiServer {
         scope: Scope,
         config: Value,
     ) -> Result<Response<Body>> {
-        let mut config = self.accept_config(target, call, scope, config)?;
+        let config = self.accept_config(target, call, scope, config)?;
         match self.read(target).await {
             Err(failure) if failure.code == StatusCode::NOT_FOUND && scope == Scope::Main => {
                 self.authorize_creation(&call.user, target).await?;
-                let applied = config.applied_to(&json!({}))?;
-                self.create_value(target, call, config.sent.clone(), Some(applied.owners)).await
+                let owners = config.applied_to(target, &json!({}))?.owners;
+                let created = self.create_value(target, call, config.sent.clone(), Some(owners));
+                match created.await {
+                    // Somebody else was faster: it is there now.
+                    Err(failure) if failure.is_already_there() => {}
+                    outcome => return outcome,
+                }
             }
-            found => {
-                found?;
-                let document = self.apply_config(target, call, scope, &config).await?;
-                let mut response = respond::object(StatusCode::OK, target, call.accept, &document);
-                config.warnings.drain(..).for_each(|text| respond::warn(&mut response, &text));
-                Ok(response)
-            }
+            found => drop(found?),
         }
+        let document = self.apply_config(target, call, scope, &config).await?;
+        let mut response = respond::object(StatusCode::OK, target, call.accept, &document);
+        config.warnings.iter().for_each(|text| respond::warn(&mut response, text));
+        Ok(response)
     }
 
     /// Applies to an object that is there.
@@ -73,7 +76,7 @@ impl ApiServer {
         config: &Config,
     ) -> Result<Document> {
         let make = |live: &Value| {
-            let mut applied = config.applied_to(live)?;
+            let mut applied = config.applied_to(target, live)?;
             config.note(&mut applied.value);
             Ok(Draft::applied(applied))
         };
@@ -116,10 +119,10 @@ fn prepare(target: &Target, value: &mut Value) {
 }
 
 impl Config {
-    fn applied_to(&self, live: &Value) -> Result<fields::Applied> {
+    fn applied_to(&self, target: &Target, live: &Value) -> Result<fields::Applied> {
         let takes = match self.force {
             true => Takes::Everything,
-            false => Takes::These(self.own_before(live)),
+            false => Takes::These(self.own_before(target, live)),
         };
         let owners = Owners::of(live).unwrap_or_default();
         fields::apply(live, &self.value, owners, &self.writer, &takes)
@@ -131,7 +134,7 @@ impl Config {
     }
 
     /// What kubectl applied without the server's help is its own, as far as it is still so.
-    fn own_before(&self, live: &Value) -> FieldSet {
+    fn own_before(&self, target: &Target, live: &Value) -> FieldSet {
         let noted = live.pointer(LAST_APPLIED).and_then(Value::as_str);
         let noted = noted.filter(|_| self.is_of_kubectl());
         let Some(mut last) = noted.and_then(|text| serde_json::from_str::<Value>(text).ok()) else {
@@ -141,9 +144,8 @@ impl Config {
         if last["apiVersion"] != self.sent["apiVersion"] {
             return FieldSet::default();
         }
-        if let Some(last) = last.as_object_mut() {
-            last.insert("apiVersion".into(), self.value["apiVersion"].clone());
-        }
+        convert::incoming(target, &mut last);
+        prepare(target, &mut last);
         fields::same(&last, live)
     }
 

@@ -19,7 +19,6 @@ impl ApiServer {
     }
 
     /// Whoever creates owns all that the object then says, unless its `owners` are known.
-
     pub(super) async fn create_value(
         &self,
         target: &Target,

@@ -64,7 +64,8 @@ fn lines(file: &Path) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_is_rendered_once_or_only_shown() {
     // Proves --onetime, --noop with a diff that touches nothing, modes, that an unchanged file is
-    // left alone and reloads nothing, and that mistakes end with status 1 and the old file.
+    // left alone and reloads nothing, that mistakes end with status 1 and the old file, and that a
+    // file which cannot be replaced is written.
     let server = Server::start(subject!(), &[]).await;
     let clients = server.clients();
     let endpoints = endpoints(&server);
@@ -94,6 +95,27 @@ async fn a_file_is_rendered_once_or_only_shown() {
     put(&clients, "/prod/app/name", "store").await;
     let diff = run(&["--noop"]).await.stdout;
     assert!(diff.contains("-name shop") && diff.contains("+name store"), "{diff}");
+    // Mounted by itself, in a place of its own; undone, too.
+    let mounted = format!("mount --bind {0} {0} && exec \"$0\" \"$@\"", config.dest().display());
+    let args = ["-rm", "sh", "-c", &mounted, env!("CARGO_BIN_EXE_berth"), "template", &endpoints];
+    let flag = config.flag();
+    let args = [&args[..], &[&flag, "--onetime", "--prefix=/prod"]].concat();
+    let is_permitted = ["-rm", "sh", "-c", "mount --bind /etc/hosts /etc/hosts"];
+    let unshare = testkit::require("unshare", "util-linux");
+    if testkit::Script::new(&unshare, &is_permitted).run().await.code == Some(0) {
+        for (reloads, code, text) in
+            [("/no/such/file", 1, "name shop\napp\n"), ("/dev/null", 0, "name store\napp\n")]
+        {
+            let run = testkit::Script::new(&unshare, &args).env("RELOADS", reloads);
+            let done = run.run().await;
+            assert_eq!((done.code, config.read().as_str()), (Some(code), text), "{done:?}");
+        }
+        put(&clients, "/prod/app/name", "shop").await;
+        assert_eq!(run(&[]).await.code, Some(0));
+    } else {
+        testkit::skipped("a template's file that is mounted", "no mounts are permitted");
+        put(&clients, "/prod/app/name", "shop").await;
+    }
     delete(&clients, "/prod/app/name").await;
     let failed = run(&[]).await;
     assert_eq!(failed.code, Some(1), "{failed:?}");

@@ -1,7 +1,7 @@
-//! A file put in the place of another in one step.
+//! A file put in the place of another in one step, where the system lets it.
 
-use std::fs::{self, File, Metadata, Permissions};
-use std::io::{self, Write};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,8 @@ use tempfile::NamedTempFile;
 
 /// Of a file that was not there and whose resource says nothing.
 const MODE: u32 = 0o644;
+/// Links that are followed from one to the next, as the system does.
+const LINKS_MAX: usize = 40;
 /// What of a mode can be set.
 const MODE_BITS: u32 = 0o7777;
 
@@ -46,8 +48,10 @@ pub(super) fn is_current(dest: &Path, text: &str, owner: Owner) -> bool {
 }
 
 impl Staged {
-    /// Writes `text` beside `dest`, with the owner and mode it is to have.
+    /// Writes `text` beside `dest`, or beside what that leads to, with the owner and mode it is to
+    /// have.
     pub(super) fn new(dest: &Path, text: &str, owner: Owner) -> io::Result<Self> {
+        let dest = &behind_links(dest)?;
         let mut file = beside(dest)?;
         let before = fs::metadata(dest).ok();
         let known = before.as_ref().map(|before| before.mode() & MODE_BITS);
@@ -72,8 +76,7 @@ impl Staged {
     /// Puts it in place.
     pub(super) fn commit(self) -> io::Result<Replaced> {
         let before = keep(&self.dest)?;
-        self.file.persist(&self.dest).map_err(|error| error.error)?;
-        sync_directory(&self.dest)?;
+        put(self.file, &self.dest)?;
         Ok(Replaced { before, dest: self.dest })
     }
 }
@@ -82,10 +85,47 @@ impl Replaced {
     /// Puts the old file back, and says whether there was one: without, the new one stays.
     pub(super) fn undo(self) -> io::Result<bool> {
         let Some(before) = self.before else { return Ok(false) };
-        before.persist(&self.dest).map_err(|error| error.error)?;
-        sync_directory(&self.dest)?;
+        put(before, &self.dest)?;
         Ok(true)
     }
+}
+
+/// Puts a file in the place of `dest`. One that is mounted there, as containers get theirs, cannot
+/// be replaced, and is written in place.
+fn put(file: NamedTempFile, dest: &Path) -> io::Result<()> {
+    match file.persist(dest) {
+        Ok(_) => sync_directory(dest),
+        Err(refused) if refused.error.kind() == ErrorKind::ResourceBusy => {
+            write_in_place(refused.file.path(), dest)
+        }
+        Err(refused) => Err(refused.error),
+    }
+}
+
+fn write_in_place(from: &Path, dest: &Path) -> io::Result<()> {
+    let (mut from, mut to) = (File::open(from)?, OpenOptions::new().write(true).open(dest)?);
+    let (wanted, now) = (from.metadata()?, to.metadata()?);
+    if (wanted.uid(), wanted.gid()) != (now.uid(), now.gid()) {
+        chown(dest, Some(wanted.uid()), Some(wanted.gid()))?;
+    }
+    to.set_permissions(wanted.permissions())?;
+    let length = io::copy(&mut from, &mut to)?;
+    // Cut off last: whoever reads meanwhile finds no file that is empty.
+    to.set_len(length)?;
+    to.sync_all()
+}
+
+/// The file that a path leads to, over links; it may be missing.
+fn behind_links(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        match fs::read_link(&path) {
+            Ok(to) => path = directory(&path).join(to),
+            // No link, or nothing.
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(io::Error::new(ErrorKind::InvalidInput, "it is a link that leads nowhere"))
 }
 
 /// A second name for the file that is there, if there is one.
@@ -138,5 +178,31 @@ mod tests {
         assert!(!is_current(&dest, "one", Owner { mode: Some(0o640), ..owner }));
         drop(Staged::new(&dest, "three", owner).unwrap());
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn links_stay_and_what_cannot_be_replaced_is_written() {
+        // Proves that a link goes on leading to the file, which is written, also where that was
+        // missing; that a circle is told; and that a file written in place is as the new one, mode
+        // and length too.
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let owner = Owner { mode: None, uid: None, gid: None };
+        fs::create_dir(path("far")).unwrap();
+        for (link, to) in [("one", "far/two"), ("far/two", "three"), ("a", "b"), ("b", "a")] {
+            std::os::unix::fs::symlink(to, path(link)).unwrap();
+        }
+        for text in ["first", "second"] {
+            Staged::new(&path("one"), text, owner).unwrap().commit().unwrap();
+            assert_eq!(fs::read_to_string(path("far/three")).unwrap(), text);
+            assert_eq!(fs::read_link(path("one")).unwrap(), Path::new("far/two"));
+        }
+        let error = Staged::new(&path("a"), "", owner).unwrap_err();
+        assert!(error.to_string().contains("leads nowhere"), "{error}");
+
+        fs::write(path("short"), "new").unwrap();
+        fs::set_permissions(path("short"), Permissions::from_mode(0o600)).unwrap();
+        write_in_place(&path("short"), &path("far/three")).unwrap();
+        assert!(is_current(&path("one"), "new", Owner { mode: Some(0o600), ..owner }));
     }
 }

@@ -59,12 +59,10 @@ impl<R: AsyncRuntime> Snapshotter<R> {
     /// After a failure, so that a full disk is not written to all the time.
     async fn pause(&self) {
         let mut over = Box::pin(R::sleep(PAUSE));
-        loop {
-            match R::select2(Box::pin(self.behind.snapshot.wait()), &mut over).await {
-                Select2::First(true) => {}
-                Select2::First(false) | Select2::Second(()) => break,
-            }
-        }
+        // Raised meanwhile it is due all the same; closed, or after the pause, this ends.
+        while let Select2::First(true) =
+            R::select2(Box::pin(self.behind.snapshot.wait()), &mut over).await
+        {}
         // It is still due.
         self.behind.snapshot.raise();
     }

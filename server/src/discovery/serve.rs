@@ -2,12 +2,13 @@
 //!
 //! It is a client of this server's own store, through an address like any other client's.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use sched::discovery::dns::{self, Bound, Metrics, Zone};
-use sched::kv::Credentials;
+use sched::kv::{Credentials, Store};
 
 use super::dns::resolver;
 use super::{duration, store};
@@ -102,10 +103,19 @@ fn list<T>(
     text.split(',').map(parse).collect()
 }
 
+/// Before the addresses are taken again.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// The DNS server of a server; it may be none.
 pub(crate) struct Dns {
-    bound: Option<Bound>,
+    serving: Option<Serving>,
     metrics: Metrics,
+}
+
+struct Serving {
+    bound: Bound,
+    store: Store,
+    settings: dns::Settings,
 }
 
 /// Takes the addresses.
@@ -115,18 +125,19 @@ pub(crate) struct Dns {
 pub(crate) async fn open(flags: Flags, settings: &Settings) -> Result<Dns, String> {
     let metrics = Metrics::default();
     let Flags { dns: Some(dns), user, is_default } = flags else {
-        return Ok(Dns { bound: None, metrics });
+        return Ok(Dns { serving: None, metrics });
     };
     let credentials = user.map(|(name, password)| Credentials { name, password });
-    let bound = match store::own(settings, "DNS", credentials) {
-        Ok(store) => dns::bind(&store, &dns, metrics.clone()).await,
-        Err(line) => Err(line),
+    let serving = async {
+        let store = store::own(settings, "DNS", credentials)?;
+        let bound = dns::bind(&store, &dns, metrics.clone()).await?;
+        Ok(Serving { bound, store, settings: dns })
     };
-    match bound {
-        Ok(bound) => Ok(Dns { bound: Some(bound), metrics }),
+    match serving.await {
+        Ok(serving) => Ok(Dns { serving: Some(serving), metrics }),
         Err(line) if is_default => {
             tracing::warn!("DNS is not answered, the store is served: {line}");
-            Ok(Dns { bound: None, metrics })
+            Ok(Dns { serving: None, metrics })
         }
         Err(line) => Err(line),
     }
@@ -135,15 +146,25 @@ pub(crate) async fn open(flags: Flags, settings: &Settings) -> Result<Dns, Strin
 impl Dns {
     /// What it counts, for the server's own page of metrics; `None` if there is no DNS.
     pub(crate) fn metrics(&self) -> Option<Metrics> {
-        self.bound.is_some().then(|| self.metrics.clone())
+        self.serving.is_some().then(|| self.metrics.clone())
     }
 
-    /// Runs until it is dropped; returns only if it cannot go on, with one line.
-    pub(crate) async fn run(self) -> String {
-        let Some(bound) = self.bound else { return std::future::pending().await };
-        match bound.run(std::future::pending()).await {
-            Ok(()) => "DNS has ended before the server".to_owned(),
-            Err(error) => format!("DNS cannot go on: {error}"),
+    /// Runs until it is dropped. A socket that fails is no reason to end the store: it begins anew.
+    pub(crate) async fn run(self) -> Infallible {
+        let Some(Serving { mut bound, store, settings }) = self.serving else {
+            return std::future::pending().await;
+        };
+        loop {
+            if let Err(error) = bound.run(std::future::pending()).await {
+                tracing::error!("DNS cannot go on, and begins anew: {error}");
+            }
+            bound = loop {
+                tokio::time::sleep(AGAIN).await;
+                match dns::bind(&store, &settings, self.metrics.clone()).await {
+                    Ok(bound) => break bound,
+                    Err(error) => tracing::error!("DNS is not answered: {error}"),
+                }
+            };
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// Files that connections of clients leave to the log, the store and other members. etcd leaves 150;
-/// our engine alone keeps about 90 open.
+/// Files that connections of clients leave to the log, the store, other members and DNS by TCP. etcd
+/// leaves 150; our engine alone keeps about 90 open, and DNS takes up to 100.
 const FILES_RESERVED: usize = 250;
 /// Even where there are hardly any files somebody can ask what is wrong, at every address: one that
 /// waits for its next connection has room for it already.

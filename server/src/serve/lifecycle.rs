@@ -69,7 +69,7 @@ pub(super) async fn serve(
     let for_members = listen_all(for_members)?;
     let outcome = tokio::select! {
         error = orchestrator.run() => Err(error),
-        error = dns.run() => Err(error),
+        never = dns.run() => match never {},
         () = server.run(&settings, for_members, for_clients, bare) => Ok(()),
         () = signals.stop() => Ok(()),
         error = node.failed() => Err(error.to_string()),

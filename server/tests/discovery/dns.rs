@@ -12,6 +12,8 @@ use crate::tool::{SOON_S, delete, done, put};
 
 /// More instances than fit a datagram.
 const CROWD: usize = 200;
+/// Connections by TCP, twice as many as are taken and more than the server has files beside them.
+const CONNECTIONS: usize = 250;
 /// Of their lease; longer than the test.
 const CROWD_TTL_S: i64 = 600;
 
@@ -344,6 +346,25 @@ async fn a_server_answers_for_itself() {
     for line in ["berth_dns_responses_total{code=\"NOERROR\"}", "etcd_server_has_leader 1"] {
         assert!(counted.contains(line), "{line}: {counted}");
     }
+    // More connections than are taken, which say nothing: questions by UDP and the store go on, and
+    // whoever waits by TCP has an answer when the silent ones are closed.
+    let mut silent = Vec::new();
+    for _ in 0..CONNECTIONS {
+        silent.push(TcpStream::connect(("127.0.0.1", asked.port)).await.unwrap());
+    }
+    let name = "web.service.a.test";
+    assert_eq!(asked.answers(&[name]).await, ["A 10.0.0.1"]);
+    put(&server.clients(), "/other", "x").await;
+    assert!(
+        crate::tool::files_of(server.pid().expect("it runs")) < CONNECTIONS,
+        "they take the store's files"
+    );
+    drop(silent);
+    eventually("an answer by TCP", SOON_S, async || match asked.answers(&[name, "+tcp"]).await {
+        answers if answers == ["A 10.0.0.1"] => Ok(()),
+        answers => Err(format!("{answers:?}")),
+    })
+    .await;
     let silent = Server::start(program.clone(), &[]).await;
     assert!(!crate::tool::page(silent.client_port, "/metrics").await.contains("berth_dns"));
     let directory = tempfile::tempdir().unwrap();

@@ -28,7 +28,7 @@ const STEP: usize = 1000;
 const TTL_S_MIN: i64 = 15;
 /// So many steps may take as long as a time to live: each, and the renewal of all so far, may take
 /// longer than the sample had it.
-const STEPS_IN_TTL: f64 = 6.0;
+const STEPS_IN_TTL: u32 = 6;
 /// Instances that are made to see how long a step takes.
 const SAMPLE: u64 = 200;
 /// What no other client waits, on a machine that is busy. The figure itself is printed.
@@ -214,8 +214,8 @@ async fn ten_thousand_instances_expire_in_one_wave() {
     let dns = Dns::start(&server, &[]).await;
     let sampled = Instant::now();
     make(&clients, 0..SAMPLE, TTL_S_MIN).await;
-    let step_s = sampled.elapsed().as_secs_f64() * (STEP as u64 / SAMPLE) as f64;
-    let ttl = TTL_S_MIN.max((STEPS_IN_TTL * step_s).ceil() as i64);
+    let steps = sampled.elapsed() * u32::try_from(STEP as u64 / SAMPLE).unwrap() * STEPS_IN_TTL;
+    let ttl = TTL_S_MIN.max(i64::try_from(steps.as_secs() + 1).unwrap());
     let mut leases = Vec::new();
     for from in (0..instances).step_by(STEP) {
         let step = from..instances.min(from + STEP as u64);

@@ -108,6 +108,11 @@ fn signal_group(leader: u32, name: &str) {
     let _ = Command::new("sh").args(["-c", &line]).status();
 }
 
+/// How many files a process has open.
+pub(crate) fn files_of(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count()
+}
+
 /// Runs `berth ARGS` to its end.
 pub(crate) async fn berth(args: &[&str]) -> Finished {
     Script::new(Path::new(env!("CARGO_BIN_EXE_berth")), args).run().await

@@ -269,7 +269,7 @@ mod tests {
 
     #[tokio::test]
     async fn connections_and_pages_are_judged() {
-        // Proves that a port that listens passes, and that a page's status counts.
+        // Proves that a port passes where somebody listens, and that a page's status counts.
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -288,7 +288,15 @@ mod tests {
         let busy = page.ask(second).await.unwrap_err();
         assert!(busy.contains("503") && busy.contains("hello"), "{busy}");
         pages.await.unwrap();
-        let port: Check = format!("tcp://{address}").parse().unwrap();
-        assert!(port.ask(second).await.is_err(), "the listener is gone");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // Taken, so that nobody else listens there, and nobody does.
+        let deaf = tokio::net::TcpSocket::new_v4().unwrap();
+        deaf.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        for (address, passes) in
+            [(listener.local_addr().unwrap(), true), (deaf.local_addr().unwrap(), false)]
+        {
+            let port: Check = format!("tcp://{address}").parse().unwrap();
+            assert_eq!(port.ask(second).await.is_ok(), passes);
+        }
     }
 }

@@ -31,11 +31,13 @@ const REFRESH_S: i32 = 7200;
 const RETRY_S: i32 = 1800;
 const EXPIRE_S: i32 = 86_400;
 
+/// Clones share what they know.
+#[derive(Clone)]
 pub(super) struct Handler {
     view: Arc<RwLock<View>>,
     zones: Vec<Zone>,
     ttl_s: u32,
-    forwarder: Forwarder,
+    forwarder: Arc<Forwarder>,
     metrics: Metrics,
 }
 
@@ -83,7 +85,7 @@ impl Handler {
         forwarder: Forwarder,
         metrics: Metrics,
     ) -> Self {
-        Self { view, zones, ttl_s, forwarder, metrics }
+        Self { view, zones, ttl_s, forwarder: Arc::new(forwarder), metrics }
     }
 
     async fn reply(&self, request: &Request) -> Reply {

@@ -21,13 +21,13 @@ mod resolve;
 mod services;
 mod skydns;
 mod skydns_names;
+mod tcp;
 mod view;
 mod zone;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hickory_server::Server;
 use parking_lot::RwLock;
@@ -40,11 +40,6 @@ pub use self::metrics::Metrics;
 use self::view::View;
 pub use self::zone::Zone;
 use crate::kv::Store;
-
-/// A connection that says nothing for so long is closed.
-const TCP_IDLE_MAX: Duration = Duration::from_secs(10);
-/// Answers that may wait for a client that reads slowly.
-const TCP_ANSWERS_MAX: usize = 32;
 
 /// What to answer, and how.
 #[derive(Clone, Debug)]
@@ -77,6 +72,9 @@ pub async fn serve(
 /// A server that has its addresses. Dropped, it gives them back.
 pub struct Bound {
     server: Server<Handler>,
+    /// Where questions come by TCP, and who answers them.
+    listeners: Vec<TcpListener>,
+    handler: Handler,
     feed: Feed,
 }
 
@@ -95,7 +93,8 @@ pub async fn bind(store: &Store, settings: &Settings, metrics: Metrics) -> Resul
         forwarder,
         metrics.clone(),
     );
-    let mut server = Server::new(handler);
+    let mut server = Server::new(handler.clone());
+    let mut listeners = Vec::new();
     for address in &settings.listen {
         let fail = |error: std::io::Error| format!("cannot listen on {address}: {error}");
         let udp = UdpSocket::bind(address).await.map_err(fail)?;
@@ -103,11 +102,11 @@ pub async fn bind(store: &Store, settings: &Settings, metrics: Metrics) -> Resul
         let bound = udp.local_addr().map_err(fail)?;
         let tcp = TcpListener::bind(bound).await.map_err(fail)?;
         server.register_socket(udp);
-        server.register_listener(tcp, TCP_IDLE_MAX, TCP_ANSWERS_MAX);
+        listeners.push(tcp);
         tracing::info!(address = %bound, "answering DNS");
     }
     let feed = Feed::new(store, &settings.skydns_path, view, metrics);
-    Ok(Bound { server, feed })
+    Ok(Bound { server, listeners, handler, feed })
 }
 
 impl Bound {
@@ -118,6 +117,7 @@ impl Bound {
     pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), String> {
         tokio::select! {
             outcome = self.server.block_until_done() => outcome.map_err(|error| error.to_string()),
+            () = tcp::serve(self.listeners, &self.handler) => Ok(()),
             () = self.feed.run() => Ok(()),
             () = stop => Ok(()),
         }

@@ -137,7 +137,7 @@ async fn are_seen_everywhere(clients: &mut [Clients]) {
         let granted = grant(&mut clients[round % 3], 60).await;
         let ask = LeaseTimeToLiveRequest { id: granted.id, keys: true };
         let asked = bounded(clients[(round + 1) % 3].lease.lease_time_to_live(ask)).await;
-        let seen = asked.unwrap().into_inner();
+        let seen = asked.expect("the lease was granted").into_inner();
         assert!(seen.ttl > 0 && seen.granted_ttl == 60, "{seen:?}");
         assert_eq!(seen.keys, [granted.key.as_bytes()]);
     }

@@ -161,20 +161,20 @@ impl Driver {
     }
 
     fn snapshot_restore(&mut self) {
-        let bytes = bytes_of(self.store.snapshot());
+        let bytes = bytes_of(&self.store.snapshot());
         let mark = self.reader.position();
         let store =
             Store::restore(Arc::clone(&self.engine), Options::default(), &mut &*bytes).unwrap();
         assert_eq!(store.reader().position(), mark);
-        assert_eq!(bytes_of(store.snapshot()), bytes);
+        assert_eq!(bytes_of(&store.snapshot()), bytes);
         self.use_store(store);
     }
 
     fn hold_snapshot(&mut self) {
         if let Some((snapshot, bytes)) = self.held.take() {
-            assert_eq!(bytes_of(snapshot), bytes);
+            assert_eq!(bytes_of(&snapshot), bytes);
         }
-        self.held = Some((self.store.snapshot(), bytes_of(self.store.snapshot())));
+        self.held = Some((self.store.snapshot(), bytes_of(&self.store.snapshot())));
     }
 
     /// Everything that can be asked without a request.
@@ -242,7 +242,7 @@ fn position(index: u64) -> Position {
     Position { index, term: 1, log_id: Bytes::copy_from_slice(&index.to_be_bytes()) }
 }
 
-fn bytes_of(snapshot: Snapshot) -> Vec<u8> {
+fn bytes_of(snapshot: &Snapshot) -> Vec<u8> {
     let mut bytes = Vec::new();
     snapshot.write_to(&mut bytes).unwrap();
     bytes

@@ -44,7 +44,7 @@ fn nobody_sees_anything_torn_or_missing() {
             batches.extend(applied.events);
             if number == SNAPSHOT_AT {
                 let (taken, hash) = (fixture.store.snapshot(), reader.hash_kv(0).unwrap());
-                snapshot = Some((scope.spawn(move || restored(taken)), hash));
+                snapshot = Some((scope.spawn(move || restored(&taken)), hash));
             }
         }
         drop(_done);
@@ -54,7 +54,7 @@ fn nobody_sees_anything_torn_or_missing() {
     });
 }
 
-fn restored(snapshot: Snapshot) -> Store {
+fn restored(snapshot: &Snapshot) -> Store {
     let mut bytes = Vec::new();
     snapshot.write_to(&mut bytes).unwrap();
     let engine = Arc::new(MemEngine::new());

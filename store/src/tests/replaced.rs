@@ -40,7 +40,7 @@ impl Old {
     }
 }
 
-fn write(snapshot: Snapshot) -> Result<(), Error> {
+fn write(snapshot: &Snapshot) -> Result<(), Error> {
     snapshot.write_to(&mut Vec::new())
 }
 
@@ -59,14 +59,14 @@ fn whoever_still_reads_the_old_state_is_told() {
     let mut plan = reader.range_plan(None, &all).unwrap();
     assert_eq!(history(&reader), Ok(KEYS));
     let new = old.replace();
-    assert_eq!(write(snapshot), Err(Error::Replaced));
-    assert_eq!(write(old.fixture.store.snapshot()), Err(Error::Replaced));
+    assert_eq!(write(&snapshot), Err(Error::Replaced));
+    assert_eq!(write(&old.fixture.store.snapshot()), Err(Error::Replaced));
     assert_eq!(reader.hash_kv(0), Err(Error::Replaced));
     assert_eq!(reader.hash(), Err(Error::Replaced));
     assert_eq!(history(&reader), Err(Error::Replaced));
     assert_eq!(plan.next_chunk(usize::MAX), Err(Error::Replaced));
     assert_eq!(reader.range(None, &all), Err(Error::Replaced));
-    write(new.snapshot()).unwrap();
+    write(&new.snapshot()).unwrap();
     new.reader().hash_kv(0).unwrap();
 }
 

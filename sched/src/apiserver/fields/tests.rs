@@ -59,6 +59,7 @@ impl Live {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as `json!` gives it")]
 fn deployment(replicas: i64, containers: Value) -> Value {
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment",

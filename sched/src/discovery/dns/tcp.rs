@@ -35,7 +35,7 @@ pub(super) async fn serve(listeners: Vec<TcpListener>, handler: &Handler) {
     let accepting = listeners.iter().map(|listener| accept(listener, handler, &room));
     futures::future::join_all(accepting).await;
     // Without a listener.
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 async fn accept(listener: &TcpListener, handler: &Handler, room: &Arc<Semaphore>) {

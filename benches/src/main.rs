@@ -49,7 +49,7 @@ enum Measurement {
     Compare(compare::Compare),
     /// Puts and reads beside a server that does nothing, and beside a sync of the disk
     Floor(compare::Floor),
-    /// Is that server
+    /// That server which does nothing
     Empty(empty::Empty),
     /// Throughput and latency of puts to three members
     ClusterLoad(cluster_load::ClusterLoad),

@@ -12,6 +12,9 @@ use crate::error::Error;
 use crate::peer::Limits;
 use crate::wal;
 
+/// See [`Config::log_stall_max`].
+const LOG_STALL_MIN: Duration = Duration::from_secs(5);
+
 /// Bytes of commands proposed and not yet answered (etcd bounds their number, 5,000).
 const INFLIGHT_BYTES_MAX: usize = 256 << 20;
 /// Memory of the engine's own cache.
@@ -204,9 +207,10 @@ impl Config {
         Duration::from_millis(2 * self.election_ms)
     }
 
-    /// How long a leader's disk may take nothing of what waits for it.
+    /// How long a leader's disk may take nothing of what waits for it: longer than a busy one needs,
+    /// however quick the elections are.
     pub(crate) fn log_stall_max(&self) -> Duration {
-        Duration::from_millis(5 * self.election_ms)
+        Duration::from_millis(5 * self.election_ms).max(LOG_STALL_MIN)
     }
 
     pub(crate) fn limits(&self) -> Limits {

@@ -28,6 +28,10 @@ impl Signal {
         self.waker.wake();
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     /// True once it has been raised since the last wait; false once it is closed.
     pub(crate) async fn wait(&self) -> bool {
         poll_fn(|context| {

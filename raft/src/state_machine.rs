@@ -258,11 +258,25 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for StateMachine<R> {
         Ok(())
     }
 
+    /// None while the disk has no room for it: what is written until it is full would be in the way of
+    /// the log, and what the snapshot holds cannot be compacted away meanwhile.
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<SnapshotBuilder<R>> {
+        let bytes = self.store.reader().size().live_bytes;
+        match self.snapshots.check_room(bytes) {
+            Err(error) if !force => {
+                tell_unwritten(&self.snapshots, &error);
+                None
+            }
+            _ => Some(self.get_snapshot_builder().await),
+        }
+    }
+
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder<R> {
         // An error shows, and is reported, when the snapshot is built.
         SnapshotBuilder {
             view: Some(self.view()),
             snapshots: self.snapshots.clone(),
+            behind: self.behind.clone(),
             runtime: PhantomData,
         }
     }
@@ -310,14 +324,17 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for StateMachine<R> {
 #[cfg(test)]
 mod tests;
 
-/// A snapshot that could not be written, and that no older one stands in for, is tried again.
-const SNAPSHOT_RETRY: Duration = Duration::from_secs(5);
+/// A snapshot that could not be written, and that no older one stands in for, is tried again after
+/// so many looks at whether the node ends.
+const SNAPSHOT_RETRY_LOOKS: u32 = 60;
+const SNAPSHOT_RETRY_LOOK: Duration = Duration::from_secs(1);
 
 /// Writes the snapshot of one moment, while the state machine goes on.
 pub(crate) struct SnapshotBuilder<R> {
     /// Taken by the one build there is.
     view: Option<io::Result<(SnapshotHeader, store::Snapshot)>>,
     snapshots: SnapshotDir,
+    behind: Arc<Behind>,
     runtime: PhantomData<fn() -> R>,
 }
 
@@ -337,7 +354,12 @@ impl<R: AsyncRuntime> RaftSnapshotBuilder<Types<R>> for SnapshotBuilder<R> {
             if let Some(file) = self.settle(written.await?) {
                 return Ok(Snapshot { meta: file.meta().clone(), snapshot: file });
             }
-            R::sleep(SNAPSHOT_RETRY).await;
+            for _ in 0..SNAPSHOT_RETRY_LOOKS {
+                R::sleep(SNAPSHOT_RETRY_LOOK).await;
+                if self.behind.snapshot.is_closed() {
+                    return Err(io::Error::other("the node ends"));
+                }
+            }
         }
     }
 }
@@ -350,13 +372,17 @@ impl<R> SnapshotBuilder<R> {
         match written {
             Ok(file) => Some(file),
             Err(error) => {
-                self.snapshots.note_failure();
-                tracing::warn!(
-                    %error,
-                    "a snapshot could not be written; the log grows until one can: is the disk full?"
-                );
+                tell_unwritten(&self.snapshots, &error);
                 self.snapshots.newest()
             }
         }
     }
+}
+
+fn tell_unwritten(snapshots: &SnapshotDir, error: &io::Error) {
+    snapshots.note_failure();
+    tracing::warn!(
+        %error,
+        "a snapshot could not be written; the log grows until one can: is the disk full?"
+    );
 }

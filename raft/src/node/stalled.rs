@@ -23,7 +23,8 @@ impl<R: AsyncRuntime> Node<R> {
             R::sleep(LOOK).await;
             let (now, next) = (self.inner.wal.durable_next_index(), self.inner.wal.next_index());
             let leads = self.inner.leaders.current() == Leader::Here;
-            if now != durable || next <= now || !leads {
+            let is_alone = self.membership().voter_ids().count() <= 1;
+            if now != durable || next <= now || !leads || is_alone {
                 (durable, since) = (now, R::Instant::now());
             } else if since.elapsed() > stall_max {
                 tracing::warn!(

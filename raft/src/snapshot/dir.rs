@@ -20,6 +20,9 @@ const FINISHED: &str = ".snap";
 const UNFINISHED: &str = ".tmp";
 const DAMAGED: &str = ".damaged";
 
+/// What a new snapshot has to leave free on its disk: the log goes on beside it.
+const ROOM_LEFT_BYTES: u64 = 16 << 20;
+
 /// One write to the file.
 const WRITE_BYTES: usize = 256 << 10;
 
@@ -70,6 +73,24 @@ impl SnapshotDir {
     /// The newest.
     pub(crate) fn newest(&self) -> Option<SnapshotFile> {
         self.files.lock().first().cloned()
+    }
+
+    /// Whether there is room for one of about `bytes`, with something left for others.
+    ///
+    /// # Errors
+    /// There is not, or the disk does not say.
+    pub(crate) fn check_room(&self, bytes: u64) -> io::Result<()> {
+        match self.vfs.available_bytes(&self.dir)? {
+            Some(available) if available < bytes.saturating_add(ROOM_LEFT_BYTES) => {
+                let message = format!(
+                    "a snapshot takes about {} MiB, and {} MiB are free",
+                    bytes >> 20,
+                    available >> 20
+                );
+                Err(io::Error::new(io::ErrorKind::StorageFull, message))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Takes note of one that could not be written.

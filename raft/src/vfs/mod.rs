@@ -54,6 +54,11 @@ pub trait Vfs: Send + Sync + 'static {
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
+    /// Bytes that may still be written to the disk of a directory, as far as it says.
+    fn available_bytes(&self, _dir: &Path) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
+
     /// Locks a file (created if missing) against every other holder, in this process or another,
     /// until the guard is dropped. Held elsewhere: an error of kind `WouldBlock`.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>>;

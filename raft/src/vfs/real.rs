@@ -62,6 +62,11 @@ impl Vfs for RealFs {
         fs::File::open(dir)?.sync_all()
     }
 
+    fn available_bytes(&self, dir: &Path) -> io::Result<Option<u64>> {
+        let disk = rustix::fs::statvfs(dir)?;
+        Ok(Some(disk.f_bavail.saturating_mul(disk.f_frsize)))
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
         let file = private_file().create(true).truncate(false).open(path)?;
         let started = Instant::now();

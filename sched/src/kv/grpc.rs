@@ -35,29 +35,43 @@ pub const ATTEMPT_MAX: Duration = Duration::from_secs(3);
 pub struct Endpoint {
     name: String,
     connect: Box<dyn Fn() -> Channel + Send + Sync>,
-    /// The one of now, and how many there were before.
-    channel: Mutex<(Channel, u64)>,
+    link: Mutex<Link>,
+}
+
+struct Link {
+    channel: Channel,
+    /// How many there were before.
+    number: u64,
+    /// Something came back by it.
+    answered: bool,
 }
 
 impl Endpoint {
     /// `connect` gives channels that connect when they are used, and again after they broke. Must be
     /// called within a runtime.
     pub fn new(name: String, connect: impl Fn() -> Channel + Send + Sync + 'static) -> Self {
-        let channel = Mutex::new((connect(), 0));
-        Self { name, connect: Box::new(connect), channel }
+        let link = Mutex::new(Link { channel: connect(), number: 0, answered: false });
+        Self { name, connect: Box::new(connect), link }
     }
 
     fn channel(&self) -> (Channel, u64) {
-        self.channel.lock().clone()
+        let link = self.link.lock();
+        (link.channel.clone(), link.number)
+    }
+
+    fn answered(&self, number: u64) {
+        let mut link = self.link.lock();
+        link.answered |= link.number == number;
     }
 
     /// A connection that a router has forgotten breaks without a word, and its own pings need longer
     /// to find that out than short leases last. So whoever waited in vain leaves it, unless somebody
-    /// else did; calls under way keep it.
+    /// else did; calls under way keep it. One that nothing came back by yet is perhaps still being
+    /// made, and goes on with that.
     fn leave(&self, number: u64) {
-        let mut channel = self.channel.lock();
-        if channel.1 == number {
-            *channel = ((self.connect)(), number + 1);
+        let mut link = self.link.lock();
+        if link.number == number && link.answered {
+            *link = Link { channel: (self.connect)(), number: number + 1, answered: false };
         }
     }
 }
@@ -150,7 +164,10 @@ impl GrpcKv {
             }
         };
         match tokio::time::timeout(self.attempt_max, answer).await {
-            Ok(Ok(answer)) => Ok(answer),
+            Ok(Ok(answer)) => {
+                endpoint.answered(number);
+                Ok(answer)
+            }
             Ok(Err(status)) => {
                 let sent = !is_unsent(&status);
                 Err((status.into(), sent))

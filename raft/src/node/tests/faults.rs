@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::cluster::{Cluster, SOON};
-use super::home::{Home, get, process, write};
+use super::home::{Home, get, process, put, write};
 use crate::vfs::{CrashFs, File, Lock, Vfs};
 use crate::{Node, Surroundings};
 
@@ -15,8 +15,10 @@ use crate::{Node, Surroundings};
 #[derive(Clone)]
 pub(super) struct FaultyFs {
     inner: CrashFs,
-    /// There is no room for another snapshot.
+    /// There is no room for another snapshot, which is found when it is written.
     full: Arc<AtomicBool>,
+    /// The same, and the disk says so before.
+    says_full: Arc<AtomicBool>,
     /// Syncs do not return.
     hangs: Arc<AtomicBool>,
 }
@@ -28,7 +30,7 @@ struct FaultyFile {
 
 impl FaultyFs {
     pub(super) fn new(inner: CrashFs) -> FaultyFs {
-        FaultyFs { inner, full: Arc::default(), hangs: Arc::default() }
+        FaultyFs { inner, full: Arc::default(), says_full: Arc::default(), hangs: Arc::default() }
     }
 
     fn file(&self, inner: Arc<dyn File>) -> Arc<dyn File> {
@@ -69,6 +71,10 @@ impl Vfs for FaultyFs {
         self.inner.sync_dir(dir)
     }
 
+    fn available_bytes(&self, _: &Path) -> io::Result<Option<u64>> {
+        Ok(self.says_full.load(Ordering::SeqCst).then_some(1))
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
         self.inner.lock(path)
     }
@@ -102,14 +108,16 @@ impl File for FaultyFile {
 #[test]
 fn a_disk_without_room_for_a_snapshot_costs_a_longer_log_and_nothing_else() {
     // Proves that a member goes on when its snapshots cannot be written, the first one and a later
-    // one, also across a restart, and takes one when there is room again.
+    // one, whether the disk says so before or not, also across a restart, and takes one when there is
+    // room again.
     let mut home = Home::new();
     home.config.snapshot_log_bytes_min = 64 << 10;
     let disk = FaultyFs::new(home.fs.clone());
     let value = "v".repeat(16 << 10);
     process().block_on(async {
-        for round in 0..2 {
-            disk.full.store(true, Ordering::SeqCst);
+        for round in 0..3 {
+            let switch = if round == 1 { &disk.says_full } else { &disk.full };
+            switch.store(true, Ordering::SeqCst);
             let mut surroundings = Surroundings::real(&home.config);
             surroundings.vfs = Arc::new(disk.clone());
             surroundings.engines = Box::new(home.engines.clone());
@@ -128,7 +136,7 @@ fn a_disk_without_room_for_a_snapshot_costs_a_longer_log_and_nothing_else() {
             assert_eq!(node.status().snapshot_index, before);
             node.shutdown().await;
 
-            disk.full.store(false, Ordering::SeqCst);
+            switch.store(false, Ordering::SeqCst);
             let node = home.start().await.unwrap();
             assert_eq!(get(&node.reader(), "after"), Some(round.to_string()));
             let taken = async {
@@ -147,8 +155,6 @@ async fn a_leader_whose_disk_hangs_leads_no_longer() {
     // Proves that writes go on under another leader, and that the member is one again when its disk
     // is back.
     let mut cluster = Cluster::start_with(3, |home| {
-        home.config.election_ms = 300;
-        home.config.heartbeat_ms = 30;
         home.disk = Some(FaultyFs::new(home.fs.clone()));
     })
     .await;
@@ -157,14 +163,15 @@ async fn a_leader_whose_disk_hangs_leads_no_longer() {
     write(&cluster.nodes[&other], "a", "1").await;
     let hangs = cluster.homes[&old].disk.as_ref().expect("all have one").hangs.clone();
     hangs.store(true, Ordering::SeqCst);
-    write(&cluster.nodes[&other], "a", "2").await;
+    // An election on a slow machine may cost one of them its answer.
     let moved = async {
         while cluster.nodes[&other].leader().is_none_or(|leader| leader == old) {
+            let _ = cluster.nodes[&other].propose(put("a", "2")).await;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        while cluster.nodes[&other].propose(put("a", "3")).await.is_err() {}
     };
     tokio::time::timeout(SOON, moved).await.expect("another leader");
-    write(&cluster.nodes[&other], "a", "3").await;
     hangs.store(false, Ordering::SeqCst);
     tokio::time::timeout(SOON, cluster.nodes[&old].ready()).await.unwrap().unwrap();
     assert_eq!(get(&cluster.nodes[&old].reader(), "a").as_deref(), Some("3"));

@@ -90,5 +90,10 @@ fn prune(merged: Value, last: Option<&FieldSet>, own: &FieldSet, owners: &Owners
     let kept = fields(&remove(&merged, &last, &managed)).union(&managed.with_parents());
     let kept = fields(&remove(&merged, &all.minus(&kept), &managed));
     // Of what is gone then, only what was the writer's goes: the rest is nobody's.
-    remove(&merged, &all.minus(&kept).common(&last), &managed)
+    let mut gone = all.minus(&kept).common(&last);
+    // Below these, controllers and agents write beside it, who own nothing: only single values go.
+    let values = collect(&merged).leaves();
+    gone.confine("metadata", &values);
+    gone.confine("status", &values);
+    remove(&merged, &gone, &managed)
 }

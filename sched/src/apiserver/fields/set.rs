@@ -94,6 +94,23 @@ impl FieldSet {
         Self { is_member: self.is_member, below }
     }
 
+    /// The members that nothing is below.
+    pub(super) fn leaves(&self) -> Self {
+        let below = self.below.iter().map(|(step, set)| (step.clone(), set.leaves()));
+        let below: BTreeMap<_, _> = below.filter(|(_, set)| !set.is_empty()).collect();
+        Self { is_member: self.is_member && self.below.is_empty(), below }
+    }
+
+    /// The same, but of what is at and below a field of the document only what the other has.
+    pub(super) fn confine(&mut self, name: &str, to: &Self) {
+        let step = Step::field(name);
+        let (Some(set), to) = (self.below.remove(&step), to.at(&step)) else { return };
+        let both = set.common(to.unwrap_or(&Self::default()));
+        if !both.is_empty() {
+            self.below.insert(step, both);
+        }
+    }
+
     /// All paths, each before those below it.
     pub(super) fn paths(&self) -> Vec<Vec<Step>> {
         let mut paths = Vec::new();

@@ -206,6 +206,32 @@ fn what_is_no_longer_applied_goes_unless_somebody_has_it() {
 }
 
 #[test]
+fn what_nobody_owns_beside_it_stays_in_status_and_metadata() {
+    // Proves that a manager who withdraws its last value takes nothing along that a controller or an
+    // agent, which own nothing, wrote beside it; however it withdraws it.
+    let gate = json!({"type": "gate", "status": "True"});
+    let first = json!({
+        "metadata": {"name": "p", "annotations": {"mine": "1"}},
+        "status": {"conditions": [gate]},
+    });
+    let mut live = Live::default().apply("gate", &first);
+    live.value["metadata"]["annotations"]["theirs"] = json!("2");
+    live.value["status"]["phase"] = json!("Running");
+    let ready = json!({"type": "Ready", "status": "True"});
+    live.value["status"]["conditions"].as_array_mut().unwrap().push(ready.clone());
+    let expected = json!({
+        "metadata": {"name": "p", "annotations": {"theirs": "2"}},
+        "status": {"phase": "Running", "conditions": [ready]},
+    });
+    let named = json!({"metadata": {"name": "p"}});
+    let empty = json!({"metadata": {"name": "p", "annotations": {}}, "status": {}});
+    assert_eq!(live.apply("gate", &named).value, expected);
+    let emptied = live.apply("gate", &empty);
+    assert_eq!(emptied.value, expected);
+    assert_eq!(emptied.apply("gate", &named).value, expected);
+}
+
+#[test]
 fn objects_without_owners_are_applied_well() {
     // Proves that what is there belongs to `before-first-apply`: another value is a conflict, the
     // same one is shared, and nothing is pruned.

@@ -2,9 +2,10 @@
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 
 /// Of a file that was not there and whose resource says nothing.
@@ -76,7 +77,13 @@ impl Staged {
     /// Puts it in place.
     pub(super) fn commit(self) -> io::Result<Replaced> {
         let before = keep(&self.dest)?;
-        put(self.file, &self.dest)?;
+        if let Err(error) = put(self.file, &self.dest) {
+            // Of one that is written in place a part may be new.
+            if let Some(before) = before {
+                put(before, &self.dest)?;
+            }
+            return Err(error);
+        }
         Ok(Replaced { before, dest: self.dest })
     }
 }
@@ -102,8 +109,14 @@ fn put(file: NamedTempFile, dest: &Path) -> io::Result<()> {
     }
 }
 
+/// For writing; a link that somebody put there meanwhile is not followed.
+fn open_itself(dest: &Path) -> io::Result<File> {
+    let itself = OFlags::NOFOLLOW.bits().cast_signed();
+    OpenOptions::new().write(true).custom_flags(itself).open(dest)
+}
+
 fn write_in_place(from: &Path, dest: &Path) -> io::Result<()> {
-    let (mut from, mut to) = (File::open(from)?, OpenOptions::new().write(true).open(dest)?);
+    let (mut from, mut to) = (File::open(from)?, open_itself(dest)?);
     let (wanted, now) = (from.metadata()?, to.metadata()?);
     if (wanted.uid(), wanted.gid()) != (now.uid(), now.gid()) {
         chown(dest, Some(wanted.uid()), Some(wanted.gid()))?;
@@ -115,14 +128,17 @@ fn write_in_place(from: &Path, dest: &Path) -> io::Result<()> {
     to.sync_all()
 }
 
-/// The file that a path leads to, over links; it may be missing.
+/// The file that a path leads to, over links; it may be missing. Links of others than root and this
+/// user are not followed, and so replaced: who may write to the directory of a file must not choose
+/// which file it is.
 fn behind_links(path: &Path) -> io::Result<PathBuf> {
+    let own = rustix::process::geteuid().as_raw();
     let mut path = path.to_owned();
     for _ in 0..LINKS_MAX {
-        match fs::read_link(&path) {
-            Ok(to) => path = directory(&path).join(to),
-            // No link, or nothing.
-            Err(_) => return Ok(path),
+        let trusted = |link: &Metadata| link.is_symlink() && [0, own].contains(&link.uid());
+        match fs::symlink_metadata(&path).is_ok_and(|link| trusted(&link)) {
+            true => path = directory(&path).join(fs::read_link(&path)?),
+            false => return Ok(path),
         }
     }
     Err(io::Error::new(ErrorKind::InvalidInput, "it is a link that leads nowhere"))
@@ -158,7 +174,11 @@ fn sync_directory(dest: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::lchown;
+
     use super::*;
+
+    const STRANGER: u32 = 65534;
 
     #[test]
     fn files_are_replaced_and_put_back() {
@@ -197,12 +217,18 @@ mod tests {
             assert_eq!(fs::read_to_string(path("far/three")).unwrap(), text);
             assert_eq!(fs::read_link(path("one")).unwrap(), Path::new("far/two"));
         }
+        // Only root may give a link to another.
+        if lchown(path("one"), Some(STRANGER), None).is_ok() {
+            Staged::new(&path("one"), "third", owner).unwrap().commit().unwrap();
+            assert!(!fs::symlink_metadata(path("one")).unwrap().is_symlink(), "it is replaced");
+            assert_eq!(fs::read_to_string(path("far/three")).unwrap(), "second");
+        }
         let error = Staged::new(&path("a"), "", owner).unwrap_err();
         assert!(error.to_string().contains("leads nowhere"), "{error}");
 
         fs::write(path("short"), "new").unwrap();
         fs::set_permissions(path("short"), Permissions::from_mode(0o600)).unwrap();
         write_in_place(&path("short"), &path("far/three")).unwrap();
-        assert!(is_current(&path("one"), "new", Owner { mode: Some(0o600), ..owner }));
+        assert!(is_current(&path("far/three"), "new", Owner { mode: Some(0o600), ..owner }));
     }
 }

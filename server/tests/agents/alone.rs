@@ -113,9 +113,9 @@ impl Machine {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_quick_start_works_as_it_is_written() {
     // Proves the README's quick start on a machine of its own, with the program called without any
-    // argument and real containers: the service answers by its port, its name by DNS; and there with
-    // the real kubectl: logs that are followed to their end, those of an earlier life, commands with their input, output and exit code, and two
-    // pods that want one port of the host.
+    // argument and real containers: the service answers by its port, its name by DNS. And there with
+    // the real kubectl: logs that are followed to their end, those of an earlier life, commands with
+    // their input, output and exit code, and two pods that want one port of the host.
     let test = "the_quick_start_works_as_it_is_written";
     let Some(machine) = Machine::start(test) else { return };
     let archive = image_archive(machine.directory.path(), &["nginx:alpine"], SCRIPT);

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use sched::kv::grpc::ATTEMPT_MAX;
+use sched::scheduler::Strategy;
 
 use super::flags::{self, Extent};
 use super::runtime::Choice;
@@ -47,6 +48,9 @@ struct Flags {
     /// One JSON line for each request goes to this file
     #[arg(long, value_name = "FILE")]
     api_audit_file: Option<PathBuf>,
+    /// Which node a pod goes to, all else being equal: LeastAllocated spreads, MostAllocated packs
+    #[arg(long, default_value = "LeastAllocated", value_name = "STRATEGY")]
+    scheduler_strategy: Strategy,
 }
 
 /// Runs `berth control ARGS` until it is told to stop.
@@ -77,6 +81,7 @@ impl From<Flags> for flags::Flags {
             client_ca: flags.api_client_ca_file,
             tokens: flags.api_token_file,
             audit: flags.api_audit_file,
+            strategy: flags.scheduler_strategy,
             runtime: Choice::Auto,
             agent_root: None,
         }

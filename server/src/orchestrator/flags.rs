@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+use sched::scheduler::Strategy;
 
 use super::runtime::Choice;
 use crate::config::OwnFlags;
@@ -25,6 +26,8 @@ Orchestrator (each also as BERTH_NAME in the environment):
       lines of TOKEN,USER,UID[,\"GROUP,GROUP\"]: bearers of these tokens are known
   --api-audit-file ''
       one JSON line for each request goes to this file
+  --scheduler-strategy 'LeastAllocated'
+      which node a pod goes to, all else being equal: LeastAllocated spreads, MostAllocated packs
   --agent-runtime 'auto'
       what runs containers here: auto, docker, runc or fake
   --agent-root ''
@@ -53,6 +56,7 @@ pub(crate) struct Flags {
     pub(crate) client_ca: Option<PathBuf>,
     pub(crate) tokens: Option<PathBuf>,
     pub(crate) audit: Option<PathBuf>,
+    pub(crate) strategy: Strategy,
     pub(crate) runtime: Choice,
     pub(crate) agent_root: Option<PathBuf>,
 }
@@ -65,6 +69,7 @@ const NAMES: &[&str] = &[
     "api-client-ca-file",
     "api-token-file",
     "api-audit-file",
+    "scheduler-strategy",
     "agent-runtime",
     "agent-root",
 ];
@@ -104,6 +109,10 @@ fn of_values(get: impl Fn(&str) -> Option<String>, is_alone: bool) -> Result<Fla
         (None, None) => None,
         _ => return Err("--api-cert-file and --api-key-file need each other".to_owned()),
     };
+    let strategy = match get("scheduler-strategy") {
+        None => Strategy::default(),
+        Some(text) => text.parse().map_err(|why| format!("--scheduler-strategy={text}: {why}"))?,
+    };
     let runtime = match get("agent-runtime") {
         None => Choice::Auto,
         Some(text) => Choice::from_str(&text, true)
@@ -117,6 +126,7 @@ fn of_values(get: impl Fn(&str) -> Option<String>, is_alone: bool) -> Result<Fla
         client_ca: path("api-client-ca-file"),
         tokens: path("api-token-file"),
         audit: path("api-audit-file"),
+        strategy,
         runtime,
         agent_root: path("agent-root"),
     };
@@ -169,10 +179,13 @@ mod tests {
         assert_eq!((flags.extent, flags.is_default, rest.len()), (Extent::All, true, 0));
         let (flags, rest) = taken(&["--name", "a"], &[]).unwrap();
         assert_eq!((flags.extent, rest.len()), (Extent::Off, 2));
+        assert_eq!(flags.strategy, Strategy::LeastAllocated);
         let words = ["--name=a", "--orchestrator", "control", "-api-listen=127.0.0.1:9"];
         let (flags, rest) = taken(&words, &[("BERTH_AGENT_RUNTIME", "fake")]).unwrap();
         assert_eq!((flags.extent, flags.runtime), (Extent::Control, Choice::Fake));
         assert_eq!((flags.listen.port(), rest.len()), (9, 1));
+        let (flags, _) = taken(&["--scheduler-strategy=MostAllocated"], &[]).unwrap();
+        assert_eq!(flags.strategy, Strategy::MostAllocated);
         let off = [("BERTH_ORCHESTRATOR", "off")];
         assert_eq!(taken(&[], &off).unwrap().0.extent, Extent::Off);
     }
@@ -186,6 +199,7 @@ mod tests {
             &["--api-cert-file=a"],
             &["--api-token-file=a"],
             &["--orchestrator=some"],
+            &["--scheduler-strategy=Least"],
             &["--api-listen"],
         ] {
             assert!(taken(words, &[]).is_err(), "{words:?}");

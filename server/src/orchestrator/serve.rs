@@ -35,6 +35,7 @@ struct Parts {
     store: Store,
     listener: Listener,
     api: ApiServer,
+    scheduler: scheduler::Settings,
     agent: Option<(Arc<dyn Runtime>, agent::Settings)>,
 }
 
@@ -64,7 +65,7 @@ async fn parts(flags: Flags, settings: &Settings) -> Result<Parts, String> {
         Extent::All => Some(own_agent(&flags, settings).await?),
         Extent::Control | Extent::Off => None,
     };
-    Ok(Parts { store, listener, api, agent })
+    Ok(Parts { store, listener, api, scheduler: scheduler(&flags), agent })
 }
 
 async fn api(store: &Store, flags: &Flags) -> Result<(Listener, ApiServer), String> {
@@ -76,6 +77,10 @@ async fn api(store: &Store, flags: &Flags) -> Result<(Listener, ApiServer), Stri
     let api = apiserver::Settings { rbac: listener.knows_callers(), ..Default::default() };
     let api = ApiServer::new(Objects::new(store.clone()), api, audit.transpose()?);
     Ok((listener, api))
+}
+
+fn scheduler(flags: &Flags) -> scheduler::Settings {
+    scheduler::Settings { strategy: flags.strategy, ..scheduler::Settings::default() }
 }
 
 async fn own_agent(
@@ -126,12 +131,13 @@ impl Orchestrator {
     pub(super) async fn beside(store: Store, flags: &Flags) -> Result<Self, String> {
         flags::check(flags)?;
         let (listener, api) = api(&store, flags).await?;
-        Ok(Self { parts: Some(Parts { store, listener, api, agent: None }) })
+        let scheduler = scheduler(flags);
+        Ok(Self { parts: Some(Parts { store, listener, api, scheduler, agent: None }) })
     }
 
     /// Runs until it is dropped; returns only if it cannot go on, with one line.
     pub(crate) async fn run(self) -> String {
-        let Some(Parts { store, listener, api, agent }) = self.parts else {
+        let Some(Parts { store, listener, api, scheduler: settings, agent }) = self.parts else {
             return std::future::pending().await;
         };
         let objects = Objects::new(store.clone());
@@ -147,9 +153,7 @@ impl Orchestrator {
         tasks.spawn(kept("controllers", move || {
             controllers::run(controlled.clone(), control.clone(), std::future::pending())
         }));
-        tasks.spawn(kept("scheduler", move || {
-            scheduler::run(scheduled.clone(), scheduler::Settings::default())
-        }));
+        tasks.spawn(kept("scheduler", move || scheduler::run(scheduled.clone(), settings.clone())));
         // Dropped with this future: all of it ends with the server.
         tokio::select! {
             line = first_panic(tasks) => line,

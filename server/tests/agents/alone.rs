@@ -98,18 +98,24 @@ impl Machine {
     }
 
     async fn page(&self, url: &str) -> Finished {
-        let [program, network] = self.net.member(0).0.only_network();
-        let curl = require("curl", "curl").display().to_string();
-        Script::new(Path::new(&program), &[&network, &curl, "--silent", "--fail", url]).run().await
+        self.run("curl", "curl", &["--silent", "--fail", url]).await
+    }
+
+    /// A program of this machine, run there.
+    async fn run(&self, program: &str, package: &str, arguments: &[&str]) -> Finished {
+        let [enter, network] = self.net.member(0).0.only_network();
+        let program = require(program, package).display().to_string();
+        let all = [&[network.as_str(), &program], arguments].concat();
+        Script::new(Path::new(&enter), &all).run().await
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_quick_start_works_as_it_is_written() {
     // Proves the README's quick start on a machine of its own, with the program called without any
-    // argument and real containers, and there with the real kubectl: logs that are followed to
-    // their end, those of an earlier life, commands with their input, output and exit code, and two
-    // pods that want one port of the host.
+    // argument and real containers: the service answers by its port, its name by DNS. And there with
+    // the real kubectl: logs that are followed to their end, those of an earlier life, commands with
+    // their input, output and exit code, and two pods that want one port of the host.
     let test = "the_quick_start_works_as_it_is_written";
     let Some(machine) = Machine::start(test) else { return };
     let archive = image_archive(machine.directory.path(), &["nginx:alpine"], SCRIPT);
@@ -132,6 +138,7 @@ async fn the_quick_start_works_as_it_is_written() {
         }
     })
     .await;
+    names(&kubectl, &machine).await;
     logs(&kubectl).await;
     doors(&kubectl, &machine).await;
     commands(&kubectl).await;
@@ -161,6 +168,22 @@ async fn a_store_goes_on_without_its_agent() {
     let token = bounded(clients.auth.authenticate(ask)).await.unwrap().into_inner().token;
     let put = PutRequest { key: "a".into(), value: "1".into(), ..PutRequest::default() };
     bounded(clients.kv.put(with_token(put, Some(&token)))).await.unwrap();
+}
+
+/// The Service's name leads to its address, as the README has it, and no other name does.
+async fn names(kubectl: &Kubectl, machine: &Machine) {
+    let address = ["get", "service", "web", "-o=jsonpath={.spec.clusterIP}"];
+    let address = kubectl.ok(&address).await;
+    let dig = async |name: &str| {
+        let arguments = ["@127.0.0.1", "-p", "8053", "+short", "+tries=1", "+time=5", name];
+        machine.run("dig", "bind9-dnsutils", &arguments).await.stdout
+    };
+    eventually("the Service's name is answered", SOON_S, async || {
+        let found = dig("web.default.svc.cluster.local").await;
+        if found.trim() == address { Ok(()) } else { Err(format!("{found}, not {address}")) }
+    })
+    .await;
+    assert_eq!(dig("none.default.svc.cluster.local").await, "");
 }
 
 async fn logs(kubectl: &Kubectl) {

@@ -14,7 +14,7 @@ use testkit::eventually;
 use crate::crew::{Crew, SOON_S, deployment};
 
 /// Changes of readiness that are measured.
-const CHANGES: usize = 60;
+const CHANGES: usize = 200;
 
 fn service() -> serde_json::Value {
     json!({

@@ -2,14 +2,16 @@
 
 use std::path::Path;
 
+use serde_json::Value;
 use testkit::kubectls;
 
 use crate::stage::{Stage, WEB};
+use crate::tables;
 
 #[tokio::test]
 async fn objects_are_made_read_changed_and_deleted() {
-    // Shows create, get in its forms, describe, apply, label, annotate, patch, edit-style patch,
-    // replace, scale, selectors and delete; and diff by each kubectl that is here.
+    // Shows create, get in its forms, describe, apply, label, annotate, patch, edit, replace, scale,
+    // selectors and delete; and diff by each kubectl that is here.
     let stage = Stage::start().await;
     stage.ok_with(&["create", "-f", "-"], WEB).await;
     stage.ok(&["rollout", "status", "deployment/web", "--timeout=50s"]).await;
@@ -59,6 +61,15 @@ async fn objects_are_made_read_changed_and_deleted() {
         "deployment.apps/web"
     );
     assert_eq!(stage.ok(&["get", "deploy", "web", image]).await, "web:3");
+    let edit = ["edit", "deploy", "web"];
+    let said = stage.run_with_editor("sed -i s/web:3/web:4/", &edit).await;
+    assert!(said.code == Some(0) && said.stdout.contains("edited"), "{said:?}");
+    let json: Value =
+        serde_json::from_str(&stage.ok(&["get", "deploy", "web", "-o", "json"]).await)
+            .expect("a document");
+    assert_eq!((&json["kind"], &json["apiVersion"]), (&"Deployment".into(), &"apps/v1".into()));
+    assert_eq!(json["spec"]["template"]["spec"]["containers"][0]["image"], "web:4");
+    assert_eq!(json["metadata"]["labels"]["tier"], "front");
     stage.ok(&["scale", "deploy/web", "--replicas=1"]).await;
     stage.ok(&["wait", "deploy/web", "--for=condition=Available", "--timeout=50s"]).await;
     stage.ok(&["delete", "deploy", "web", "--timeout=50s"]).await;
@@ -131,7 +142,8 @@ async fn nodes_are_emptied_and_filled_again() {
 
 #[tokio::test]
 async fn generators_make_objects() {
-    // Shows create KIND, run and expose: kubectl sends most of these as protobuf.
+    // Shows create KIND, run and expose: kubectl sends most of these as protobuf. And the columns of
+    // each kind that is served.
     let stage = Stage::start_with("control").await;
     for command in [
         &["create", "deployment", "web", "--image=web:1", "--replicas=2"][..],
@@ -166,6 +178,7 @@ async fn generators_make_objects() {
         assert!(list.starts_with("NAME"), "{kind}: {list}");
     }
     assert_eq!(stage.ok(&["auth", "can-i", "get", "pods"]).await.trim(), "yes");
+    tables::have_the_columns_of_kubernetes(&stage).await;
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use testkit::{Kind, eventually, subject};
 
 use crate::http::{Answer, Http};
+use crate::parts;
 use crate::stage::{SOON_S, Stage};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -16,8 +17,10 @@ const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
 async fn the_rest_api_is_as_clients_expect_it() {
     // Shows limit and continue, bookmarks, 410 after a compaction, deletecollection, the three ways
     // of deletion, dry runs, conflicts, 422 with the fields' paths, 404 and 405, wrong bodies and
-    // selectors, ports that TCP and UDP share, and documents that cannot be read.
-    let stage = Stage::start_with("control").await;
+    // selectors, ports that TCP and UDP share, documents that cannot be read; nodes that are filled
+    // one after the other, bindings by hand, status by itself, grace, and fields that nobody knows.
+    let flags = ["--scheduler-strategy=MostAllocated"];
+    let stage = Stage::start_with_flags("control", &flags).await;
     let http = Http::new(&stage.api, &[]);
     lists_come_in_pages(&http).await;
     watches_end_with_a_bookmark(&http).await;
@@ -31,6 +34,7 @@ async fn the_rest_api_is_as_clients_expect_it() {
     wrong_requests_change_nothing(&http).await;
     protocols_share_a_port(&http).await;
     what_cannot_be_read_is_told(&stage, &http).await;
+    parts::are_written_by_themselves(&http).await;
 }
 
 fn map(name: &str) -> Value {

@@ -55,7 +55,14 @@ impl Stage {
 
     /// The same with as much of the orchestrator as is named.
     pub(crate) async fn start_with(extent: &str) -> Self {
-        Self::open(extent, TempDir::new().expect("a temporary directory"), &Door::default()).await
+        Self::start_with_flags(extent, &[]).await
+    }
+
+    /// The same with more flags of the orchestrator.
+    pub(crate) async fn start_with_flags(extent: &str, flags: &[&str]) -> Self {
+        let flags = flags.iter().map(ToString::to_string).collect();
+        let door = Door { flags, ..Door::default() };
+        Self::open(extent, TempDir::new().expect("a temporary directory"), &door).await
     }
 
     /// The same with a door of its own; `home` has the files of the door.
@@ -116,6 +123,11 @@ impl Stage {
 
     pub(crate) async fn run(&self, arguments: &[&str]) -> Finished {
         self.script(arguments).run().await
+    }
+
+    /// The same with somebody at the keyboard whose editor is this command.
+    pub(crate) async fn run_with_editor(&self, editor: &str, arguments: &[&str]) -> Finished {
+        self.script(arguments).env("KUBE_EDITOR", editor).run().await
     }
 
     /// The same as somebody else, who is named by these arguments.

@@ -1,4 +1,5 @@
-//! Which columns each kind has. Those after the bar are for `-o wide`.
+//! Which columns each kind has. A bar changes between those that are always shown and those that
+//! only `-o wide` shows: the order is that of Kubernetes.
 
 const SETS: &[(&str, &str)] = &[
     ("pods", "Name,Ready,Status,Restarts,Age|IP,Node,Nominated Node,Readiness Gates"),
@@ -13,7 +14,7 @@ const SETS: &[(&str, &str)] = &[
     ("configmaps", "Name,Data,Age|"),
     ("secrets", "Name,Type,Data,Age|"),
     ("serviceaccounts", "Name,Secrets,Age|"),
-    ("events", "Last Seen,Type,Reason,Object,Message|Subobject,Source,First Seen,Count,Name"),
+    ("events", "Last Seen,Type,Reason,Object|Subobject,Source|Message|First Seen,Count,Name"),
     ("replicationcontrollers", "Name,Desired,Current,Ready,Age|Containers,Images,Selector"),
     ("replicasets", "Name,Desired,Current,Ready,Age|Containers,Images,Selector"),
     ("deployments", "Name,Ready,Up-to-date,Available,Age|Containers,Images,Selector"),
@@ -41,7 +42,9 @@ const SETS: &[(&str, &str)] = &[
 /// The names of the columns, and 1 for those that only wide output shows.
 pub(super) fn of(plural: &str) -> impl Iterator<Item = (&'static str, u8)> {
     let found = SETS.iter().find(|(kind, _)| *kind == plural);
-    let (narrow, wide) = found.and_then(|(_, set)| set.split_once('|')).unwrap_or(("Name,Age", ""));
-    let names = |text: &'static str| text.split(',').filter(|name| !name.is_empty());
-    names(narrow).map(|name| (name, 0)).chain(names(wide).map(|name| (name, 1)))
+    let set = found.map_or("Name,Age", |(_, set)| set);
+    set.split('|').zip([0, 1].into_iter().cycle()).flat_map(|(names, priority)| {
+        let names = names.split(',').filter(|name| !name.is_empty());
+        names.map(move |name| (name, priority))
+    })
 }

@@ -126,6 +126,22 @@ fn labels_and_preferences_choose_nodes() {
 }
 
 #[test]
+fn a_soft_taint_dissuades_and_does_not_forbid() {
+    // Proves PreferNoSchedule: others go elsewhere while they can, who tolerates it does not mind,
+    // and who fits nowhere else comes.
+    let taints = json!([{"key": "team", "value": "red", "effect": "PreferNoSchedule"}]);
+    let nodes = [node("a", "4", "8Gi", json!({"spec": {"taints": taints}})), zoned("b", "1")];
+    let all = json!({"spec": {"tolerations": [{"key": "team", "operator": "Exists"}]}});
+    let tolerant = pod("tolerant", none(), all);
+    assert_eq!(planner(&nodes).settle(&tolerant).as_deref(), Some("a"));
+    let mut planner = planner(&nodes);
+    for (name, cpu, wanted) in [("one", "1", "b"), ("two", "1", "b"), ("three", "3", "a")] {
+        let chosen = planner.settle(&pod(name, json!({"cpu": cpu}), none()));
+        assert_eq!(chosen.as_deref(), Some(wanted), "{name}");
+    }
+}
+
+#[test]
 fn a_host_port_is_taken_once() {
     // Proves that two pods do not share a port of a node, by protocol and address, and that who
     // gets none is told.
@@ -178,6 +194,38 @@ fn pods_keep_together_and_apart() {
         planner.explain(&key("web-3")),
         "0/3 nodes are available: 3 node(s) didn't satisfy existing pods anti-affinity rules."
     );
+}
+
+fn nearer(kind: &str, app: &str) -> Value {
+    json!({"spec": {"affinity": {kind: {
+        "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": {
+            "topologyKey": "zone", "labelSelector": {"matchLabels": {"app": app}},
+        }}],
+    }}}})
+}
+
+#[test]
+fn pods_prefer_to_be_near_or_far() {
+    // Proves preferred affinity and anti-affinity: the zone they name decides while there is room,
+    // and a wish that cannot be met keeps nobody waiting.
+    let nodes = [zoned("a", "1"), zoned("b", "2"), zoned("c", "2")];
+    let mut planner = planner(&nodes);
+    let db =
+        json!({"metadata": {"labels": {"app": "db"}}, "spec": {"nodeSelector": {"zone": "2"}}});
+    assert_eq!(planner.settle(&pod("db", none(), db)).as_deref(), Some("b"));
+    let asks = json!({"cpu": "3"});
+    for (name, wanted) in [("one", "c"), ("two", "b"), ("three", "a")] {
+        let near = pod(name, asks.clone(), nearer("podAffinity", "db"));
+        assert_eq!(planner.settle(&near).as_deref(), Some(wanted), "{name}");
+    }
+    let mut planner = super::planner(&nodes);
+    let db =
+        json!({"metadata": {"labels": {"app": "db"}}, "spec": {"nodeSelector": {"zone": "1"}}});
+    assert_eq!(planner.settle(&pod("db", none(), db)).as_deref(), Some("a"));
+    for (name, wanted) in [("one", "b"), ("two", "c"), ("three", "a")] {
+        let far = pod(name, asks.clone(), nearer("podAntiAffinity", "db"));
+        assert_eq!(planner.settle(&far).as_deref(), Some(wanted), "{name}");
+    }
 }
 
 #[test]

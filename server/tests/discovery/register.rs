@@ -13,7 +13,7 @@ const HEALTH: &str = "/health/web/1";
 /// Of another service.
 const OTHER: &str = "/services/db/1";
 /// When a lease of 10 seconds that nobody renews is gone.
-const LEASE_AND_SOME: Duration = Duration::from_secs(12);
+const LEASE_AND_SOME: Duration = Duration::from_secs(17);
 
 /// Arguments of a sidecar for instance 1 of web.
 fn register<'a>(endpoints: &'a str, more: &[&'a str]) -> Vec<&'a str> {
@@ -219,14 +219,14 @@ async fn an_instance_never_flaps_because_a_member_is_away() {
     let dead = free_port();
     let endpoints =
         format!("--endpoints={},127.0.0.1:{dead},{}", stalling.address(), server.endpoint());
-    let ttl = ["--ttl=10s", "--check=exec:true", "--timeout=30s"];
+    let ttl = ["--ttl=15s", "--check=exec:true", "--timeout=30s"];
     let sidecar = Tool::berth(&register(&endpoints, &ttl));
     until_status(&clients, "passing").await;
     let before = get(&clients, INSTANCE).await.unwrap();
     let forgetting = Proxy::start(format!("127.0.0.1:{}", server.client_port)).await;
     let only = format!("--endpoints={}", forgetting.address());
     let other = ["register", &only, "--service=db", "--instance=1", "--address=10.0.0.7"];
-    let other = Tool::berth(&[&other[..], &["--port=80", "--ttl=10s"]].concat());
+    let other = Tool::berth(&[&other[..], &["--port=80", "--ttl=15s"]].concat());
     let registered = async || get(&clients, OTHER).await.ok_or("not registered".to_owned());
     let other_before = eventually("registered", SOON_S, registered).await;
     stalling.set(Weather { stalled: true, ..Weather::default() });
@@ -254,7 +254,8 @@ async fn every_kind_of_check_and_the_watched_table_work() {
         format!("grpc://{address}"),
     ];
     let checks: Vec<String> = checks.iter().map(|check| format!("--check={check}")).collect();
-    let checks: Vec<&str> = checks.iter().map(String::as_str).collect();
+    let patient = std::iter::once("--timeout=30s");
+    let checks: Vec<&str> = checks.iter().map(String::as_str).chain(patient).collect();
     let shown = Tool::berth(&["services", &endpoints, "--watch", "-w", "json"]);
     let table = async |word: &str| {
         let last = async || match shown.log().lines().last() {

@@ -390,8 +390,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_says_nothing_is_left() {
-        // Proves that a member which does not answer in time is asked over a new connection next,
-        // one for all who waited, and one that answers over the same.
+        // Proves that a member which does not answer in time any more is asked over a new connection
+        // next, one for all who waited; and over the same one that answers, or never did: that one
+        // may still be in the making.
         let made = Arc::new(AtomicUsize::new(0));
         let counted = made.clone();
         let connect = move || {
@@ -402,10 +403,13 @@ mod tests {
         let silence = || {
             kv.ask(Repeat::Always, |_, _| std::future::pending::<std::result::Result<(), Status>>())
         };
-        let (one, other) = tokio::join!(silence(), silence());
-        assert!(one.is_err() && other.is_err());
-        assert_eq!(made.load(Ordering::Relaxed), 2);
-        kv.ask(Repeat::Always, |_, _| async { Ok(()) }).await.unwrap();
-        assert_eq!(made.load(Ordering::Relaxed), 2);
+        for (answers, expected) in [(false, 1), (true, 2), (true, 3), (false, 3)] {
+            if answers {
+                kv.ask(Repeat::Always, |_, _| async { Ok(()) }).await.unwrap();
+            }
+            let (one, other) = tokio::join!(silence(), silence());
+            assert!(one.is_err() && other.is_err());
+            assert_eq!(made.load(Ordering::Relaxed), expected);
+        }
     }
 }

@@ -71,9 +71,10 @@ impl<R: AsyncRuntime> Snapshotter<R> {
         let newest = self.snapshots.newest().and_then(|newest| newest.index());
         let log_bytes = newest.map_or(self.wal.bytes(), |index| self.wal.bytes_after(index));
         let reader = self.behind.reader();
+        let is_long = log_bytes > self.log_bytes_min.max(reader.size().live_bytes / 2);
         // A snapshot of the same moment again would be none.
         newest.is_none_or(|index| index + 1 < reader.position().index)
-            && log_bytes > self.log_bytes_min.max(reader.size().live_bytes / 2)
+            && (is_long || self.snapshots.is_one_wanted())
     }
 
     async fn take(&self) -> Took {

@@ -31,7 +31,7 @@ use super::transport::{Answers, Link, LinkError, Purpose, Route, Transport};
 use super::{AddressBook, Identity, Roster, snapshot, wire};
 use crate::behind::Behind;
 use crate::peer::patience::Patience;
-use crate::snapshot::SnapshotFile;
+use crate::snapshot::{SnapshotDir, SnapshotFile};
 use crate::types::{Peer, Types, Vote};
 
 /// The pause between two attempts to reach a member that cannot be reached.
@@ -49,6 +49,7 @@ struct Shared {
     book: AddressBook,
     roster: Roster,
     behind: Arc<Behind>,
+    snapshots: SnapshotDir,
     limits: Limits,
     links: parking_lot::Mutex<BTreeMap<(u64, Purpose), Arc<dyn Link>>>,
 }
@@ -67,11 +68,12 @@ impl<R: AsyncRuntime> Network<R> {
         identity: Identity,
         roster: Roster,
         behind: Arc<Behind>,
+        snapshots: SnapshotDir,
         limits: Limits,
     ) -> Network<R> {
         let book = AddressBook::default();
         let links = parking_lot::Mutex::default();
-        let shared = Shared { transport, identity, book, roster, behind, limits, links };
+        let shared = Shared { transport, identity, book, roster, behind, snapshots, limits, links };
         Network { shared: Arc::new(shared), runtime: PhantomData }
     }
 
@@ -348,7 +350,8 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Client<R> {
     ) -> Result<SnapshotResponse<Types<R>>, StreamingError<Types<R>>> {
         let envelope = self.shared.envelope(self.target);
         let rate = self.shared.limits.snapshot_bytes_per_s_max;
-        let pieces = snapshot::pieces::<R>(snapshot.snapshot, envelope, &vote, rate);
+        let file = snapshot.snapshot;
+        let pieces = snapshot::pieces::<R>(file.clone(), envelope, &vote, rate);
         let link = self.link(Purpose::Snapshot, &option).map_err(streaming)?;
         let cancel = Box::pin(cancel);
         let answer = match R::select2(cancel, link.snapshot(pieces)).await {
@@ -364,6 +367,9 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Client<R> {
             }
             Some(Answer::Refusal(refusal)) => {
                 self.shared.heed(&refusal);
+                if refusal.reason() == api::berthpb::refusal::Reason::SnapshotDamaged {
+                    self.doubt(file).await;
+                }
                 Err(streaming(self.unreachable(&refusal.message)))
             }
             _ => Err(streaming(self.damaged(&wire::not_understood("answer to a snapshot")))),
@@ -393,6 +399,18 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Client<R> {
 const OPEN_MIN: Duration = Duration::from_secs(1);
 
 impl<R: AsyncRuntime> Client<R> {
+    /// What arrived damaged may have been damaged before it was sent, and then it would be sent
+    /// again and again.
+    async fn doubt(&self, sent: SnapshotFile) {
+        let snapshots = self.shared.snapshots.clone();
+        let looked = R::spawn_blocking(move || snapshots.doubt(&sent)).await;
+        match looked.and_then(|looked| looked) {
+            Ok(true) => self.shared.behind.snapshot.raise(),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "a damaged snapshot cannot be put aside"),
+        }
+    }
+
     async fn ask_for_vote(
         &self,
         request: &VoteRequest<Types<R>>,

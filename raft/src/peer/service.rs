@@ -190,7 +190,13 @@ impl<R: AsyncRuntime> Service<R> {
         let file = snapshot::receive::<R>(snapshots, start.size_bytes, data, pieces).await;
         let file = file.map_err(|error| {
             tracing::warn!(%error, "a snapshot did not arrive whole");
-            refusal(Reason::Unknown, format!("the snapshot did not arrive whole: {error}"))
+            let reason = match error.kind() {
+                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+                    Reason::SnapshotDamaged
+                }
+                _ => Reason::Unknown,
+            };
+            refusal(reason, format!("the snapshot did not arrive whole: {error}"))
         })?;
         let snapshot = Snapshot { meta: file.meta().clone(), snapshot: file };
         let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;

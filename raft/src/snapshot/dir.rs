@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use store::planted::{self, Mistake};
 
 use parking_lot::Mutex;
@@ -38,6 +38,8 @@ pub(crate) struct SnapshotDir {
     received: Arc<AtomicU64>,
     /// How many of our own could not be written.
     failures: Arc<AtomicU64>,
+    /// One is damaged, and none has been written since that was seen.
+    wanted: Arc<AtomicBool>,
 }
 
 impl SnapshotDir {
@@ -52,8 +54,15 @@ impl SnapshotDir {
         bytes_per_s_max: Option<u64>,
     ) -> io::Result<SnapshotDir> {
         vfs.create_dir_all(&dir)?;
-        let (files, received, failures) = (Arc::default(), Arc::default(), Arc::default());
-        let found = SnapshotDir { vfs, dir, bytes_per_s_max, files, received, failures };
+        let found = SnapshotDir {
+            vfs,
+            dir,
+            bytes_per_s_max,
+            files: Arc::default(),
+            received: Arc::default(),
+            failures: Arc::default(),
+            wanted: Arc::default(),
+        };
         let mut names = found.vfs.read_dir(&found.dir)?;
         // Names sort by index.
         names.sort_unstable_by(|a, b| b.cmp(a));
@@ -103,6 +112,26 @@ impl SnapshotDir {
         self.failures.load(Ordering::Acquire)
     }
 
+    /// Reads again what another member found damaged when it was sent there. One that is damaged
+    /// here is put aside, so that the one before it is sent; one that has none before it stays, as
+    /// there would be nothing to send. Either way another is wanted. True if so; blocks for as long
+    /// as reading takes.
+    pub(crate) fn doubt(&self, sent: &SnapshotFile) -> io::Result<bool> {
+        let Err(error) = sent.verify() else { return Ok(false) };
+        tracing::error!(snapshot = ?sent, %error, "a snapshot is damaged; another will be taken");
+        self.wanted.store(true, Ordering::Release);
+        let others = self.files.lock().iter().any(|file| file.path() != sent.path());
+        if others {
+            self.put_aside(sent)?;
+        }
+        Ok(true)
+    }
+
+    /// Whether one is wanted whatever the log's length, for one that is damaged.
+    pub(crate) fn is_one_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Acquire)
+    }
+
     /// All, newest first.
     pub(crate) fn all(&self) -> Vec<SnapshotFile> {
         self.files.lock().clone()
@@ -137,6 +166,7 @@ impl SnapshotDir {
         self.vfs.sync_dir(&self.dir)?;
         let file = SnapshotFile::open(&finished, self.vfs.open(&finished)?)?;
         self.keep(file.clone())?;
+        self.wanted.store(false, Ordering::Release);
         Ok(file)
     }
 
@@ -331,6 +361,37 @@ mod tests {
         drop(first);
         let names = RealFs.read_dir(&temp.path().join("snap")).unwrap();
         assert_eq!(names, [adopted.path().file_name().unwrap().to_string_lossy()]);
+    }
+
+    #[test]
+    fn one_that_went_bad_gives_way_to_the_one_before_it() {
+        // Proves that a good one is believed, that a bad one is put aside only if there is another
+        // to send, and that either way another is wanted until it is written.
+        let temp = tempfile::tempdir().unwrap();
+        let dir = open(temp.path());
+        let store = store::Store::open(Arc::new(MemEngine::new()), store::Options::default());
+        let state = store.unwrap().snapshot();
+        let write = |index| {
+            let write =
+                |mut out: &mut dyn Write| state.write_to(&mut out).map_err(io::Error::other);
+            dir.write(&header(index), write).unwrap()
+        };
+        let spoil = |file: &SnapshotFile| {
+            let mut bytes = std::fs::read(file.path()).unwrap();
+            *bytes.last_mut().unwrap() ^= 1;
+            std::fs::write(file.path(), bytes).unwrap();
+        };
+        let only = write(5);
+        assert!(!dir.doubt(&only).unwrap() && !dir.is_one_wanted());
+        spoil(&only);
+        assert!(dir.doubt(&only).unwrap() && dir.is_one_wanted());
+        assert_eq!(indexes(&dir), [5]);
+
+        let newest = write(6);
+        assert!(!dir.is_one_wanted());
+        spoil(&newest);
+        assert!(dir.doubt(&newest).unwrap() && dir.is_one_wanted());
+        assert_eq!(indexes(&dir), [5]);
     }
 
     #[test]

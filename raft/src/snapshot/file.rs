@@ -189,6 +189,21 @@ impl SnapshotFile {
         Ok(piece.into())
     }
 
+    /// Reads every byte of it. Blocks.
+    ///
+    /// # Errors
+    /// `InvalidData`: it is damaged, or cannot be read.
+    pub(crate) fn verify(&self) -> io::Result<()> {
+        let damaged = |why: &dyn std::fmt::Display| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("the snapshot: {why}"))
+        };
+        let again = SnapshotFile::open(self.path(), self.file.clone())?;
+        if again.header != self.header {
+            return Err(damaged(&"its header has changed"));
+        }
+        store::verify_snapshot(&mut self.read_state()).map_err(|error| damaged(&error))
+    }
+
     /// The state in it, for [`store::Store::restore`].
     pub(crate) fn read_state(&self) -> impl Read + '_ {
         let start = Cursor { file: &*self.file, offset: self.body_offset };

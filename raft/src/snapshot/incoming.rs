@@ -43,9 +43,7 @@ impl Incoming {
     pub(crate) fn finish(self) -> io::Result<SnapshotFile> {
         self.file.sync_data()?;
         let file = SnapshotFile::received(self.file, self.unadopted)?;
-        store::verify_snapshot(&mut file.read_state()).map_err(|error| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("the snapshot: {error}"))
-        })?;
+        file.verify()?;
         Ok(file)
     }
 }

@@ -113,8 +113,14 @@ impl<R: AsyncRuntime> Node<R> {
         let roster = Roster::default();
         roster.follow(&store.reader()).map_err(|error| Error::Fatal(error.to_string()))?;
         let waiters = Waiters::new(config.nonce);
-        let network =
-            Network::new(transport, identity, roster.clone(), behind.clone(), config.limits());
+        let network = Network::new(
+            transport,
+            identity,
+            roster.clone(),
+            behind.clone(),
+            snapshots.clone(),
+            config.limits(),
+        );
         let (hub, publisher) = Hub::new(store.reader(), config.watch);
         let machine = StateMachine::new(state_machine::Parts {
             store,

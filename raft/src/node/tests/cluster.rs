@@ -1,13 +1,13 @@
 //! Three members in one process.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::home::{Home, TestNode, get, put, write};
 use super::leases::grant;
 use super::switchboard::Switchboard;
-use crate::vfs::Vfs as _;
+use crate::vfs::{CrashFs, Vfs as _};
 use crate::{InitialMember, Node, Surroundings};
 use openraft_rt_tokio::TokioRuntime;
 
@@ -235,6 +235,69 @@ fn copy_snapshots(from: &Home, to: &Home) {
         file.read_at(&mut bytes, 0).unwrap();
         to.fs.create(&dir.join(&name)).unwrap().write_at(&bytes, 0).unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_went_bad_is_not_sent_for_ever() {
+    // Proves that a member that is behind gets the state though the newest snapshots of all others
+    // went bad on their disks: the one before it is sent, and another one is taken at once.
+    let small = |home: &mut Home| home.config.snapshot_log_bytes_min = 64 << 10;
+    let mut cluster = Cluster::start_with(3, small).await;
+    let leader = cluster.leader().await;
+    let behind = cluster.follower_of(leader);
+    let end = cluster.nodes[&behind].status().applied_index;
+    cluster.stop_member(behind).await;
+    let filler = "f".repeat(16 << 10);
+    let purged = async {
+        while cluster.nodes.values().any(|node| node.status().purged_index <= end) {
+            write(&cluster.nodes[&leader], "filler", &filler).await;
+        }
+    };
+    tokio::time::timeout(SOON, purged).await.expect("the log is purged");
+    write(&cluster.nodes[&leader], "a", "1").await;
+    let bad: BTreeMap<u64, PathBuf> =
+        cluster.nodes.keys().map(|id| (*id, spoil_newest_snapshot(&cluster.homes[id]))).collect();
+
+    cluster.start_member(behind).await;
+    let late = &cluster.nodes[&behind];
+    tokio::time::timeout(SOON, late.linearizable()).await.expect("it catches up").unwrap();
+    assert_eq!(get(&late.reader(), "a").as_deref(), Some("1"));
+    let replaced = async {
+        loop {
+            let is_replaced = |(id, path): (&u64, &PathBuf)| {
+                let fs = &cluster.homes[id].fs;
+                let newest = snapshots(fs).pop();
+                fs.contents(&path.with_extension("damaged")).is_some()
+                    && newest.is_some_and(|newest| newest > *path)
+            };
+            if bad.iter().any(is_replaced) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(SOON, replaced).await.expect("put aside, and another taken");
+    cluster.shutdown().await;
+}
+
+/// Changes a byte in the middle of it, in place.
+fn spoil_newest_snapshot(home: &Home) -> PathBuf {
+    let newest = snapshots(&home.fs).pop().expect("there is one");
+    let file = home.fs.open(&newest).unwrap();
+    let middle = file.len().unwrap() / 2;
+    let mut byte = [0];
+    file.read_at(&mut byte, middle).unwrap();
+    file.write_at(&[byte[0] ^ 1], middle).unwrap();
+    newest
+}
+
+/// Those that are finished, oldest first.
+fn snapshots(fs: &CrashFs) -> Vec<PathBuf> {
+    let dir = Path::new("/data/snap");
+    let mut names = fs.read_dir(dir).unwrap();
+    names.retain(|name| name.ends_with(".snap"));
+    names.sort_unstable();
+    names.iter().map(|name| dir.join(name)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,8 +1,8 @@
 //! A connection's bytes, between the socket (or TLS) and HTTP.
 //!
-//! Three things happen here, in one place because each byte passes it: whoever connects and says
-//! nothing is let go, the header blocks of old clients are mended, and answers that become ready
-//! together leave together.
+//! Four things happen here, in one place because each byte passes it: whoever connects and says
+//! nothing is let go, the header blocks of old clients are mended, answers that become ready
+//! together leave together, and a long one leaves in turns with those of others.
 
 use std::io;
 use std::pin::Pin;
@@ -23,6 +23,8 @@ const PREFACE: &[u8] = b"PRI ";
 
 /// From here on there is enough to write at once.
 const GATHERED_BYTES_MAX: usize = 8 << 10;
+/// So much is written before others have their turn: some tens of microseconds of the kernel's time.
+const TURN_BYTES: usize = 64 << 10;
 
 /// A connection that fails unless its opening comes in time.
 pub(super) struct Wire<S> {
@@ -30,6 +32,7 @@ pub(super) struct Wire<S> {
     mending: Option<Mending>,
     opening: Opening,
     gathering: Gathering,
+    turn: WriteTurn,
     /// The place it takes until it is closed: a WebSocket outlives the HTTP that it began with.
     _room: Option<OwnedSemaphorePermit>,
 }
@@ -37,8 +40,8 @@ pub(super) struct Wire<S> {
 impl<S> Wire<S> {
     /// `time_max`: how long its first bytes may take.
     pub(super) fn new(inner: S, room: Option<OwnedSemaphorePermit>, time_max: Duration) -> Self {
-        let (opening, gathering) = (Opening::new(time_max), Gathering::default());
-        Self { inner, mending: None, opening, gathering, _room: room }
+        let (gathering, turn) = (Gathering::default(), WriteTurn::default());
+        Self { inner, mending: None, opening: Opening::new(time_max), gathering, turn, _room: room }
     }
 
     /// With the header blocks of old clients mended.
@@ -114,6 +117,31 @@ impl Gathering {
     }
 }
 
+/// How much a connection has written since others had their turn.
+///
+/// HTTP/2 writes as long as the client's window and the socket take more, megabytes of a large
+/// answer, and a short call of somebody else would wait for all of it.
+#[derive(Default)]
+struct WriteTurn {
+    written_bytes: usize,
+}
+
+impl WriteTurn {
+    /// Whether there may be more now; if not, the task is woken again, behind the others.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.written_bytes < TURN_BYTES {
+            return Poll::Ready(());
+        }
+        self.written_bytes = 0;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn written(&mut self, bytes: usize) {
+        self.written_bytes += bytes;
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -153,8 +181,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         let this = self.get_mut();
         this.opening.answered();
         ready!(this.gathering.poll(context, parts));
+        ready!(this.turn.poll(context));
         let written = ready!(Pin::new(&mut this.inner).poll_write_vectored(context, parts));
         this.gathering.written();
+        if let Ok(bytes) = written {
+            this.turn.written(bytes);
+        }
         Poll::Ready(written)
     }
 
@@ -173,11 +205,25 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Wake, Waker};
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(20);
+
+    /// How often a task was woken.
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 
     #[tokio::test]
     async fn silence_and_a_crawl_end_the_connection() {
@@ -207,5 +253,24 @@ mod tests {
             let idle = tokio::time::timeout(10 * SHORT, opening.read_u8()).await;
             idle.expect_err("it waits on");
         }
+    }
+
+    #[tokio::test]
+    async fn a_long_answer_leaves_in_turns() {
+        // Proves that one who writes on and on is put behind the others after so many bytes, that it
+        // is woken for the rest, and that everything arrives.
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(wakes.clone());
+        let mut context = Context::from_waker(&waker);
+        let mut wire = Wire::new(Vec::new(), None, SHORT);
+        let (piece, mut pauses) = (vec![7; TURN_BYTES / 4], 0);
+        for _ in 0..12 {
+            while Pin::new(&mut wire).poll_write(&mut context, &piece).is_pending() {
+                pauses += 1;
+            }
+        }
+        let woken = wakes.0.load(Ordering::Relaxed);
+        assert_eq!((pauses, woken), (2, 2), "after the fourth piece and the eighth");
+        assert_eq!(wire.inner.len(), 12 * piece.len());
     }
 }

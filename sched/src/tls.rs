@@ -11,49 +11,25 @@ use tokio_rustls::rustls::crypto::{
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
-/// Believes every certificate whose key the other side has: the connection is encrypted, with whom
-/// is not known. For what etcd and Kubernetes do not ask it either: `--peer-auto-tls`,
-/// `berth ctl --insecure-skip-tls-verify`.
+/// Believes every certificate: the connection is encrypted, with whom is not known.
 #[derive(Debug)]
-pub struct Anyone(pub Arc<CryptoProvider>);
+pub struct Anyone {
+    provider: Arc<CryptoProvider>,
+    /// The other side has to have the certificate's key.
+    asks_for_key: bool,
+}
 
-/// Believes everything: for probes over HTTPS, by which nothing is told to anybody. Kubernetes' own
-/// take certificates that are too old or too weak to be looked at; so do these.
-#[derive(Debug)]
-pub struct Anything(pub Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anything {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
+impl Anyone {
+    /// Whoever has the key of the certificate that they show. For what etcd and Kubernetes do not
+    /// ask more of either: `--peer-auto-tls`, `berth ctl --insecure-skip-tls-verify`.
+    pub fn with_key(provider: Arc<CryptoProvider>) -> Self {
+        Self { provider, asks_for_key: true }
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+    /// Everybody: for probes over HTTPS, by which nothing is told to anybody. Kubernetes' own take
+    /// certificates that are too old or too weak to be looked at; so do these.
+    pub fn at_all(provider: Arc<CryptoProvider>) -> Self {
+        Self { provider, asks_for_key: false }
     }
 }
 
@@ -75,7 +51,11 @@ impl ServerCertVerifier for Anyone {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, signed, &self.0.signature_verification_algorithms)
+        if !self.asks_for_key {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, signed, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -84,10 +64,14 @@ impl ServerCertVerifier for Anyone {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, signed, &self.0.signature_verification_algorithms)
+        if !self.asks_for_key {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, signed, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -75,7 +75,9 @@ impl TlsFlags {
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?;
         let builder = if self.skip_verify {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider)))
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(Anyone::with_key(provider)))
         } else {
             let roots = match &self.cacert {
                 Some(path) => authorities(path)?,

@@ -10,7 +10,7 @@ use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::tls::Anything;
+use crate::tls::Anyone;
 
 /// Shakes hands with whoever is there.
 ///
@@ -23,7 +23,7 @@ pub(super) async fn open(stream: TcpStream, host: &str) -> Result<TlsStream<TcpS
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anything(provider)))
+        .with_custom_certificate_verifier(Arc::new(Anyone::at_all(provider)))
         .with_no_client_auth();
     let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
     connected.map_err(|error| format!("TLS: {error}"))

@@ -89,7 +89,7 @@ impl Sources {
         provider: &Arc<CryptoProvider>,
     ) -> Result<Arc<dyn ServerCertVerifier>, String> {
         if self.is_self_signed {
-            return Ok(Arc::new(Anyone(provider.clone())));
+            return Ok(Arc::new(Anyone::with_key(provider.clone())));
         }
         let authorities = match &self.trusted_ca_file {
             Some(path) => pem::authorities(path)?,

@@ -288,7 +288,7 @@ async fn anyone_has_the_key_of_what_they_show() {
                 .with_safe_default_protocol_versions()
                 .unwrap()
                 .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Anyone(provider.clone())))
+                .with_custom_certificate_verifier(Arc::new(Anyone::with_key(provider.clone())))
                 .with_no_client_auth();
             let (near, far) = tokio::io::duplex(1 << 16);
             let name = ServerName::try_from("127.0.0.1").unwrap();

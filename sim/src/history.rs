@@ -24,9 +24,16 @@ pub(crate) enum Request {
         value: String,
         lease: i64,
     },
+    /// Puts both keys, in one transaction.
+    Pair {
+        keys: [String; 2],
+        value: String,
+    },
     Delete {
         key: String,
     },
+    /// Deletes all keys but those of leases.
+    Clear,
     /// Puts if the key was last changed at `expected`, else reads it.
     Swap {
         key: String,
@@ -38,7 +45,7 @@ pub(crate) enum Request {
         key: String,
         serializable: bool,
     },
-    /// Reads all keys.
+    /// Reads all keys, those of leases too.
     List,
 }
 
@@ -46,8 +53,19 @@ impl Request {
     /// The value that it writes, which nobody else ever does.
     pub(crate) fn value(&self) -> Option<&str> {
         match self {
-            Request::Put { value, .. } | Request::Swap { value, .. } => Some(value),
+            Request::Put { value, .. }
+            | Request::Pair { value, .. }
+            | Request::Swap { value, .. } => Some(value),
             _ => None,
+        }
+    }
+
+    /// The keys that it writes its value to.
+    pub(crate) fn written(&self) -> &[String] {
+        match self {
+            Request::Put { key, .. } | Request::Swap { key, .. } => std::slice::from_ref(key),
+            Request::Pair { keys, .. } => keys,
+            _ => &[],
         }
     }
 }
@@ -62,6 +80,7 @@ pub(crate) enum Outcome {
         revision: i64,
         count: i64,
     },
+    /// A transaction did what it was to do.
     Swapped {
         revision: i64,
     },

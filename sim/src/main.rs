@@ -66,10 +66,10 @@ fn main() -> ExitCode {
 #[cfg(feature = "planted")]
 fn find_mistakes(arguments: &Arguments) -> ExitCode {
     use sim::mistakes;
-    let find = |mistake| mistakes::find(mistake, arguments.first, arguments.seeds);
-    let findings: Vec<_> = store::planted::ALL.into_iter().map(find).collect();
+    let first = |_| arguments.first;
+    let findings = mistakes::find_all(first, arguments.seeds, arguments.jobs);
     println!("{}", mistakes::table(&findings));
-    let all = findings.iter().all(|finding| finding.oracle.is_some());
+    let all = findings.iter().all(mistakes::Finding::is_right);
     if all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -1,46 +1,108 @@
 //! Makes one known mistake after the other, and shows how many seeds it takes to find each.
 
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
 use comfy_table::{Table, presets};
+use parking_lot::Mutex;
 use store::planted::{self, Mistake};
 
-/// A run takes a second or two.
-const RUN_MAX: Duration = Duration::from_secs(20);
-const NO_END: &str = "a run that does not end";
+/// A run takes a second or two, in a debug build on a busy machine a quarter of a minute.
+const RUN_MAX: Duration = Duration::from_secs(120);
+/// What a mistake leaves behind may be such that a step of a member never ends.
+pub const NO_END: &str = "a run that does not end";
+/// The simulator itself failed.
+pub const NO_REPORT: &str = "a run without a report";
 
 /// How a mistake was found.
 #[derive(Clone, Debug)]
 pub struct Finding {
     pub mistake: Mistake,
-    /// Seeds that were run; the last one found it, if it was found.
+    /// Seeds that were run; in the last one its witness saw it, if in any.
     pub seeds: u64,
-    /// The oracle that saw it first; `None`: nobody did.
-    pub oracle: Option<&'static str>,
+    /// The oracles that saw something in the last one, in the order in which they did.
+    pub oracles: Vec<&'static str>,
+    /// What they see in the same seed without the mistake: nothing, if they are right.
+    pub without: Vec<&'static str>,
 }
 
-/// Runs seeds from `first` on, `seeds_max` at most, until one shows the mistake.
-pub fn find(mistake: Mistake, first: u64, seeds_max: u64) -> Finding {
-    let mut finding = Finding { mistake, seeds: 0, oracle: None };
-    while finding.seeds < seeds_max && finding.oracle.is_none() {
-        finding.oracle = run_with(mistake, first + finding.seeds);
+impl Finding {
+    /// Its witness saw it, and nobody sees anything without it.
+    pub fn is_right(&self) -> bool {
+        self.oracles.contains(&witness(self.mistake)) && self.without.is_empty()
+    }
+}
+
+/// Who has to see it, whoever else does: the oracle of the promise that it breaks.
+pub fn witness(mistake: Mistake) -> &'static str {
+    match mistake {
+        Mistake::AcknowledgeBeforeSync
+        | Mistake::SubQuorum
+        | Mistake::StaleRead
+        | Mistake::ProposeTwice => "linearizability",
+        Mistake::SkipCrc | Mistake::PurgeEarly | Mistake::ReuseRevision => "members go on",
+        Mistake::ForgetVote => "one leader",
+        Mistake::LeaveLeaseKey | Mistake::WrongClock => "leases",
+        Mistake::DropEvent | Mistake::SilentCompaction | Mistake::ProgressAhead => "watches",
+    }
+}
+
+/// Looks for all of them, each from seed `first(mistake)` on, `jobs` at a time.
+pub fn find_all(
+    first: impl Fn(Mistake) -> u64 + Sync,
+    seeds_max: u64,
+    jobs: usize,
+) -> Vec<Finding> {
+    let waiting = Mutex::new(planted::ALL.into_iter().enumerate());
+    let found = Mutex::new(Vec::new());
+    let next = || waiting.lock().next();
+    thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(|| {
+                while let Some((place, mistake)) = next() {
+                    let finding = find(mistake, first(mistake), seeds_max);
+                    found.lock().push((place, finding));
+                }
+            });
+        }
+    });
+    let mut found = found.into_inner();
+    found.sort_by_key(|(place, _)| *place);
+    found.into_iter().map(|(_, finding)| finding).collect()
+}
+
+/// Runs seeds from `first` on, `seeds_max` at most, until its witness sees the mistake.
+fn find(mistake: Mistake, first: u64, seeds_max: u64) -> Finding {
+    let mut finding = Finding { mistake, seeds: 0, oracles: Vec::new(), without: Vec::new() };
+    while finding.seeds < seeds_max && !finding.oracles.contains(&witness(mistake)) {
+        finding.oracles = run_with(Some(mistake), first + finding.seeds);
         finding.seeds += 1;
     }
+    finding.without = run_with(None, first + finding.seeds - 1);
     finding
 }
 
-/// Who saw it, in this seed. What a mistake leaves behind may be such that a step of a member never
-/// ends, so each run has a thread of its own, which is left to itself then.
-fn run_with(mistake: Mistake, seed: u64) -> Option<&'static str> {
+/// Who saw something, in this seed. Each run has a thread of its own, which is left to itself if it
+/// does not end.
+fn run_with(mistake: Option<Mistake>, seed: u64) -> Vec<&'static str> {
     let (tx, rx) = mpsc::channel();
-    std::thread::spawn(move || {
-        planted::make(Some(mistake));
+    thread::spawn(move || {
+        planted::make(mistake);
         let report = crate::run(seed, false);
+        let mut oracles = Vec::new();
+        for violation in report.violations {
+            if !oracles.contains(&violation.of) {
+                oracles.push(violation.of);
+            }
+        }
         // Nobody waits any more if it took too long.
-        let _ = tx.send(report.violations.first().map(|violation| violation.of));
+        let _ = tx.send(oracles);
     });
-    rx.recv_timeout(RUN_MAX).unwrap_or(Some(NO_END))
+    rx.recv_timeout(RUN_MAX).unwrap_or_else(|error| match error {
+        RecvTimeoutError::Timeout => vec![NO_END],
+        RecvTimeoutError::Disconnected => vec![NO_REPORT],
+    })
 }
 
 /// All of them, as a person reads it.
@@ -48,9 +110,11 @@ pub fn table(findings: &[Finding]) -> String {
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN);
     table.set_header(["mistake", "found after seeds", "seen by"]);
-    for Finding { mistake, seeds, oracle } in findings {
-        let found = if oracle.is_some() { seeds.to_string() } else { format!("not in {seeds}") };
-        table.add_row([format!("{mistake:?}"), found, oracle.unwrap_or("nobody").to_owned()]);
+    for finding in findings {
+        let Finding { mistake, seeds, oracles, .. } = finding;
+        let is_found = oracles.contains(&witness(*mistake));
+        let found = if is_found { seeds.to_string() } else { format!("not in {seeds}") };
+        table.add_row([format!("{mistake:?}"), found, oracles.join(", ")]);
     }
     table.to_string()
 }

@@ -139,13 +139,15 @@ impl Run {
     /// After a barrier at each, all members hold the same.
     async fn check_equal(&self) {
         let ids = self.cluster.membership();
+        let ids: Vec<u64> = self.cluster.ids().into_iter().filter(|id| ids.contains(id)).collect();
+        clients::keys::read_all(&self.cluster, &self.plan, &ids).await;
         let mut states = BTreeMap::new();
-        for id in self.cluster.ids().into_iter().filter(|id| ids.contains(id)) {
+        for id in ids {
             let asked = self.cluster.ask(id, Duration::from_secs(10), |node| async move {
                 node.linearizable().await.ok()?;
                 let reader = node.reader();
                 let hash = reader.hash_kv(0).ok()?;
-                Some((hash.hash_revision, hash.hash, hash.compact_revision, reader.leases().len()))
+                Some((hash.hash_revision, hash.hash, reader.hash().ok()?, reader.leases().len()))
             });
             match asked.await {
                 Asked::Answered(Some(state)) => {
@@ -157,6 +159,10 @@ impl Run {
         let distinct: std::collections::BTreeSet<_> = states.values().collect();
         if distinct.len() > 1 {
             self.world.violation("equal states", format!("in the end: {states:?}"));
+        }
+        if let Some((id, state)) = states.iter().find(|(_, state)| state.3 > 0) {
+            let what = format!("member {id} has {} that nobody keeps alive", state.3);
+            self.world.violation("leases", what);
         }
         let last = self.world.history.truth.lock().last_revision();
         if let Some((id, state)) = states.iter().find(|(_, state)| state.0 != last) {

@@ -5,7 +5,7 @@
 /// A known mistake. What each of them breaks is in `sim/README.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mistake {
-    /// Acknowledge what was written before it is synced.
+    /// Acknowledge what was written, and sync it with the next write.
     AcknowledgeBeforeSync,
     /// Take a record of the log for whole without looking at its CRC.
     SkipCrc,

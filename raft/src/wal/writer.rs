@@ -183,6 +183,9 @@ impl Writer {
             self.file_len = file_len;
         }
         let name = &self.segment.name;
+        if planted::is(Mistake::AcknowledgeBeforeSync) {
+            self.sync_late()?;
+        }
         self.segment
             .file
             .write_at(&self.buffer, self.end)
@@ -228,8 +231,17 @@ impl Writer {
         Ok(())
     }
 
+    /// Syncs the write before this one, for [`Mistake::AcknowledgeBeforeSync`] alone.
+    fn sync_late(&self) -> Result<(), Error> {
+        let synced = self.disk.sync_file(&*self.segment.file);
+        synced.map_err(|error| self.disk.io_error("cannot sync", &self.segment.name, &error))
+    }
+
     /// Begins a new segment. Everything in the old one is synced.
     fn roll(&mut self) -> Result<(), Error> {
+        if planted::is(Mistake::AcknowledgeBeforeSync) {
+            self.sync_late()?;
+        }
         let sequence = self.segment.sequence + 1;
         let index = self.shared.state.lock().index.head();
         let header = Header {

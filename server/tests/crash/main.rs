@@ -6,6 +6,7 @@
 //! `BERTH_CRASH_SEED` choose the run.
 
 mod load;
+mod syncs;
 
 use std::sync::Arc;
 use std::time::Duration;

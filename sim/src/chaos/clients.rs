@@ -116,13 +116,7 @@ async fn read_and_write(scene: Scene, number: usize, stop: Stop, answered: Arc<A
         count += 1;
         let request = keys::choose(&scene.chance, KEYS, seen, format!("{number}-{count}"));
         let member = scene.chance.index(members.len());
-        let invoked_ns = scene.now_ns();
-        let asked = perform(&mut members[member], request.clone());
-        let outcome = match tokio::time::timeout(PATIENCE, asked).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(status)) => of_status(&status),
-            Err(_) => Outcome::Unknown,
-        };
+        let outcome = note_answer(&scene, &mut members[member], (number, member), request).await;
         match &outcome {
             Outcome::Unknown | Outcome::Refused => tokio::time::sleep(PAUSE).await,
             Outcome::Read { kvs, .. } => seen = kvs.first().map_or(0, |kv| kv.mod_revision),
@@ -131,11 +125,39 @@ async fn read_and_write(scene: Scene, number: usize, stop: Stop, answered: Arc<A
         if outcome.revision().is_some() {
             answered.fetch_add(1, Ordering::Relaxed);
         }
-        let answered_ns = scene.now_ns();
-        let member = member as u64 + 1;
-        let done = Operation { client: number, member, request, invoked_ns, answered_ns, outcome };
-        scene.history.operations.lock().push(done);
     }
+}
+
+/// Reads everything at each of the members, so that what they hold in the end is judged too; false
+/// if one does not answer.
+pub(super) async fn read_all(scene: &Scene) -> bool {
+    let mut all = true;
+    for (at, clients) in scene.connect().iter_mut().enumerate() {
+        let outcome = note_answer(scene, clients, (CLIENTS, at), Request::List).await;
+        all &= outcome.revision().is_some();
+    }
+    all
+}
+
+/// Asks, and writes down what was asked and answered. `who`: the number of the client, and the
+/// place of the member.
+async fn note_answer(
+    scene: &Scene,
+    clients: &mut Clients,
+    (client, at): (usize, usize),
+    request: Request,
+) -> Outcome {
+    let invoked_ns = scene.now_ns();
+    let outcome = match tokio::time::timeout(PATIENCE, perform(clients, request.clone())).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(status)) => of_status(&status),
+        Err(_) => Outcome::Unknown,
+    };
+    let (member, answered_ns) = (at as u64 + 1, scene.now_ns());
+    let kept = outcome.clone();
+    let done = Operation { client, member, request, invoked_ns, answered_ns, outcome: kept };
+    scene.history.operations.lock().push(done);
+    outcome
 }
 
 async fn perform(clients: &mut Clients, request: Request) -> Result<Outcome, Status> {
@@ -143,7 +165,7 @@ async fn perform(clients: &mut Clients, request: Request) -> Result<Outcome, Sta
         Request::Get { key, serializable } => {
             read(clients, key.into_bytes(), Vec::new(), serializable).await
         }
-        Request::List => read(clients, PREFIX.into(), end_of(PREFIX), false).await,
+        Request::List => read(clients, PREFIX.into(), keys::END.into(), false).await,
         request => {
             let response = match keys::command(request).op {
                 Some(Op::Put(put)) => Response::Put(clients.kv.put(put).await?.into_inner()),

@@ -1,10 +1,10 @@
 //! Disks that are full, and disks whose syncs fail.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
-use testkit::Cluster;
+use testkit::{Cluster, Syncs};
 
 use super::Report;
 
@@ -28,9 +28,8 @@ impl Disks {
         if let Err(why) = disks.mount_all(cluster) {
             report.missing("full disks", why);
         }
-        let library = disks._directory.path().join("sync.so");
-        match compile(&library) {
-            Ok(()) => disks.preload(cluster, &library),
+        match Syncs::compile(disks._directory.path()) {
+            Ok(syncs) => disks.preload(cluster, &syncs),
             Err(why) => report.missing("failing syncs", why),
         }
         disks
@@ -49,12 +48,10 @@ impl Disks {
         Ok(())
     }
 
-    fn preload(&mut self, cluster: &mut Cluster, library: &Path) {
+    fn preload(&mut self, cluster: &mut Cluster, syncs: &Syncs) {
         for at in 0..cluster.len() {
             let switch = self._directory.path().join(format!("broken-{at}"));
-            let env = &mut cluster.member_mut(at).env;
-            env.insert("LD_PRELOAD".to_owned(), library.display().to_string());
-            env.insert("BERTH_BROKEN_DISK".to_owned(), switch.display().to_string());
+            syncs.break_while(cluster.member_mut(at), &switch);
             self.switches.push(switch);
         }
     }
@@ -96,17 +93,6 @@ impl Drop for Disks {
             }
         }
     }
-}
-
-fn compile(library: &Path) -> Result<(), String> {
-    let source = library.with_extension("c");
-    std::fs::write(&source, include_str!("sync.c")).map_err(|error| error.to_string())?;
-    done(
-        Command::new("cc")
-            .args(["-shared", "-fPIC", "-O1", "-o"])
-            .args([library, &source])
-            .arg("-ldl"),
-    )
 }
 
 fn done(command: &mut Command) -> Result<(), String> {

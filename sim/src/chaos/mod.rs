@@ -95,6 +95,9 @@ pub async fn run(options: &Options) -> Result<Report, String> {
     crowd.stop_writing().await;
     tokio::time::sleep(LEASES).await;
     let end = cluster.lock().await.converged().await;
+    if !clients::read_all(&scene).await {
+        report.violations.push("liveness: a member cannot be read in the end".to_owned());
+    }
     report.served = crowd.follow_to(end, WATCH_MAX).await;
     crowd.stop().await;
     judge(&scene, end, &mut report);

@@ -9,6 +9,7 @@ use openraft_rt::AsyncRuntime;
 use store::Response;
 
 use super::Stop;
+use super::watcher::end_of;
 use crate::chance::Chance;
 use crate::cluster::{Asked, Cluster, SimNode};
 use crate::history::{Operation, Outcome, Request};
@@ -20,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(6);
 
 /// The prefix of all keys but those of leases.
 pub(crate) const PREFIX: &str = "k";
+/// All keys, those of leases too, are from [`PREFIX`] on and before this.
+pub(crate) const END: &str = "m";
 
 pub(super) struct Client {
     cluster: Cluster,
@@ -53,10 +56,14 @@ impl Client {
     }
 
     async fn perform(&mut self, request: Request) {
-        let world = &self.cluster.world;
-        let Some(member) = world.chance.pick(&self.cluster.running()) else {
+        let Some(member) = self.cluster.world.chance.pick(&self.cluster.running()) else {
             return Simulated::sleep(Duration::from_millis(100)).await;
         };
+        self.perform_at(member, request).await;
+    }
+
+    async fn perform_at(&mut self, member: u64, request: Request) {
+        let world = &self.cluster.world;
         let invoked_ns = world_ns();
         let wish = request.clone();
         let asked = self.cluster.ask(member, PATIENCE, |node| async move {
@@ -101,12 +108,24 @@ impl Client {
     }
 }
 
+/// Reads everything at each of the members, so that what they hold in the end is judged too.
+pub(crate) async fn read_all(cluster: &Cluster, plan: &Plan, members: &[u64]) {
+    let mut client = Client::new(cluster.clone(), plan.clone(), plan.clients, Stop::default());
+    for member in members {
+        client.perform_at(*member, Request::List).await;
+    }
+}
+
 /// One more thing to do. `seen`: the revision of some key; `value`: what nobody else writes.
 pub(crate) fn choose(chance: &Chance, keys: u64, seen: i64, value: String) -> Request {
-    let key = format!("{PREFIX}{}", chance.number(0..keys));
+    let number = chance.number(0..keys);
+    let key = format!("{PREFIX}{number}");
+    let other = || format!("{PREFIX}{}", (number + 1) % (keys + 1));
     match chance.index(100) {
-        0..=34 => Request::Put { key, value, lease: 0 },
-        35..=46 => Request::Delete { key },
+        0..=26 => Request::Put { key, value, lease: 0 },
+        27..=35 => Request::Pair { keys: [key, other()], value },
+        36..=45 => Request::Delete { key },
+        46 => Request::Clear,
         47..=64 => Request::Swap { key, expected: seen, value },
         65..=84 => Request::Get { key, serializable: false },
         85..=92 => Request::Get { key, serializable: true },
@@ -125,7 +144,7 @@ async fn perform(node: &SimNode, request: Request) -> Result<Outcome, raft::Erro
         }
         Request::List => {
             node.linearizable().await?;
-            Ok(read(node, PREFIX.into(), b"l".to_vec()))
+            Ok(read(node, PREFIX.into(), END.into()))
         }
         request => {
             let applied = node.propose(command(request)).await?;
@@ -151,6 +170,15 @@ pub(crate) fn command(request: Request) -> Command {
         Request::Delete { key } => {
             let key = key.into();
             Op::DeleteRange(pb::DeleteRangeRequest { key, ..pb::DeleteRangeRequest::default() })
+        }
+        Request::Clear => {
+            let (key, range_end) = (PREFIX.into(), end_of(PREFIX).into());
+            let all = pb::DeleteRangeRequest { key, range_end, ..Default::default() };
+            Op::DeleteRange(all)
+        }
+        Request::Pair { keys, value } => {
+            let puts = keys.map(|key| wrap(Inner::RequestPut(put(key, value.clone(), 0))));
+            Op::Txn(pb::TxnRequest { success: puts.into(), ..pb::TxnRequest::default() })
         }
         Request::Swap { key, expected, value } => {
             let compare = pb::Compare {

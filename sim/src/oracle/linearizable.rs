@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 
 use super::Finding;
 use super::model::Model;
+use crate::clients::keys::{END, PREFIX};
+use crate::clients::watcher::end_of;
 use crate::history::{History, Operation, Outcome, Request, Truth};
 use store::EventKind;
 
@@ -33,7 +35,8 @@ fn check_count(truth: &Truth) -> Option<String> {
     Some(format!("after r{} comes r{revision}", expected - 1))
 }
 
-/// A value is written once at most, and never if the client was told that it is not.
+/// A value is written once at most, to all keys at once that it was for, and never if the client was
+/// told that it is not.
 fn check_once(operations: &[Operation], truth: &Truth) -> Vec<String> {
     let mut written: BTreeMap<String, i64> = BTreeMap::new();
     let mut found = Vec::new();
@@ -49,30 +52,23 @@ fn check_once(operations: &[Operation], truth: &Truth) -> Vec<String> {
         }
     }
     for operation in operations {
-        let (Some(value), Some(key)) = (operation.request.value(), key_of(&operation.request))
-        else {
-            continue;
-        };
+        let Some(value) = operation.request.value() else { continue };
+        let keys = operation.request.written().iter();
+        let done: Vec<Option<i64>> =
+            keys.map(|key| written.get(&format!("{key}={value}")).copied()).collect();
         let refused = match operation.outcome {
             Outcome::Refused => true,
             Outcome::Read { .. } => matches!(operation.request, Request::Swap { .. }),
             _ => false,
         };
-        if refused && let Some(revision) = written.get(&format!("{key}={value}")) {
+        if refused && let Some(revision) = done.iter().flatten().next() {
             found.push(format!("was refused, and is done at r{revision}: {operation:?}"));
+        }
+        if done.iter().any(|revision| *revision != done[0]) {
+            found.push(format!("is not one change, but {done:?}: {operation:?}"));
         }
     }
     found
-}
-
-fn key_of(request: &Request) -> Option<&str> {
-    match request {
-        Request::Put { key, .. }
-        | Request::Delete { key }
-        | Request::Swap { key, .. }
-        | Request::Get { key, .. } => Some(key),
-        Request::List => None,
-    }
 }
 
 /// Each answer is what a plain store would have given at its revision.
@@ -111,6 +107,9 @@ fn wrong(operation: &Operation, before: &Model, now: &Model, at: i64) -> Option<
         (Request::Put { key, value, .. }, Outcome::Put { revision }) => {
             is_written(now, key, value, *revision)
         }
+        (Request::Pair { keys, value }, Outcome::Swapped { revision }) => {
+            keys.iter().find_map(|key| is_written(now, key, value, *revision))
+        }
         (Request::Swap { key, value, expected }, Outcome::Swapped { revision }) => {
             let was = before.keys.get(key.as_bytes()).map_or(0, |kv| kv.mod_revision);
             if was != *expected {
@@ -135,12 +134,19 @@ fn wrong(operation: &Operation, before: &Model, now: &Model, at: i64) -> Option<
             };
             (!right).then(|| format!("deleted {count}, but was there: {was}, is there: {is}"))
         }
+        (Request::Clear, Outcome::Deleted { revision, count }) => {
+            let plain = |model: &Model| model.range(PREFIX.as_bytes(), &end_of(PREFIX)).len();
+            let (was, is) = (plain(before), plain(now));
+            let right =
+                is == 0 && (*count == 0 || (usize::try_from(*count) == Ok(was) && *revision == at));
+            (!right).then(|| format!("deleted {count}, but there were {was}, and are {is}"))
+        }
         (Request::Get { key, .. }, Outcome::Read { kvs, .. }) => {
             let should = now.range(key.as_bytes(), &[]);
             (should != *kvs).then(|| format!("there was {should:?}"))
         }
         (Request::List, Outcome::Read { kvs, .. }) => {
-            let should = now.range(b"k", b"l");
+            let should = now.range(PREFIX.as_bytes(), END.as_bytes());
             (should != *kvs).then(|| format!("there was {should:?}"))
         }
         _ => Some("an answer to another question".to_owned()),

@@ -9,6 +9,8 @@ mod membership;
 mod model;
 mod pointers;
 mod states;
+#[cfg(test)]
+mod tests;
 mod watches;
 
 use crate::cluster::Cluster;

@@ -131,13 +131,13 @@ impl Reader<'_> {
             return Err(format!("r{revision} is told as {is:?}, and was {should:?}"));
         }
         for (is, should) in is.iter().zip(should) {
-            let compacted =
-                |kv: &KeyValue| self.truth.compactions.iter().any(|at| *at >= kv.mod_revision);
+            // What a key was just before the revision of a compaction is kept.
+            let compacted = self.truth.compactions.iter().any(|at| *at >= revision);
             let right = match (&is.prev_kv, &should.prev) {
                 (None, _) if !self.watch.prev_kv => true,
                 (Some(is), Some(should)) => is == should,
                 (None, None) => true,
-                (None, Some(gone)) => compacted(gone),
+                (None, Some(_)) => compacted,
                 (Some(_), None) => false,
             };
             if !right {
@@ -183,13 +183,19 @@ pub(super) fn unserved(history: &History) -> Option<String> {
     let watches = history.watches.lock();
     watches.iter().enumerate().find_map(|(place, watch)| {
         let last = *of_prefix(&expected, &watch.prefix).last_key_value()?.0;
-        let heard = watch.sessions.iter().flat_map(|session| &session.heard);
-        let upto = heard.map(|heard| match heard {
-            Heard::Events(events) => events.last().map_or(0, revision_of),
-            Heard::Progress(revision) | Heard::Created(revision) => *revision,
-            Heard::Compacted(revision) => revision - 1,
-        });
-        let upto = upto.max().unwrap_or(0);
+        let upto = watch.sessions.iter().flat_map(heard_upto).max().unwrap_or(0);
         (upto < last).then(|| format!("watch {place} has heard of r{upto}, of r{last}"))
+    })
+}
+
+/// The revisions up to which each response told of everything.
+fn heard_upto(session: &Session) -> impl Iterator<Item = i64> + '_ {
+    session.heard.iter().map(|heard| match heard {
+        Heard::Events(events) => events.last().map_or(0, revision_of),
+        Heard::Progress(revision) => *revision,
+        // It begins there, unless it was asked to begin before: then nothing was told yet.
+        Heard::Created(revision) if session.start == 0 => *revision,
+        Heard::Created(_) => session.start - 1,
+        Heard::Compacted(revision) => revision - 1,
     })
 }

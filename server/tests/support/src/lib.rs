@@ -20,6 +20,7 @@ mod program;
 mod proxy;
 mod server;
 mod skip;
+mod syncs;
 mod wait;
 
 pub use bridge::remove_bridge;
@@ -36,6 +37,7 @@ pub use program::{Kind, Program};
 pub use proxy::{Proxy, Weather};
 pub use server::Server;
 pub use skip::skipped;
+pub use syncs::Syncs;
 pub use wait::eventually;
 
 /// The server under test: the `berth` that cargo built, or real etcd when the environment says

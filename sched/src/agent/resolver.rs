@@ -135,13 +135,13 @@ mod tests {
 
     const NODE: &str = "nameserver 127.0.0.53\nsearch corp.example\noptions edns0\n";
 
-    fn pod(spec: Value) -> Pod {
+    fn pod(spec: &Value) -> Pod {
         let pod = json!({"metadata": {"name": "p", "namespace": "shop"}, "spec": spec});
         serde_json::from_value(pod).unwrap()
     }
 
     /// What the pod gets where services are answered for at 10.244.0.1.
-    fn written(spec: Value) -> String {
+    fn written(spec: &Value) -> String {
         let server = Some("10.244.0.1".parse().unwrap());
         let node = ResolvConf::parse(NODE);
         resolv_conf(&pod(spec), node, server, &Zone::cluster_local()).to_string()
@@ -156,16 +156,16 @@ mod tests {
         // Proves each policy in a network of the pod's own and in the node's, as Kubernetes has them,
         // and that a resolver on the node's loopback is not named where it cannot be reached.
         let host = |policy: &str| json!({"dnsPolicy": policy, "hostNetwork": true});
-        assert_eq!(written(json!({})), CLUSTER);
-        assert_eq!(written(json!({"dnsPolicy": "ClusterFirst"})), CLUSTER);
-        assert_eq!(written(host("ClusterFirstWithHostNet")), CLUSTER);
-        assert_eq!(written(host("ClusterFirst")), NODE);
-        assert_eq!(written(host("Default")), NODE);
+        assert_eq!(written(&json!({})), CLUSTER);
+        assert_eq!(written(&json!({"dnsPolicy": "ClusterFirst"})), CLUSTER);
+        assert_eq!(written(&host("ClusterFirstWithHostNet")), CLUSTER);
+        assert_eq!(written(&host("ClusterFirst")), NODE);
+        assert_eq!(written(&host("Default")), NODE);
         let by_the_agent = NODE.replace("127.0.0.53", "10.244.0.1");
-        assert_eq!(written(json!({"dnsPolicy": "Default"})), by_the_agent);
-        assert_eq!(written(json!({"dnsPolicy": "None"})), "");
+        assert_eq!(written(&json!({"dnsPolicy": "Default"})), by_the_agent);
+        assert_eq!(written(&json!({"dnsPolicy": "None"})), "");
         let node = ResolvConf::parse(NODE);
-        let off = resolv_conf(&pod(json!({})), node, None, &Zone::cluster_local());
+        let off = resolv_conf(&pod(&json!({})), node, None, &Zone::cluster_local());
         assert_eq!(off.to_string(), NODE, "nobody answers for services");
     }
 
@@ -177,12 +177,12 @@ mod tests {
             "searches": ["own.example", "corp.example"],
             "options": [{"name": "ndots", "value": "2"}, {"name": "rotate"}],
         });
-        let found = ResolvConf::parse(&written(json!({"dnsConfig": config})));
+        let found = ResolvConf::parse(&written(&json!({"dnsConfig": config})));
         let nameservers: Vec<String> = found.nameservers.iter().map(ToString::to_string).collect();
         assert_eq!(nameservers, ["10.244.0.1", "192.0.2.1", "192.0.2.2"]);
         assert_eq!(found.searches[3..], ["corp.example", "own.example"]);
         assert_eq!(found.options, ["ndots:2", "rotate"]);
         let none = json!({"dnsPolicy": "None", "dnsConfig": {"nameservers": ["192.0.2.1"]}});
-        assert_eq!(written(none), "nameserver 192.0.2.1\n");
+        assert_eq!(written(&none), "nameserver 192.0.2.1\n");
     }
 }

@@ -53,7 +53,7 @@ async fn the_quick_start_works_as_it_is_written() {
     // were told nothing of it (whom they ask is said by their policy). And there with the real kubectl: logs that are followed to their end, those of an earlier life, commands with
     // their input, output and exit code, and two pods that want one port of the host.
     let test = "the_quick_start_works_as_it_is_written";
-    let Some(machine) = Machine::start(test, Has::Runc).await else { return };
+    let Some(mut machine) = Machine::start(test, Has::Runc).await else { return };
     let kubectl = machine.kubectl().await;
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/web.yaml");
     kubectl.ok(&["apply", "-f", &example.display().to_string()]).await;
@@ -72,6 +72,7 @@ async fn the_quick_start_works_as_it_is_written() {
     logs(&kubectl).await;
     doors(&kubectl, &machine).await;
     commands(&kubectl).await;
+    names::wait_for_their_port(&kubectl, &mut machine).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@ use crate::machine::{Machine, RESOLV_CONF, SOON_S, programs};
 
 /// Where the first node's pods have their gateway.
 const GATEWAY: &str = "10.244.0.1";
+const WEB: &str = "web.default.svc.cluster.local";
 /// What the machine's own resolver answers for, and a name in it.
 const ELSEWHERE: &str = "printer.service.corp.example";
 const ELSEWHERE_ADDRESS: &str = "192.0.2.9";
@@ -30,13 +31,53 @@ pub(crate) async fn are_found(kubectl: &Kubectl, machine: &Machine) {
     kubectl.ok(&["delete", "pod", "-l=asks", "--timeout=50s"]).await;
 }
 
+/// While another program has the port, the agent says so, and pods ask whom the node asks; those that
+/// begin after it has gone ask the agent.
+pub(crate) async fn wait_for_their_port(kubectl: &Kubectl, machine: &mut Machine) {
+    machine.kill_berth().await;
+    let other = machine.beside(&["dns", "--listen", "0.0.0.0:53"]);
+    eventually("the port is taken", SOON_S, async || {
+        let ask = ["@127.0.0.1", "+tries=1", "+time=5", WEB];
+        let said = machine.run("dig", "bind9-dnsutils", &ask).await;
+        if said.code == Some(0) { Ok(()) } else { Err(format!("{said:?}")) }
+    })
+    .await;
+    machine.start_berth();
+    eventually("the agent says that the port is taken", SOON_S, async || {
+        let log = machine.log();
+        if log.contains("pods find no services by name") { Ok(()) } else { Err(log) }
+    })
+    .await;
+    kubectl.shows(&["get", "namespace"], "default").await;
+    assert_eq!(given(kubectl, "early").await, RESOLV_CONF);
+    drop(other);
+    eventually("the agent has the port", SOON_S, async || {
+        let server = format!("@{GATEWAY}");
+        let ask = [&*server, "+short", "+tries=1", "+time=5", WEB];
+        let said = machine.run("dig", "bind9-dnsutils", &ask).await.stdout;
+        if said.starts_with("10.") { Ok(()) } else { Err(format!("{said}\n{}", machine.log())) }
+    })
+    .await;
+    let late = given(kubectl, "late").await;
+    assert!(late.starts_with(&format!("nameserver {GATEWAY}\n")), "{late}");
+}
+
+/// The `/etc/resolv.conf` of a new pod.
+async fn given(kubectl: &Kubectl, name: &str) -> String {
+    let run = ["run", name, "--image=nginx:alpine", "--restart=Never"];
+    kubectl.ok(&run).await;
+    let ready = format!("pod/{name}");
+    kubectl.ok(&["wait", &ready, "--for=condition=Ready", "--timeout=50s"]).await;
+    kubectl.ok(&["exec", name, "--", "cat", "/etc/resolv.conf"]).await
+}
+
 async fn by_the_server(machine: &Machine, address: &str) {
     let dig = async |name: &str| {
         let arguments = ["@127.0.0.1", "-p", "8053", "+short", "+tries=1", "+time=5", name];
         machine.run("dig", "bind9-dnsutils", &arguments).await.stdout
     };
     eventually("the Service's name is answered", SOON_S, async || {
-        let found = dig("web.default.svc.cluster.local").await;
+        let found = dig(WEB).await;
         if found.trim() == address { Ok(()) } else { Err(format!("{found}, not {address}")) }
     })
     .await;
@@ -78,11 +119,10 @@ fn pods() -> Value {
 /// Short and long names lead to the page, by UDP and by TCP; the machine's resolver knows the rest.
 async fn by_pods(kubectl: &Kubectl, address: &str) {
     let curl = require("curl", "curl").display().to_string();
-    let long = "web.default.svc.cluster.local";
     for (pod, name) in [
         ("asks", "web"),
         ("asks", "web.default"),
-        ("asks", long),
+        ("asks", WEB),
         ("asks-itself", "web"),
         ("on-host", "web"),
     ] {

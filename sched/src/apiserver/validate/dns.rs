@@ -43,7 +43,7 @@ fn check_nameservers(path: &str, nameservers: &Value, errors: &mut Vec<FieldErro
         errors.push(FieldError::invalid(path, nameservers, &why));
     }
     for (at, one) in list(nameservers).enumerate() {
-        if !one.as_str().is_some_and(|text| text.parse::<IpAddr>().is_ok()) {
+        if one.as_str().is_none_or(|text| text.parse::<IpAddr>().is_err()) {
             let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
             errors.push(FieldError::invalid(format!("{path}[{at}]"), one, why));
         }

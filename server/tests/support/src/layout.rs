@@ -44,12 +44,12 @@ impl Layout {
         let config = layout.document(CONFIG, &config);
         layout.config = digest(&config);
         layout.layers = [digest(&plain), digest(&compressed)];
-        layout.add_index(name, &config, [plain, compressed]);
+        layout.add_index(name, &config, &[plain, compressed]);
         layout
     }
 
     /// What this machine's image is named by: an index, in which another machine's comes first.
-    fn add_index(&self, name: Option<&str>, config: &Value, layers: [Value; 2]) {
+    fn add_index(&self, name: Option<&str>, config: &Value, layers: &[Value; 2]) {
         let manifest = json!({
             "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers,
         });

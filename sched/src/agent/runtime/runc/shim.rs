@@ -146,8 +146,8 @@ fn start(
 /// The last thing that the OCI runtime complained of.
 fn reason(problems: &Path) -> Option<String> {
     let text = std::fs::read_to_string(problems).ok()?;
-    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let last = lines.filter(|line| line["level"] == "error").last()?;
+    let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let last = lines.rfind(|line| line["level"] == "error")?;
     Some(last["msg"].as_str()?.to_owned())
 }
 

@@ -13,6 +13,7 @@ pub mod discovery;
 pub mod kv;
 pub mod objects;
 pub mod proxy;
+mod resolv_conf;
 pub mod scheduler;
 pub mod tls;
 

@@ -1,7 +1,8 @@
 //! What everything in the agent needs.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use k8s_openapi::api::core::v1::Service;
 use tokio::sync::{Mutex, Semaphore, watch};
@@ -22,6 +23,8 @@ pub(super) struct Context {
     pub(super) lease: watch::Receiver<Lease>,
     pub(super) host: Host,
     pub(super) machine: super::machine::Machine,
+    /// Who answers pods for names of services; not there: nobody does, or not yet.
+    pub(super) nameserver: OnceLock<IpAddr>,
     /// Containers that may be started at a time.
     pub(super) starts: Semaphore,
     /// Held while files of volumes are written: a change may come while a container is started.

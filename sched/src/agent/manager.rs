@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -20,7 +20,7 @@ use super::pod::spec;
 use super::pod::status::Host;
 use super::pod::worker::{Orders, Worker, is_of};
 use super::runtime::{Cidr, Runtime};
-use super::{Settings, http, ports, routes, steps, volumes};
+use super::{Settings, dns, http, ports, routes, steps, volumes};
 use crate::kv::follow::{Follower, News};
 use crate::kv::{Kind, Store};
 use crate::objects::events::Recorder;
@@ -52,6 +52,7 @@ pub(super) async fn run(store: Store, runtime: Arc<dyn Runtime>, settings: Setti
         lease,
         host: Host { address: settings.address, runtime: runtime.name() },
         machine,
+        nameserver: OnceLock::new(),
         starts: Semaphore::new(STARTS_MAX),
         volumes: Mutex::new(()),
         objects: objects.clone(),
@@ -86,9 +87,11 @@ pub(super) async fn run(store: Store, runtime: Arc<dyn Runtime>, settings: Setti
             // Another agent may have this node.
             let _ = first.wait_for(|count| *count > 0).await;
             let (ports, host_ports) = watch::channel(Vec::new());
+            let dns = dns::Server::open(&context, &cidr).await;
             tokio::join!(
                 manage(context.clone(), ports),
                 serve(&context, host_ports),
+                dns.run(&context),
                 routes(&context),
                 collect(&context)
             );

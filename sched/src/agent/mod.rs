@@ -7,10 +7,12 @@
 //!
 //! Start at [`run`]: it registers the node (`node.rs`), keeps its lease (`lease.rs`) and has one
 //! worker for each pod ([`pod`]: planner, status, worker). [`runtime`] runs containers, [`images`]
-//! holds what they are made of, `volumes` what they mount, [`http`] answers the API server.
+//! holds what they are made of, `volumes` what they mount, `dns` answers them for names, [`http`]
+//! answers the API server.
 
 pub(crate) mod clock;
 mod context;
+mod dns;
 mod files;
 pub(crate) mod http;
 pub mod images;
@@ -33,12 +35,14 @@ mod volumes;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use k8s_openapi::jiff::SignedDuration;
 
 use self::pod::backoff::Backoff;
 use self::runtime::{Cidr, Runtime};
+use crate::discovery::dns::Zone;
 use crate::kv::Store;
 use crate::objects::Error;
 
@@ -64,12 +68,34 @@ pub struct Settings {
     pub backoff_max: SignedDuration,
     pub log_bytes_max: u64,
     pub log_files_max: u32,
-    /// Who answers for names of services; `None`: whoever answers the node.
-    pub cluster_dns: Option<IpAddr>,
-    pub cluster_domain: String,
+    pub cluster_dns: ClusterDns,
+    /// What names of services end with.
+    pub cluster_domain: Zone,
     /// How services are served on this node; `None`: they are not.
     pub proxy: Option<crate::proxy::Settings>,
     backoff: Backoff,
+}
+
+/// Who answers pods that ask for the names of services.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClusterDns {
+    /// The agent, where its pods have their gateway.
+    #[default]
+    Own,
+    At(IpAddr),
+    /// Nobody: pods ask whom the node asks.
+    Off,
+}
+
+impl FromStr for ClusterDns {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "" | "off" => Ok(Self::Off),
+            _ => text.parse().map(Self::At).map_err(|_| "expected off or an address".to_owned()),
+        }
+    }
 }
 
 /// Instead of what the machine has.
@@ -99,8 +125,8 @@ impl Settings {
             backoff_max: backoff.max,
             log_bytes_max: 10 << 20,
             log_files_max: 5,
-            cluster_dns: None,
-            cluster_domain: "cluster.local".into(),
+            cluster_dns: ClusterDns::default(),
+            cluster_domain: Zone::cluster_local(),
             backoff,
         }
     }

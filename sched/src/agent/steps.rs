@@ -263,7 +263,7 @@ fn mounts(
     let found = volumes::mounts(root, start.pod, wanted, places, |text| expand(text, lookup));
     let (mut mounts, held) = found.map_err(failed("CreateContainerConfigError", "Failed"))?;
     let directory = context.directory(spec::uid(start.pod));
-    let own = resolver::files(&context.settings, &directory, start.pod, start.address)
+    let own = resolver::files(context, &directory, start.pod, start.address)
         .map_err(failed("CreateContainerError", "Failed"))?;
     let is_given = |target: &str| mounts.iter().any(|mount| mount.target == target);
     let own: Vec<Mount> = own.into_iter().filter(|mount| !is_given(&mount.target)).collect();

@@ -13,6 +13,7 @@
 mod addresses;
 mod balance;
 pub mod frontends;
+mod socket;
 mod tcp;
 #[cfg(test)]
 mod tests;

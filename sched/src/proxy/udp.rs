@@ -10,6 +10,7 @@ use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::balance::{Connection, Pool};
+use super::socket::{Peer, Socket};
 
 /// A client that was silent for so long is forgotten.
 const IDLE: Duration = Duration::from_secs(60);
@@ -20,15 +21,15 @@ const DATAGRAM_MAX: usize = 65_535;
 
 /// Begins to serve. Clients are forgotten with the listener: datagrams have no end of their own.
 pub(super) async fn open(address: SocketAddr, pool: Arc<Pool>) -> std::io::Result<JoinHandle<()>> {
-    let socket = Arc::new(UdpSocket::bind(address).await?);
+    let socket = Arc::new(Socket::bind(address).await?);
     let flows = Flows { socket, pool, clients: HashMap::new(), answers: JoinSet::new() };
     Ok(tokio::spawn(flows.run()))
 }
 
 struct Flows {
-    socket: Arc<UdpSocket>,
+    socket: Arc<Socket>,
     pool: Arc<Pool>,
-    clients: HashMap<SocketAddr, Flow>,
+    clients: HashMap<Peer, Flow>,
     /// What comes back, client by client.
     answers: JoinSet<()>,
 }
@@ -55,7 +56,7 @@ impl Flows {
         let socket = self.socket.clone();
         loop {
             tokio::select! {
-                received = socket.recv_from(&mut datagram) => match received {
+                received = socket.receive(&mut datagram) => match received {
                     Ok((length, client)) => self.pass(client, &datagram[..length]).await,
                     // Of an earlier datagram that found nobody: the next one may.
                     Err(_) => tokio::task::yield_now().await,
@@ -73,7 +74,7 @@ impl Flows {
         }
     }
 
-    async fn pass(&mut self, client: SocketAddr, datagram: &[u8]) {
+    async fn pass(&mut self, client: Peer, datagram: &[u8]) {
         let mut tried = Vec::new();
         for _ in 0..2 {
             if !self.clients.contains_key(&client) && !self.begin(client, &tried).await {
@@ -90,11 +91,11 @@ impl Flows {
     }
 
     /// Chooses an endpoint for a new client. False: there is none, or no place.
-    async fn begin(&mut self, client: SocketAddr, tried: &[SocketAddr]) -> bool {
+    async fn begin(&mut self, client: Peer, tried: &[SocketAddr]) -> bool {
         if self.clients.len() >= CLIENTS_MAX {
             return false;
         }
-        let Some(connection) = self.pool.choose(client.ip(), tried) else { return false };
+        let Some(connection) = self.pool.choose(client.client.ip(), tried) else { return false };
         let Ok(server) = connected(connection.endpoint).await else { return false };
         let server = Arc::new(server);
         let answers = self.answers.spawn(answer(server.clone(), self.socket.clone(), client));
@@ -115,12 +116,12 @@ async fn connected(endpoint: SocketAddr) -> std::io::Result<UdpSocket> {
 }
 
 /// Passes answers on until the client is forgotten.
-async fn answer(server: Arc<UdpSocket>, socket: Arc<UdpSocket>, client: SocketAddr) {
+async fn answer(server: Arc<UdpSocket>, socket: Arc<Socket>, client: Peer) {
     let mut datagram = vec![0; DATAGRAM_MAX];
     loop {
         match server.recv(&mut datagram).await {
             // A client that is gone does not matter to the others.
-            Ok(length) => drop(socket.send_to(&datagram[..length], client).await),
+            Ok(length) => drop(socket.send(&datagram[..length], client).await),
             // Nobody was there for an earlier datagram; somebody may be for the next one.
             Err(_) => tokio::time::sleep(REFUSED).await,
         }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use sched::discovery::dns::{self, Metrics, Settings, Zone};
+use sched::discovery::dns::{self, Metrics, Resolvers, SKYDNS_PATH, Settings, Zone};
 use sched::kv::grpc::ATTEMPT_MAX;
 
 use super::{duration, metrics, store};
@@ -14,8 +14,6 @@ use crate::ctl::failure::Failure;
 use crate::serve::signals::Signals;
 
 const DNS_PORT: u16 = 53;
-/// Where SkyDNS records lie, unless told otherwise.
-pub(super) const SKYDNS_PATH: &str = "/skydns";
 
 /// Answers DNS queries for registered services, the orchestrator's Services and SkyDNS records,
 /// from memory: no query waits for the store.
@@ -58,7 +56,7 @@ pub(super) async fn run(flags: Dns) -> Result<ExitCode, Failure> {
         zones: flags.domain,
         skydns_path: flags.skydns_path,
         ttl_s: u32::try_from(flags.ttl.as_secs()).unwrap_or(u32::MAX),
-        forward: flags.forward,
+        forward: Resolvers::Named(flags.forward),
     };
     dns::serve(&store, &settings, counted, signals.stop()).await.map_err(Failure::error)?;
     Ok(ExitCode::SUCCESS)

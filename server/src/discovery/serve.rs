@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use sched::discovery::dns::{self, Bound, Metrics, Zone};
+use sched::discovery::dns::{self, Bound, Metrics, Resolvers, SKYDNS_PATH, Zone};
 use sched::kv::{Credentials, Store};
 
 use super::dns::resolver;
@@ -91,7 +91,8 @@ fn settings(
     forward: Vec<SocketAddr>,
 ) -> dns::Settings {
     let ttl_s = u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX);
-    dns::Settings { listen, zones, skydns_path: super::dns::SKYDNS_PATH.to_owned(), ttl_s, forward }
+    let forward = Resolvers::Named(forward);
+    dns::Settings { listen, zones, skydns_path: SKYDNS_PATH.to_owned(), ttl_s, forward }
 }
 
 fn list<T>(
@@ -195,7 +196,7 @@ mod tests {
         let (flags, left) = taken(&words, &variables).unwrap();
         let dns = flags.dns.unwrap();
         assert_eq!((dns.listen.len(), dns.zones.len(), dns.ttl_s, left), (2, 2, 5, 1));
-        assert_eq!(dns.forward, ["192.0.2.1:53".parse().unwrap()]);
+        assert_eq!(dns.forward, Resolvers::Named(vec!["192.0.2.1:53".parse().unwrap()]));
         assert_eq!(flags.user, Some(("me".to_owned(), "my:word".to_owned())));
     }
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 use clap::Parser;
 use k8s_openapi::jiff::SignedDuration;
 use sched::agent::runtime::Cidr;
-use sched::agent::{self, Settings};
+use sched::agent::{self, ClusterDns, Settings};
+use sched::discovery::dns::Zone;
 use sched::kv::grpc::ATTEMPT_MAX;
 
 use super::runtime::{self, Choice};
@@ -74,12 +75,13 @@ struct Flags {
     /// The longest of those pauses
     #[arg(long, default_value = "5m", value_parser = positive_duration)]
     restart_backoff_max: Duration,
-    /// DNS server for pods, that knows the services [default: the machine's]
-    #[arg(long, value_name = "IP")]
-    cluster_dns: Option<IpAddr>,
+    /// Who answers pods for names of services; off: pods ask whom the machine asks [default: this
+    /// agent, on port 53 of the address that its pods have as their gateway]
+    #[arg(long, value_name = "IP|off")]
+    cluster_dns: Option<ClusterDns>,
     /// What names of services end with
     #[arg(long, default_value = "cluster.local", value_name = "DOMAIN")]
-    cluster_domain: String,
+    cluster_domain: Zone,
     /// Do not serve the addresses of services on this machine
     #[arg(long)]
     no_proxy: bool,
@@ -109,7 +111,7 @@ async fn agent(mut flags: Flags) -> Result<ExitCode, Failure> {
         insecure_registries: flags.insecure_registry.clone(),
     };
     let runtime = runtime::open(&wanted).await?;
-    agent::run(store, runtime, settings, signals.stop())
+    agent::run(store, runtime.runtime, settings, signals.stop())
         .await
         .map_err(|error| Failure::error(error.message))?;
     Ok(ExitCode::SUCCESS)
@@ -130,7 +132,7 @@ impl Flags {
         settings.backoff_first = signed(self.restart_backoff);
         settings.backoff_max = signed(self.restart_backoff_max.max(self.restart_backoff));
         settings.proxy = settings.proxy.filter(|_| !self.no_proxy);
-        settings.cluster_dns = self.cluster_dns;
+        settings.cluster_dns = self.cluster_dns.unwrap_or_default();
         settings.cluster_domain.clone_from(&self.cluster_domain);
         Ok(settings)
     }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use sched::agent::ClusterDns;
 use sched::kv::grpc::ATTEMPT_MAX;
 use sched::scheduler::Strategy;
 
@@ -84,6 +85,7 @@ impl From<Flags> for flags::Flags {
             strategy: flags.scheduler_strategy,
             runtime: Choice::Auto,
             agent_root: None,
+            cluster_dns: ClusterDns::default(),
         }
     }
 }

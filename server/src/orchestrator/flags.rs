@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+use sched::agent::ClusterDns;
 use sched::scheduler::Strategy;
 
 use super::runtime::Choice;
@@ -29,9 +30,11 @@ Orchestrator (each also as BERTH_NAME in the environment):
   --scheduler-strategy 'LeastAllocated'
       which node a pod goes to, all else being equal: LeastAllocated spreads, MostAllocated packs
   --agent-runtime 'auto'
-      what runs containers here: auto, docker, runc or fake
+      what runs containers here: auto, docker, runc, crun or fake
   --agent-root ''
-      where the agent keeps volumes and images; below the data directory unless it is set
+      where the agent keeps volumes and images; beside the data directory unless it is set
+  --agent-cluster-dns ''
+      who answers pods for names of services: an address, or off. The agent does unless it is set
 ";
 
 /// How much of the orchestrator runs in this server.
@@ -59,6 +62,7 @@ pub(crate) struct Flags {
     pub(crate) strategy: Strategy,
     pub(crate) runtime: Choice,
     pub(crate) agent_root: Option<PathBuf>,
+    pub(crate) cluster_dns: ClusterDns,
 }
 
 const NAMES: &[&str] = &[
@@ -72,6 +76,7 @@ const NAMES: &[&str] = &[
     "scheduler-strategy",
     "agent-runtime",
     "agent-root",
+    "agent-cluster-dns",
 ];
 
 /// Takes the orchestrator's flags out of the server's. `is_alone`: berth was called without any
@@ -115,8 +120,13 @@ fn of_values(get: impl Fn(&str) -> Option<String>, is_alone: bool) -> Result<Fla
     };
     let runtime = match get("agent-runtime") {
         None => Choice::Auto,
-        Some(text) => Choice::from_str(&text, true)
-            .map_err(|_| format!("--agent-runtime={text}: expected auto, docker, runc or fake"))?,
+        Some(text) => Choice::from_str(&text, true).map_err(|_| {
+            format!("--agent-runtime={text}: expected auto, docker, runc, crun or fake")
+        })?,
+    };
+    let cluster_dns = match get("agent-cluster-dns") {
+        None => ClusterDns::default(),
+        Some(text) => text.parse().map_err(|why| format!("--agent-cluster-dns={text}: {why}"))?,
     };
     let flags = Flags {
         extent,
@@ -129,6 +139,7 @@ fn of_values(get: impl Fn(&str) -> Option<String>, is_alone: bool) -> Result<Fla
         strategy,
         runtime,
         agent_root: path("agent-root"),
+        cluster_dns,
     };
     check(&flags)?;
     Ok(flags)
@@ -186,6 +197,11 @@ mod tests {
         assert_eq!((flags.listen.port(), rest.len()), (9, 1));
         let (flags, _) = taken(&["--scheduler-strategy=MostAllocated"], &[]).unwrap();
         assert_eq!(flags.strategy, Strategy::MostAllocated);
+        assert_eq!(flags.cluster_dns, ClusterDns::Own);
+        let (flags, _) = taken(&["--agent-cluster-dns=off"], &[]).unwrap();
+        assert_eq!(flags.cluster_dns, ClusterDns::Off);
+        let (flags, _) = taken(&["--agent-cluster-dns=10.0.0.7"], &[]).unwrap();
+        assert_eq!(flags.cluster_dns, ClusterDns::At([10, 0, 0, 7].into()));
         let off = [("BERTH_ORCHESTRATOR", "off")];
         assert_eq!(taken(&[], &off).unwrap().0.extent, Extent::Off);
     }
@@ -200,6 +216,7 @@ mod tests {
             &["--api-token-file=a"],
             &["--orchestrator=some"],
             &["--scheduler-strategy=Least"],
+            &["--agent-cluster-dns=here"],
             &["--api-listen"],
         ] {
             assert!(taken(words, &[]).is_err(), "{words:?}");

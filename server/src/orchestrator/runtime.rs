@@ -19,10 +19,11 @@ pub(crate) const BRIDGE: &str = "berth0";
 /// As the command line has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Choice {
-    /// A Docker engine if one answers, else runc as root, else fake
+    /// A Docker engine if one answers, else runc or crun as root, else fake
     Auto,
     Docker,
     Runc,
+    Crun,
     /// Containers are only pretended
     Fake,
 }
@@ -37,41 +38,63 @@ pub(crate) struct Wanted {
     pub(crate) insecure_registries: Vec<String>,
 }
 
+/// A runtime that can be had.
+pub(crate) struct Opened {
+    pub(crate) runtime: Arc<dyn Runtime>,
+    /// Why there is none that runs anything, if containers are only pretended for want of one.
+    pub(crate) lacking: Vec<String>,
+}
+
+impl From<Arc<dyn Runtime>> for Opened {
+    fn from(runtime: Arc<dyn Runtime>) -> Self {
+        Self { runtime, lacking: Vec::new() }
+    }
+}
+
 /// Opens the runtime that was chosen, or the best there is.
 ///
 /// # Errors
 /// The one that was chosen cannot be had.
-pub(crate) async fn open(wanted: &Wanted) -> Result<Arc<dyn Runtime>, Failure> {
+pub(crate) async fn open(wanted: &Wanted) -> Result<Opened, Failure> {
     match wanted.choice {
-        Choice::Runc => runc(wanted),
-        Choice::Docker => docker(wanted).await,
-        Choice::Fake => Ok(fake()),
+        Choice::Runc => oci(wanted, &["runc"]).map(Opened::from),
+        Choice::Crun => oci(wanted, &["crun"]).map(Opened::from),
+        Choice::Docker => docker(wanted).await.map(Opened::from),
+        Choice::Fake => Ok(fake().into()),
         Choice::Auto => Ok(best(wanted).await),
     }
 }
 
-async fn best(wanted: &Wanted) -> Arc<dyn Runtime> {
+async fn best(wanted: &Wanted) -> Opened {
     let no_engine = match docker(wanted).await {
-        Ok(engine) => return engine,
+        Ok(engine) => return engine.into(),
         Err(failure) => failure.message,
     };
-    let no_runc = match runc(wanted) {
-        Ok(runc) => return runc,
+    let no_program = match oci(wanted, &runc::PROGRAMS) {
+        Ok(runtime) => return runtime.into(),
         Err(failure) => failure.message,
     };
     tracing::warn!(
-        "containers are only pretended here, as this machine has no runtime: {no_engine}; {no_runc}"
+        "containers are only pretended here, as this machine has no runtime: {no_engine}; \
+         {no_program}"
     );
-    fake()
+    Opened { runtime: fake(), lacking: vec![no_engine, no_program] }
 }
 
-fn runc(wanted: &Wanted) -> Result<Arc<dyn Runtime>, Failure> {
+/// By the first of these programs that is here.
+fn oci(wanted: &Wanted, programs: &[&str]) -> Result<Arc<dyn Runtime>, Failure> {
+    let names = programs.join(" or ");
     if !rustix::process::geteuid().is_root() {
-        return Err(Failure::error("runc needs root"));
+        return Err(Failure::error(format!("{names}: needs root")));
     }
+    let program = runc::find_program(programs).ok_or_else(|| {
+        let package = programs[0];
+        Failure::error(format!("{names}: not in the path (Debian: apt-get install {package})"))
+    })?;
     let settings = runc::Settings {
         root: runc_below(&wanted.root),
-        helper: vec![program()?.to_string_lossy().into_owned(), "container".into()],
+        program,
+        helper: vec![own_program()?.to_string_lossy().into_owned(), "container".into()],
         bridge: wanted.bridge.clone(),
         registries: Registries { insecure: wanted.insecure_registries.clone() },
     };
@@ -83,13 +106,13 @@ async fn docker(wanted: &Wanted) -> Result<Arc<dyn Runtime>, Failure> {
     let settings = docker::Settings {
         socket: wanted.docker_socket.clone(),
         network: wanted.bridge.clone(),
-        program: program()?,
+        program: own_program()?,
     };
     let docker = Docker::connect(settings).await.map_err(|error| Failure::error(error.message))?;
     Ok(Arc::new(docker))
 }
 
-fn program() -> Result<PathBuf, Failure> {
+fn own_program() -> Result<PathBuf, Failure> {
     std::env::current_exe()
         .map_err(|error| Failure::error(format!("cannot find this very program: {error}")))
 }

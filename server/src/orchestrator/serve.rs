@@ -5,11 +5,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use sched::agent::runtime::Runtime;
 use sched::apiserver::{self, ApiServer, AuditLog};
 use sched::kv::Store;
 use sched::objects::Objects;
@@ -17,7 +15,7 @@ use sched::{agent, controllers, scheduler};
 
 use super::flags::{self, Extent, Flags};
 use super::listen::Listener;
-use super::runtime::{self, Wanted};
+use super::runtime::{self, Opened, Wanted};
 use crate::config::{Settings, Url};
 use crate::discovery::address::host_name;
 use crate::discovery::store;
@@ -31,12 +29,18 @@ pub(crate) struct Orchestrator {
     parts: Option<Parts>,
 }
 
+/// What runs the pods of this machine, and for whom.
+struct OwnAgent {
+    runtime: Opened,
+    settings: agent::Settings,
+}
+
 struct Parts {
     store: Store,
     listener: Listener,
     api: ApiServer,
     scheduler: scheduler::Settings,
-    agent: Option<(Arc<dyn Runtime>, agent::Settings)>,
+    agent: Option<OwnAgent>,
 }
 
 /// Takes the API's address and looks for a runtime.
@@ -83,10 +87,7 @@ fn scheduler(flags: &Flags) -> scheduler::Settings {
     scheduler::Settings { strategy: flags.strategy, ..scheduler::Settings::default() }
 }
 
-async fn own_agent(
-    flags: &Flags,
-    settings: &Settings,
-) -> Result<(Arc<dyn Runtime>, agent::Settings), String> {
+async fn own_agent(flags: &Flags, settings: &Settings) -> Result<OwnAgent, String> {
     let root = match &flags.agent_root {
         Some(root) => root.clone(),
         None => beside(&settings.data_dir),
@@ -102,7 +103,20 @@ async fn own_agent(
     // Behind a translation of addresses, an address is none of this machine's.
     let is_ours = |address: IpAddr| std::net::TcpListener::bind((address, 0)).is_ok();
     let address = reached_at(&settings.addresses.advertise_client, is_ours);
-    Ok((runtime, agent::Settings::new(host_name().to_lowercase(), root, address)))
+    let mut agent = agent::Settings::new(host_name().to_lowercase(), root, address);
+    agent.cluster_dns = flags.cluster_dns;
+    Ok(OwnAgent { runtime, settings: agent })
+}
+
+/// Who runs pods here, or that nobody does, and why.
+fn pods_of(Opened { runtime, lacking }: &Opened) -> String {
+    match lacking.as_slice() {
+        [] => format!("Pods run here by {}.\n", runtime.name()),
+        lacking => format!(
+            "Pods are only pretended here, nothing runs in them, for want of a runtime:\n  {}\n",
+            lacking.join("\n  ")
+        ),
+    }
 }
 
 /// Where other nodes find this one's pods: where they find its store, which is nowhere if that is for
@@ -135,6 +149,18 @@ impl Orchestrator {
         Ok(Self { parts: Some(Parts { store, listener, api, scheduler, agent: None }) })
     }
 
+    /// What a person at the terminal should know of it; `None`: it does not run.
+    pub(crate) fn greeting(&self) -> Option<String> {
+        let Parts { listener, agent, .. } = self.parts.as_ref()?;
+        let url = listener.url();
+        let mut text =
+            format!("The Kubernetes API is on {url}:\n  kubectl --server={url} get nodes\n");
+        if let Some(OwnAgent { runtime, .. }) = agent {
+            text += &pods_of(runtime);
+        }
+        Some(text)
+    }
+
     /// Runs until it is dropped; returns only if it cannot go on, with one line.
     pub(crate) async fn run(self) -> String {
         let Some(Parts { store, listener, api, scheduler: settings, agent }) = self.parts else {
@@ -163,10 +189,10 @@ impl Orchestrator {
 }
 
 /// Runs the agent, and again when it cannot go on: its node is away meanwhile, and the store is not.
-async fn kept_agent(store: Store, agent: Option<(Arc<dyn Runtime>, agent::Settings)>) {
-    let Some((runtime, settings)) = agent else { return std::future::pending().await };
+async fn kept_agent(store: Store, agent: Option<OwnAgent>) {
+    let Some(OwnAgent { runtime, settings }) = agent else { return std::future::pending().await };
     loop {
-        let (runtime, settings) = (runtime.clone(), settings.clone());
+        let (runtime, settings) = (runtime.runtime.clone(), settings.clone());
         let Err(error) = agent::run(store.clone(), runtime, settings, std::future::pending()).await
         else {
             return;

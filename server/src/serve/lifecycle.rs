@@ -47,6 +47,7 @@ pub(super) async fn serve(
     let (for_members, for_clients) = bind(&settings)?;
     let orchestrator = orchestrator::serve::open(orchestrator, &settings).await?;
     let dns = discovery::serve::open(dns, &settings).await?;
+    let greeting = bare.then(|| greeting::text(&settings, orchestrator.greeting().as_deref()));
     let metrics = Metrics::new(settings.extensive_metrics);
     if let Some(dns) = dns.metrics() {
         metrics.add_page(move || dns.render());
@@ -70,7 +71,7 @@ pub(super) async fn serve(
     let outcome = tokio::select! {
         error = orchestrator.run() => Err(error),
         never = dns.run() => match never {},
-        () = server.run(&settings, for_members, for_clients, bare) => Ok(()),
+        () = server.run(&settings, for_members, for_clients, greeting) => Ok(()),
         () = signals.stop() => Ok(()),
         error = node.failed() => Err(error.to_string()),
     };
@@ -184,7 +185,7 @@ impl Server {
         settings: &Settings,
         for_members: Vec<Listener>,
         for_clients: Vec<Listener>,
-        bare: bool,
+        greeting: Option<String>,
     ) {
         for_members.into_iter().for_each(|listener| self.listen(listener));
         let published = async {
@@ -208,7 +209,7 @@ impl Server {
             tracing::warn!("no leader is found yet: serving what needs none");
             published.await;
         }
-        ready(settings, bare);
+        ready(greeting);
         std::future::pending::<()>().await;
     }
 
@@ -280,11 +281,11 @@ fn grpc_options(settings: &Settings, node: &ServerNode) -> grpc::Options {
 }
 
 /// Tells everyone who waits for it: the log, the service manager, the person at the terminal.
-fn ready(settings: &Settings, bare: bool) {
+fn ready(greeting: Option<String>) {
     tracing::info!("ready to serve client requests");
     notify(NotifyState::Ready);
-    if bare {
-        greeting::print(settings);
+    if let Some(greeting) = greeting {
+        println!("{greeting}");
     }
 }
 

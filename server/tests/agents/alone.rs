@@ -1,21 +1,15 @@
 //! `berth` without any argument, as the README's reader starts it.
 
 use std::path::Path;
-use std::process::Stdio;
 
 use api::etcdserverpb::{AuthenticateRequest, PutRequest};
-use sched::agent::runtime::runc::find_program;
 use testkit::{
-    Finished, Kind, Kubectl, Net, Script, Server, bounded, enable_auth, eventually, image_archive,
-    kubectls, require, skipped, subject, with_token,
+    Kind, Kubectl, Server, bounded, enable_auth, eventually, kubectls, subject, with_token,
 };
 
-use crate::remains;
+use crate::machine::{Has, Machine, SOON_S};
+use crate::names;
 
-/// What nginx is here: it answers on port 80, and ends when it is told to.
-const SCRIPT: &str = "trap 'exit 0' TERM; mkdir -p /www; echo it works > /www/index.html; \
-                      httpd -p 80 -h /www; while true; do sleep 3600 & wait; done";
-const SOON_S: u64 = 60;
 /// kubectl can speak to containers over WebSocket from this minor version on.
 const WEBSOCKET_MINOR_MIN: u32 = 29;
 
@@ -52,79 +46,15 @@ metadata: {name: door-b, labels: {app: door}}
 spec: {containers: [{name: c, image: 'nginx:alpine', ports: [{containerPort: 80, hostPort: 8099}]}]}
 "#;
 
-/// Ended with all that runs in it, whatever happens before.
-struct Machine {
-    berth: tokio::process::Child,
-    directory: tempfile::TempDir,
-    net: Net,
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        let _ = self.berth.start_kill();
-        remains::end_all(&self.directory.path().join("default.berth-agent"));
-    }
-}
-
-impl Machine {
-    /// A fresh one, on which somebody types `berth`.
-    fn start(test: &str) -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            skipped(test, "containers need root");
-            return None;
-        }
-        assert!(find_program().is_some(), "runc is missing (Debian: apt-get install runc)");
-        let net = Net::new(1).map_err(|why| skipped(test, &why)).ok()?;
-        let directory = tempfile::tempdir().unwrap();
-        let log = std::fs::File::create(directory.path().join("log")).unwrap();
-        let [program, network] = net.member(0).0.only_network();
-        let berth = tokio::process::Command::new(program)
-            .arg(network)
-            .arg(env!("CARGO_BIN_EXE_berth"))
-            // This machine may have an engine, whose containers would not be in this network.
-            .env("BERTH_AGENT_RUNTIME", "runc")
-            .current_dir(directory.path())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        Some(Self { berth, directory, net })
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
-    }
-
-    async fn page(&self, url: &str) -> Finished {
-        self.run("curl", "curl", &["--silent", "--fail", url]).await
-    }
-
-    /// A program of this machine, run there.
-    async fn run(&self, program: &str, package: &str, arguments: &[&str]) -> Finished {
-        let [enter, network] = self.net.member(0).0.only_network();
-        let program = require(program, package).display().to_string();
-        let all = [&[network.as_str(), &program], arguments].concat();
-        Script::new(Path::new(&enter), &all).run().await
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_quick_start_works_as_it_is_written() {
     // Proves the README's quick start on a machine of its own, with the program called without any
-    // argument and real containers: the service answers by its port, its name by DNS. And there with
-    // the real kubectl: logs that are followed to their end, those of an earlier life, commands with
+    // argument and real containers: the service answers by its port, and by its name, from pods that
+    // were told nothing of it (whom they ask is said by their policy). And there with the real kubectl: logs that are followed to their end, those of an earlier life, commands with
     // their input, output and exit code, and two pods that want one port of the host.
     let test = "the_quick_start_works_as_it_is_written";
-    let Some(machine) = Machine::start(test) else { return };
-    let archive = image_archive(machine.directory.path(), &["nginx:alpine"], SCRIPT);
-    let root = machine.directory.path().join("default.berth-agent").display().to_string();
-    let args = ["image", "import", "--root", &root, &archive.display().to_string()];
-    let imported = Script::new(Path::new(env!("CARGO_BIN_EXE_berth")), &args).run().await;
-    assert_eq!(imported.code, Some(0), "{imported:?}");
-    let kubectl = Kubectl::within(machine.net.member(0).0, "http://127.0.0.1:8080");
-    kubectl.shows(&["get", "namespace"], "default").await;
+    let Some(mut machine) = Machine::start(test, Has::Runc).await else { return };
+    let kubectl = machine.kubectl().await;
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/web.yaml");
     kubectl.ok(&["apply", "-f", &example.display().to_string()]).await;
     kubectl.ok_with(&["apply", "-f", "-"], PODS).await;
@@ -138,10 +68,11 @@ async fn the_quick_start_works_as_it_is_written() {
         }
     })
     .await;
-    names(&kubectl, &machine).await;
+    names::are_found(&kubectl, &machine).await;
     logs(&kubectl).await;
     doors(&kubectl, &machine).await;
     commands(&kubectl).await;
+    names::wait_for_their_port(&kubectl, &mut machine).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,22 +99,6 @@ async fn a_store_goes_on_without_its_agent() {
     let token = bounded(clients.auth.authenticate(ask)).await.unwrap().into_inner().token;
     let put = PutRequest { key: "a".into(), value: "1".into(), ..PutRequest::default() };
     bounded(clients.kv.put(with_token(put, Some(&token)))).await.unwrap();
-}
-
-/// The Service's name leads to its address, as the README has it, and no other name does.
-async fn names(kubectl: &Kubectl, machine: &Machine) {
-    let address = ["get", "service", "web", "-o=jsonpath={.spec.clusterIP}"];
-    let address = kubectl.ok(&address).await;
-    let dig = async |name: &str| {
-        let arguments = ["@127.0.0.1", "-p", "8053", "+short", "+tries=1", "+time=5", name];
-        machine.run("dig", "bind9-dnsutils", &arguments).await.stdout
-    };
-    eventually("the Service's name is answered", SOON_S, async || {
-        let found = dig("web.default.svc.cluster.local").await;
-        if found.trim() == address { Ok(()) } else { Err(format!("{found}, not {address}")) }
-    })
-    .await;
-    assert_eq!(dig("none.default.svc.cluster.local").await, "");
 }
 
 async fn logs(kubectl: &Kubectl) {

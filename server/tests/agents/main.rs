@@ -3,8 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where it is surprised")]
 
 mod alone;
+mod datagrams;
+mod docker;
 mod lease;
+mod machine;
+mod names;
 mod pods;
+mod pretended;
 mod remains;
 mod scene;
 mod secure;

@@ -21,11 +21,12 @@ async fn a_pod_is_what_its_spec_says() {
     // Proves variables and files of ConfigMaps and Secrets (which follow changes), variables of
     // services, init containers with a shared volume, parts of volumes, a directory of the node's,
     // probes of all kinds (over HTTPS too), the pod's own network and that its containers share it,
-    // a limit of CPU, logs and commands over the agent's port (which wants its token), a restart of
+    // a limit of CPU, whom it asks for names if the agent was told, logs and commands over the
+    // agent's port (which wants its token), a restart of
     // the agent by a kill that no container notices, and that nothing is left of a deleted pod.
-    let Some(mut scene) =
-        Scene::start("a_pod_is_what_its_spec_says", "bertht2", &["--pod-cidr", "10.231.16.0/20"])
-            .await
+    let names = ["--cluster-dns", "192.0.2.53", "--cluster-domain", "berth.example"];
+    let flags = [&["--pod-cidr", "10.231.16.0/20"], &names[..]].concat();
+    let Some(mut scene) = Scene::start("a_pod_is_what_its_spec_says", "bertht2", &flags).await
     else {
         return;
     };
@@ -97,6 +98,10 @@ async fn a_pod_is_what_its_spec_says() {
         exec(&scene, "web", &["sh", "-c", "cat; hostname; exit 4"], "from here\n").await;
     assert_eq!(said, "from here\nweb\n");
     assert_eq!(status["details"]["causes"][0]["message"], "4", "{status}");
+    let (asks, _) = exec(&scene, "web", &["cat", "/etc/resolv.conf"], "").await;
+    let expected =
+        "nameserver 192.0.2.53\nsearch default.svc.berth.example svc.berth.example berth.example";
+    assert!(asks.starts_with(expected), "{asks}");
     let id = first(&pod).unwrap().container_id.clone();
 
     scene.kill_agent().await;

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
-use sched::agent::runtime::runc::find_program;
 use sched::kv::Store;
 use sched::kv::grpc::{Endpoint, GrpcKv};
 use sched::objects::{Delete, Kind, Objects};
 use serde_json::{Value, json};
-use testkit::{Script, Server, busybox_archive, free_port, skipped, subject};
+use testkit::{Script, Server, busybox_archive, free_port, require, skipped, subject};
 use tokio::process::Child;
 
 use crate::remains;
@@ -43,7 +42,7 @@ impl Scene {
             skipped(test, "containers need root");
             return None;
         }
-        assert!(find_program().is_some(), "runc is missing (Debian: apt-get install runc)");
+        require("runc", "runc");
         let server = Server::start(subject!(), &[]).await;
         let directory = tempfile::tempdir().unwrap();
         let objects = Objects::new(store(server.endpoint()));
@@ -170,7 +169,7 @@ impl Scene {
         let header = format!("authorization: {}", token.unwrap_or(&own));
         let url = format!("http://127.0.0.1:{}{path}", self.port);
         let args = ["--silent", "--write-out", "\n%{http_code}", "--header", &header, &url];
-        let curl = testkit::require("curl", "curl");
+        let curl = require("curl", "curl");
         let said = Script::new(&curl, &args).run().await.stdout;
         let (body, code) = said.rsplit_once('\n').unwrap();
         (body.to_owned(), code.to_owned())

@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where it is surprised")]
 
 mod docker;
+mod layout;
 mod registry;
 mod runc;

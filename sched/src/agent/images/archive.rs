@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 
 use super::{Error, Images, Result, layer, while_doing};
 
@@ -102,7 +103,22 @@ impl Opened {
     }
 
     /// Where an OCI layout keeps what has a digest.
-    pub(super) fn blob(digest: &str) -> String {
+    pub(super) fn blob_name(digest: &str) -> String {
         format!("blobs/{}", digest.replacen(':', "/", 1))
+    }
+
+    /// What an OCI layout has under a digest, which it must have.
+    pub(super) fn blob(&self, digest: &str) -> Result<Vec<u8>> {
+        let bytes = self.bytes(&Self::blob_name(digest))?;
+        let found = format!("sha256:{}", layer::hex(&Sha256::digest(&bytes)));
+        if found != digest {
+            return Err(Error::invalid(format!("{digest} of the archive is {found} instead")));
+        }
+        Ok(bytes)
+    }
+
+    pub(super) fn blob_document<T: DeserializeOwned>(&self, digest: &str) -> Result<T> {
+        let bytes = self.blob(digest)?;
+        serde_json::from_slice(&bytes).map_err(while_doing(format!("{digest} of the archive")))
     }
 }

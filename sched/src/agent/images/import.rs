@@ -44,7 +44,7 @@ fn saved(
 ) -> Result<Vec<(Reference, Unpacked)>> {
     let mut found = Vec::new();
     for saved in opened.document::<Vec<Saved>>("manifest.json")? {
-        let image = unpack(images, opened, &saved.config, &saved.layers)?;
+        let image = unpack(images, opened, &opened.bytes(&saved.config)?, &saved.layers)?;
         for tag in saved.repo_tags.unwrap_or_default() {
             found.push((tag.parse().map_err(Error::invalid)?, image.clone()));
         }
@@ -69,8 +69,8 @@ fn layout(
         }
         let manifest = resolve(opened, &descriptor, DEPTH_MAX)?;
         let layers: Vec<String> =
-            manifest.layers.iter().map(|layer| Opened::blob(&layer.digest)).collect();
-        let image = unpack(images, opened, &Opened::blob(&manifest.config.digest), &layers)?;
+            manifest.layers.iter().map(|layer| Opened::blob_name(&layer.digest)).collect();
+        let image = unpack(images, opened, &opened.blob(&manifest.config.digest)?, &layers)?;
         found.extend(names.into_iter().map(|name| (name, image.clone())));
     }
     Ok(found)
@@ -78,11 +78,10 @@ fn layout(
 
 /// The manifest for this machine.
 fn resolve(opened: &Opened, descriptor: &Descriptor, depth: usize) -> Result<Manifest> {
-    let blob = Opened::blob(&descriptor.digest);
     if !descriptor.is_index() {
-        return opened.document(&blob);
+        return opened.blob_document(&descriptor.digest);
     }
-    let index: Index = opened.document(&blob)?;
+    let index: Index = opened.blob_document(&descriptor.digest)?;
     let ours = index.manifests.iter().find(|descriptor| {
         let platform = descriptor.platform.as_ref();
         platform.is_none_or(|platform| is_ours(&platform.architecture, &platform.os))
@@ -93,10 +92,9 @@ fn resolve(opened: &Opened, descriptor: &Descriptor, depth: usize) -> Result<Man
     }
 }
 
-fn unpack(images: &Images, opened: &Opened, config: &str, layers: &[String]) -> Result<Unpacked> {
-    let bytes = opened.bytes(config)?;
+fn unpack(images: &Images, opened: &Opened, config: &[u8], layers: &[String]) -> Result<Unpacked> {
     let mut unpacked = Vec::new();
-    let (config, id) = read_config(&bytes)?;
+    let (config, id) = read_config(config)?;
     if config.rootfs.diff_ids.len() != layers.len() {
         return Err(Error::invalid(format!(
             "the image's configuration names {} layers, the manifest {}",

@@ -204,7 +204,9 @@ async fn ask(target: &Target, probe: &Probe) -> Result<(), String> {
         if let Some(tcp) = &probe.tcp_socket {
             return target.connect(tcp).await;
         }
-        let Some(grpc) = &probe.grpc else { return Ok(()) };
+        let Some(grpc) = probe.grpc.as_ref().filter(|_| !target.is_pretended()) else {
+            return Ok(());
+        };
         let endpoint = format!("{}:{}", target.address, grpc.port);
         let service = grpc.service.clone().unwrap_or_default();
         Check::Grpc { endpoint, service }.ask(timeout).await

@@ -6,6 +6,7 @@
 
 mod addresses;
 mod change;
+mod dns;
 pub(super) mod names;
 mod pod;
 mod quantity;

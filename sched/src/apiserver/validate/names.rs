@@ -13,9 +13,9 @@ const ANNOTATIONS_BYTES_MAX: usize = 256 << 10;
 const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters \
                      or '-', and must start and end with an alphanumeric character, 63 characters \
                      at most";
-const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric \
-                         characters, '-' or '.', and must start and end with an alphanumeric \
-                         character, 253 characters at most";
+pub(super) const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case \
+                                    alphanumeric characters, '-' or '.', and must start and end \
+                                    with an alphanumeric character, 253 characters at most";
 const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and \
                          must start and end with an alphanumeric character, 63 characters at most, \
                          with an optional DNS subdomain prefix and '/'";

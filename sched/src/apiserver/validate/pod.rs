@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::super::status::FieldError;
-use super::{names, quantity};
+use super::{dns, names, quantity};
 
 const POLICIES: [&str; 3] = ["Always", "OnFailure", "Never"];
 const PULL_POLICIES: [&str; 3] = ["Always", "IfNotPresent", "Never"];
@@ -37,6 +37,7 @@ pub(super) fn check(path: &str, spec: &Value, errors: &mut Vec<FieldError>) {
     }
     names::check_labels(&format!("{path}.nodeSelector"), &spec["nodeSelector"], errors);
     check_tolerations(path, spec, errors);
+    dns::check(path, spec, errors);
 }
 
 fn check_container(path: &str, container: &Value, errors: &mut Vec<FieldError>) {

@@ -81,6 +81,44 @@ fn what_is_wrong_is_named_by_its_field() {
 }
 
 #[test]
+fn whom_a_pod_asks_is_looked_at() {
+    // Proves that a policy nobody knows, one without what it needs, too much of anything, and what
+    // would add a line to the file are named, and that what Kubernetes takes is taken.
+    let pod = |spec: Value| {
+        let mut pod = json!({"metadata": {"name": "p", "namespace": "default"}, "spec": spec});
+        pod["spec"]["containers"] = json!([{"name": "c", "image": "c:1"}]);
+        wrong("pods", pod)
+    };
+    let config = |config: Value| pod(json!({"dnsPolicy": "None", "dnsConfig": config}));
+    let fine = json!({
+        "nameservers": ["10.0.0.1", "::1"], "searches": ["a.example.", "b", "."],
+        "options": [{"name": "ndots", "value": "2"}, {"name": "rotate"}],
+    });
+    assert_eq!(config(fine), None);
+    let many: Vec<String> = (0..33).map(|at| format!("s{at}")).collect();
+    let with = |key: &str, value: Value| {
+        let mut all = json!({"nameservers": ["10.0.0.1"]});
+        all[key] = value;
+        config(all)
+    };
+    for (found, text) in [
+        (pod(json!({"dnsPolicy": "First"})), "spec.dnsPolicy: Unsupported value: \"First\""),
+        (pod(json!({"dnsPolicy": "None"})), "spec.dnsConfig.nameservers: Required value"),
+        (with("nameservers", json!(["here"])), "spec.dnsConfig.nameservers[0]: Invalid value"),
+        (with("nameservers", json!(["::1", "::2", "::3", "::4"])), "more than 3 nameservers"),
+        (with("searches", json!(many)), "more than 32 search paths"),
+        (with("searches", json!(["a\nnameserver 10.0.0.9"])), "spec.dnsConfig.searches[0]"),
+        (with("options", json!([{"value": "1"}])), "spec.dnsConfig.options[0]: Required value"),
+        (with("options", json!([{"name": "a b"}])), "spec.dnsConfig.options[0].name: Invalid"),
+        (with("options", json!([{"name": "a", "value": "1\n"}])), "options[0].value: Invalid"),
+    ] {
+        let (code, message) = found.expect(text);
+        assert_eq!(code, 422, "{message}");
+        assert!(message.contains(text), "{text}: {message}");
+    }
+}
+
+#[test]
 fn fields_that_no_type_knows_are_found() {
     // Proves that a misspelt field is named with its path, and that known ones are not.
     let resource = kinds::by_plural("deployments").unwrap();

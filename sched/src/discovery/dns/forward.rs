@@ -1,9 +1,9 @@
-//! Names that are not ours: asked of the configured resolvers, one after the other.
+//! Names that are not ours: asked of other resolvers, one after the other.
 //!
 //! The question goes on as it came (but for its id), the answer comes back as it is.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use hickory_proto::op::{Message, MessageType, Query};
@@ -12,6 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 
+use crate::resolv_conf::ResolvConf;
+
 /// How long one resolver may take.
 const ATTEMPT_MAX: Duration = Duration::from_secs(2);
 /// Questions under way; more are told to try again.
@@ -19,19 +21,45 @@ const UNDER_WAY_MAX: usize = 1024;
 /// What a datagram may hold.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
 
+/// Who is asked for names that are not ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolvers {
+    /// These; nobody: such names are refused.
+    Named(Vec<SocketAddr>),
+    /// Those that this machine asks itself, as its `/etc/resolv.conf` has them at that moment: a
+    /// machine may have started without a network, and may change it.
+    OfMachine {
+        /// Where we answer, which must not be asked.
+        except: IpAddr,
+    },
+}
+
+impl Resolvers {
+    fn now(&self) -> Vec<SocketAddr> {
+        match self {
+            Self::Named(resolvers) => resolvers.clone(),
+            Self::OfMachine { except } => {
+                let mut conf = ResolvConf::of_machine().unwrap_or_default();
+                conf.nameservers.retain(|address| address != except);
+                conf.resolvers()
+            }
+        }
+    }
+}
+
 pub(in crate::discovery) struct Forwarder {
-    resolvers: Vec<SocketAddr>,
+    resolvers: Resolvers,
     places: Semaphore,
 }
 
 impl Forwarder {
-    pub(in crate::discovery) fn new(resolvers: Vec<SocketAddr>) -> Self {
+    pub(in crate::discovery) fn new(resolvers: Resolvers) -> Self {
         Self { resolvers, places: Semaphore::new(UNDER_WAY_MAX) }
     }
 
-    /// Whether there is anybody to ask.
+    /// Whether there may be anybody to ask.
     pub(super) fn is_configured(&self) -> bool {
-        !self.resolvers.is_empty()
+        self.resolvers != Resolvers::Named(Vec::new())
     }
 
     /// Passes an encoded question on. `whole`: the answer must not be cut short.
@@ -42,8 +70,8 @@ impl Forwarder {
         let _place = self.places.try_acquire().map_err(|_| "too many are under way".to_owned())?;
         let mut question = Question::new(question)?;
         let mut last = "no resolver is configured".to_owned();
-        for resolver in &self.resolvers {
-            let attempt = question.attempt(*resolver, whole);
+        for resolver in self.resolvers.now() {
+            let attempt = question.attempt(resolver, whole);
             last = match tokio::time::timeout(ATTEMPT_MAX, attempt).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => format!("{resolver}: {error}"),

@@ -35,11 +35,15 @@ use tokio::net::{TcpListener, UdpSocket};
 
 use self::feed::Feed;
 use self::forward::Forwarder;
+pub use self::forward::Resolvers;
 use self::handler::Handler;
 pub use self::metrics::Metrics;
 use self::view::View;
 pub use self::zone::Zone;
 use crate::kv::Store;
+
+/// Where SkyDNS records lie, unless told otherwise.
+pub const SKYDNS_PATH: &str = "/skydns";
 
 /// What to answer, and how.
 #[derive(Clone, Debug)]
@@ -52,8 +56,8 @@ pub struct Settings {
     pub skydns_path: String,
     /// How long clients may keep an answer, in seconds, at most.
     pub ttl_s: u32,
-    /// Who is asked for other names; nobody: they are refused.
-    pub forward: Vec<SocketAddr>,
+    /// Who is asked for other names.
+    pub forward: Resolvers,
 }
 
 /// Serves until `stop` resolves.

@@ -1,5 +1,6 @@
 //! The domains that are answered here.
 
+use std::fmt;
 use std::str::FromStr;
 
 use hickory_proto::rr::Name;
@@ -17,13 +18,27 @@ impl FromStr for Zone {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let fail = |reason: &dyn std::fmt::Display| format!("{text:?} is not a domain: {reason}");
+        let fail = |reason: &dyn fmt::Display| format!("{text:?} is not a domain: {reason}");
         let mut name = Name::from_ascii(text).map_err(|error| fail(&error))?.to_lowercase();
         name.set_fqdn(true);
         if name.is_root() {
             return Err(fail(&"the root is not ours to answer"));
         }
         Ok(Self { labels: labels(&name), name })
+    }
+}
+
+impl Zone {
+    /// `cluster.local`, as Kubernetes calls it unless told otherwise.
+    pub fn cluster_local() -> Self {
+        "cluster.local".parse().expect("two short labels are a name")
+    }
+}
+
+impl fmt::Display for Zone {
+    /// Without the dot at the end.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name.to_ascii().trim_end_matches('.'))
     }
 }
 
@@ -54,6 +69,8 @@ mod tests {
         assert_eq!(below("web.SERVICE.cluster.local."), Some("service/web".to_owned()));
         assert_eq!(below("cluster.local."), Some(String::new()));
         assert_eq!(below("mycluster.local."), None);
+        assert_eq!(zone.to_string(), "cluster.local");
+        assert_eq!(zone.name, Zone::cluster_local().name);
         assert!(".".parse::<Zone>().is_err());
         assert!("a..b".parse::<Zone>().is_err());
     }

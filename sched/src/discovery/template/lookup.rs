@@ -15,12 +15,11 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 
 use super::functions::wrong;
+use crate::discovery::dns::Resolvers;
 use crate::discovery::dns::forward::Forwarder;
 use crate::discovery::seal::Identities;
+use crate::resolv_conf::{self, ResolvConf};
 
-/// Where the system's resolvers are listed.
-const RESOLV_CONF: &str = "/etc/resolv.conf";
-const DNS_PORT: u16 = 53;
 /// What the C library says when it is the name that has no address.
 const NO_SUCH_NAME: [&str; 2] = ["Name or service not known", "No address associated"];
 
@@ -133,6 +132,7 @@ fn ask(name: &str, kind: RecordType, helpers: &Helpers) -> Result<Message, Error
         [] => system_resolvers().map_err(&fail)?,
         resolvers => resolvers.to_vec(),
     };
+    let resolvers = Resolvers::Named(resolvers);
     let runtime = Handle::try_current().map_err(|error| fail(error.to_string()))?;
     let forwarder = Forwarder::new(resolvers);
     let answer = runtime.block_on(forwarder.look_up(asked, kind)).map_err(&fail)?;
@@ -143,15 +143,10 @@ fn ask(name: &str, kind: RecordType, helpers: &Helpers) -> Result<Message, Error
 }
 
 fn system_resolvers() -> Result<Vec<SocketAddr>, String> {
-    let text = std::fs::read_to_string(RESOLV_CONF);
-    let text = text.map_err(|error| format!("{RESOLV_CONF}: {error}"))?;
-    let named = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
-    let found: Vec<SocketAddr> = named
-        .filter_map(|address| address.trim().parse::<IpAddr>().ok())
-        .map(|address| (address, DNS_PORT).into())
-        .collect();
+    let conf = ResolvConf::of_machine();
+    let found = conf.map_err(|error| format!("{}: {error}", resolv_conf::PATH))?.resolvers();
     if found.is_empty() {
-        return Err(format!("{RESOLV_CONF} names no resolver"));
+        return Err(format!("{} names no resolver", resolv_conf::PATH));
     }
     Ok(found)
 }

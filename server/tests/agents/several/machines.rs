@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use k8s_openapi::api::core::v1::Pod;
-use sched::agent::runtime::runc::find_program;
 use sched::objects::{Objects, Stored};
 use tempfile::TempDir;
 use testkit::{Kubectl, Namespace, Net, Script, eventually, image_archive, require, skipped};
@@ -58,7 +57,7 @@ impl Machines {
             skipped(test, "containers need root");
             return None;
         }
-        assert!(find_program().is_some(), "runc is missing (Debian: apt-get install runc)");
+        require("runc", "runc");
         let net = Net::new(1 + LEASES.len()).map_err(|why| skipped(test, &why)).ok()?;
         let directory = TempDir::new().unwrap();
         let (home, address) = net.member(0);

@@ -11,7 +11,8 @@ use machines::Machines;
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_outlive_agents_networks_and_machines() {
     // Proves the seeds' flow with real containers on three nodes; Services reached by ClusterIP and
-    // NodePort from every node, and kept to it by the policy Local; containers adopted after a kill
+    // NodePort from every node, by name from a pod on each, and kept to it by the policy Local;
+    // containers adopted after a kill
     // of the agent; replicas of a machine that dies and of one that is cut off begun elsewhere, the
     // latter not before they have ended; and nothing doubled when both are back.
     let test = "pods_outlive_agents_networks_and_machines";

@@ -61,5 +61,8 @@ pub(super) async fn are_reached_from_everywhere(machines: &Machines) {
         let own = names(&|node| node == machine.name);
         answer(machines, machine.at, &format!("http://{near}/"), &own).await;
         answer(machines, 0, &format!("http://{}:30081/", machine.address), &own).await;
+        let asks = own.first().expect("replicas are on every node");
+        let name = ["exec", asks, "--", "nslookup", "-type=a", "webapp"];
+        machines.kubectl.shows(&name, &seeds).await;
     }
 }

@@ -10,9 +10,9 @@ use serde_json::json;
 use crate::require;
 
 const BUSYBOX: &str = "/bin/busybox";
-const APPLETS: [&str; 15] = [
+const APPLETS: [&str; 16] = [
     "sh", "cat", "echo", "sleep", "true", "false", "ls", "mkdir", "nc", "httpd", "wget",
-    "hostname", "id", "tar", "rm",
+    "hostname", "id", "tar", "rm", "nslookup",
 ];
 
 /// Writes an archive with one image, `busybox` with the usual applets, into a directory.
@@ -28,30 +28,19 @@ pub fn busybox_archive(directory: &Path, name: &str) -> PathBuf {
 /// # Panics
 /// Something that it is made with is missing.
 pub fn image_archive(directory: &Path, names: &[&str], script: &str) -> PathBuf {
-    require("busybox", "busybox-static");
-    let root = directory.join("image-root");
-    for part in ["bin", "tmp", "etc"] {
-        fs::create_dir_all(root.join(part)).unwrap();
-    }
-    fs::write(root.join("etc/passwd"), "root:x:0:0::/:/bin/sh\nweb:x:33:33::/:/bin/sh\n").unwrap();
-    fs::copy(BUSYBOX, root.join("bin/busybox")).unwrap();
-    for applet in APPLETS {
-        std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
-    }
+    let root = busybox_root(directory);
     let archive = directory.join("image");
     fs::create_dir_all(&archive).unwrap();
     tar(&root, &archive.join("layer.tar"));
-    let sum = Command::new("sha256sum").arg(archive.join("layer.tar")).output().unwrap().stdout;
-    let digest = String::from_utf8(sum).unwrap()[..64].to_owned();
-    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let digest = sha256(&archive.join("layer.tar"));
     let command = match script {
         "sh" => json!(["sh"]),
         script => json!(["sh", "-c", script]),
     };
     let config = json!({
-        "architecture": architecture, "os": "linux",
+        "architecture": architecture(), "os": "linux",
         "config": {"Env": ["PATH=/bin", "FROM_IMAGE=yes"], "Cmd": command},
-        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]},
+        "rootfs": {"type": "layers", "diff_ids": [digest]},
     });
     fs::write(archive.join("config.json"), config.to_string()).unwrap();
     let manifest = json!([{"Config": "config.json", "RepoTags": names, "Layers": ["layer.tar"]}]);
@@ -63,7 +52,33 @@ pub fn image_archive(directory: &Path, names: &[&str], script: &str) -> PathBuf 
     file
 }
 
-fn tar(from: &Path, to: &Path) {
+/// What is in the image.
+pub(crate) fn busybox_root(directory: &Path) -> PathBuf {
+    require("busybox", "busybox-static");
+    let root = directory.join("image-root");
+    for part in ["bin", "tmp", "etc"] {
+        fs::create_dir_all(root.join(part)).unwrap();
+    }
+    fs::write(root.join("etc/passwd"), "root:x:0:0::/:/bin/sh\nweb:x:33:33::/:/bin/sh\n").unwrap();
+    fs::copy(BUSYBOX, root.join("bin/busybox")).unwrap();
+    for applet in APPLETS {
+        std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
+    }
+    root
+}
+
+/// This machine's, as images spell it.
+pub(crate) fn architecture() -> &'static str {
+    if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }
+}
+
+/// `sha256:...` of a file.
+pub(crate) fn sha256(file: &Path) -> String {
+    let sum = Command::new("sha256sum").arg(file).output().unwrap().stdout;
+    format!("sha256:{}", &String::from_utf8(sum).unwrap()[..64])
+}
+
+pub(crate) fn tar(from: &Path, to: &Path) {
     let status = Command::new("tar")
         .args(["--create", "--owner=0", "--group=0", "--file"])
         .arg(to)

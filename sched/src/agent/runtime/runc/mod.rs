@@ -46,14 +46,16 @@ const UNSEEN: i32 = 255;
 const NOT_STARTED: i32 = 128;
 /// How long a killed container may take to be gone.
 const DIES_MAX: Duration = Duration::from_secs(10);
-/// Where OCI runtimes are looked for, in this order.
-const PROGRAMS: [&str; 2] = ["runc", "crun"];
+/// OCI runtimes that are known to do, the one that most have first.
+pub const PROGRAMS: [&str; 2] = ["runc", "crun"];
 
 /// Where things are.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Below it everything is kept.
     pub root: PathBuf,
+    /// The OCI runtime, as [`find_program`] has it. Containers stay with the one that started them.
+    pub program: PathBuf,
     /// The program that [`shim::run`] and [`shim::pause`] are reached by, with the arguments before
     /// `shim DIRECTORY` and `pause HOSTNAME`.
     pub helper: Vec<String>,
@@ -81,11 +83,8 @@ impl Runc {
     /// Opens a root, with whatever containers it has.
     ///
     /// # Errors
-    /// There is no OCI runtime in the path, or the root cannot be written to.
+    /// The root cannot be written to.
     pub fn open(settings: Settings) -> Result<Self> {
-        let program = find_program().ok_or_else(|| {
-            Error::failed("neither runc nor crun is in the path (Debian: apt-get install runc)")
-        })?;
         let root = Root(settings.root);
         for directory in [root.pods(), root.state()] {
             std::fs::create_dir_all(&directory).map_err(error_while(directory.display()))?;
@@ -93,7 +92,7 @@ impl Runc {
         let images = Images::open(&root.images())?;
         Ok(Self {
             root,
-            program,
+            program: settings.program,
             helper: settings.helper,
             bridge: settings.bridge,
             images,
@@ -243,19 +242,18 @@ fn missing(reference: &str) -> Error {
     Error::no_image(format!("the image {reference:?} is not on this node"))
 }
 
-/// The first OCI runtime in the path.
-pub fn find_program() -> Option<PathBuf> {
+/// The first of these programs that is in the path.
+pub fn find_program(names: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let places = || std::env::split_paths(&path);
-    PROGRAMS
-        .iter()
-        .find_map(|name| places().map(|place| place.join(name)).find(|file| file.is_file()))
+    names.iter().find_map(|name| places().map(|place| place.join(name)).find(|file| file.is_file()))
 }
 
 #[async_trait]
 impl Runtime for Runc {
     fn name(&self) -> &'static str {
-        "runc"
+        let name = self.program.file_name().unwrap_or_default();
+        PROGRAMS.into_iter().find(|known| name == *known).unwrap_or(PROGRAMS[0])
     }
 
     async fn version(&self) -> Result<String> {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rustix::mount::{MountFlags, mount};
 use rustix::process::{Pid, WaitOptions, set_child_subreaper, setsid, wait, waitpid};
+use serde_json::Value;
 
 use super::NOT_STARTED;
 use super::files::{ContainerDir, ContainerRecord, Ended, Started};
@@ -111,7 +112,8 @@ fn start(
     let problems = directory.path().join("runtime.log");
     let status = Command::new(&record.program)
         .args(["--root".as_ref(), record.state.as_os_str()])
-        .args(["--log".as_ref(), problems.as_os_str()])
+        .args(["--log-format", "json", "--log"])
+        .arg(&problems)
         .args(["run", "--detach", "--bundle"])
         .arg(directory.path())
         .arg("--pid-file")
@@ -144,10 +146,9 @@ fn start(
 /// The last thing that the OCI runtime complained of.
 fn reason(problems: &Path) -> Option<String> {
     let text = std::fs::read_to_string(problems).ok()?;
-    let line =
-        text.lines().rfind(|line| line.contains("level=error") || line.contains("\"error\""))?;
-    let message = line.split_once("msg=").map_or(line, |(_, message)| message);
-    Some(message.trim_matches('"').replace("\\\"", "\""))
+    let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let last = lines.rfind(|line| line["level"] == "error")?;
+    Some(last["msg"].as_str()?.to_owned())
 }
 
 fn copy(stream: &str, output: PipeReader, log: &Mutex<LogWriter>) {

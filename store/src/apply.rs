@@ -161,6 +161,7 @@ impl<'a> Apply<'a> {
         if write.state().leases.contains(request.id) {
             return Err(Error::LeaseExists);
         }
+        write.calls.leases_granted += 1;
         let grant_index = self.position.index;
         let term = LeaseTerm { ttl_s: request.ttl, grant_index, remaining_s: 0 };
         write.state_mut().leases.grant(request.id, term);
@@ -342,6 +343,7 @@ fn end_lease(write: &mut Write, id: i64) {
         let deleted = write.delete(&KeyRange::new(key, &[]));
         assert_eq!(deleted.len(), 1, "what is attached to a lease exists");
     }
+    write.calls.leases_revoked += 1;
     write.record(records::lease_key(id), None);
 }
 

@@ -82,6 +82,7 @@ impl Compactor {
             batch.delete(Bytes::copy_from_slice(&records::value_key(*revision)));
             self.shared.values.remove(*revision);
         }
+        self.shared.work.add_compacted(removed.len());
         self.shared.engine.apply(batch)
     }
 }

@@ -10,6 +10,13 @@ pub struct Work {
     pub deletes: u64,
     /// Requests of more than one operation.
     pub txns: u64,
+    /// Of keys and values that were put.
+    pub put_bytes: u64,
+    pub leases_granted: u64,
+    /// Those that expired too.
+    pub leases_revoked: u64,
+    /// Versions of keys that compactions removed.
+    pub compacted: u64,
 }
 
 /// The same for one request.
@@ -18,6 +25,9 @@ pub(crate) struct Calls {
     pub(crate) ranges: u64,
     pub(crate) puts: u64,
     pub(crate) deletes: u64,
+    pub(crate) put_bytes: u64,
+    pub(crate) leases_granted: u64,
+    pub(crate) leases_revoked: u64,
 }
 
 #[derive(Default)]
@@ -26,17 +36,24 @@ pub(crate) struct Counters {
     puts: AtomicU64,
     deletes: AtomicU64,
     txns: AtomicU64,
+    put_bytes: AtomicU64,
+    leases_granted: AtomicU64,
+    leases_revoked: AtomicU64,
+    compacted: AtomicU64,
 }
 
 impl Counters {
     pub(crate) fn add(&self, calls: Calls) {
-        let Calls { ranges, puts, deletes } = calls;
+        let Calls { ranges, puts, deletes, put_bytes, leases_granted, leases_revoked } = calls;
         let is_txn = u64::from(ranges + puts + deletes > 1);
         let counted = [
             (&self.ranges, ranges),
             (&self.puts, puts),
             (&self.deletes, deletes),
             (&self.txns, is_txn),
+            (&self.put_bytes, put_bytes),
+            (&self.leases_granted, leases_granted),
+            (&self.leases_revoked, leases_revoked),
         ];
         for (counter, count) in counted {
             // Most are zero, and an atomic addition is not free.
@@ -46,6 +63,10 @@ impl Counters {
         }
     }
 
+    pub(crate) fn add_compacted(&self, versions: usize) {
+        self.compacted.fetch_add(versions as u64, Ordering::Relaxed);
+    }
+
     pub(crate) fn read(&self) -> Work {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Work {
@@ -53,6 +74,10 @@ impl Counters {
             puts: of(&self.puts),
             deletes: of(&self.deletes),
             txns: of(&self.txns),
+            put_bytes: of(&self.put_bytes),
+            leases_granted: of(&self.leases_granted),
+            leases_revoked: of(&self.leases_revoked),
+            compacted: of(&self.compacted),
         }
     }
 }

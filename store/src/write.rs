@@ -67,6 +67,7 @@ impl<'a> Write<'a> {
     /// Writes `key` and returns what it was before.
     pub(crate) fn put(&mut self, key: &Bytes, value: &Bytes, lease: i64) -> Option<Entry> {
         self.calls.puts += 1;
+        self.calls.put_bytes += (key.len() + value.len()) as u64;
         let (key, value) = detach(key, value);
         let revision = self.next();
         let value_len = u32::try_from(value.len()).expect("a value is far below 4 GiB");

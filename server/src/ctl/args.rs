@@ -109,6 +109,8 @@ pub(super) enum Verb {
     /// Prints a script that completes the commands of `etcdctl`, a link to berth; `berth completion`
     /// prints one for `berth`
     Completion { shell: Shell },
+    /// Prints the version of etcdctl
+    Version,
     /// Transfers leadership to another etcd cluster member.
     MoveLeader {
         /// the new leader's id, hexadecimal

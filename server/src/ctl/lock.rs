@@ -21,6 +21,7 @@ use tokio::time::timeout;
 
 use super::connect::Session;
 use super::failure::{Failure, Outcome};
+use super::go_process;
 use super::output::{fields, json, simple};
 use crate::discovery::store::{failed, of_session};
 use crate::serve::signals::Signals;
@@ -28,16 +29,16 @@ use crate::serve::signals::Signals;
 /// How long a command whose lock is lost may take to end.
 const END_MAX: Duration = Duration::from_secs(5);
 
-/// What etcd's clients take for an election.
-const ELECTION_TTL_S: i64 = 60;
+/// What etcd's clients take for an election, and for a time below one.
+const SESSION_TTL_S: i64 = 60;
 
 #[derive(Debug, Args)]
 pub(super) struct Lock {
-    /// name of the lock, and a command to run while it is held
-    #[arg(value_name = "lockname [exec-command arg1 arg2 ...]", trailing_var_arg = true)]
+    /// name of the lock, and a command to run while it is held; `--` goes before one with flags
+    #[arg(value_name = "lockname [exec-command arg1 arg2 ...]")]
     words: Vec<OsString>,
     /// timeout for session
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(i64).range(1..))]
+    #[arg(long, default_value_t = 10, allow_negative_numbers = true)]
     ttl: i64,
 }
 
@@ -60,7 +61,8 @@ pub(super) async fn lock(lock: Lock, session: &Session) -> Outcome {
     let name = text(name)?;
     let mut signals = Signals::install().map_err(Failure::error)?;
     let store = of_session(session, ATTEMPT_MAX)?;
-    let lease = Lease::grant(&store, lock.ttl).await.map_err(|error| failed(&error))?;
+    let ttl_s = if lock.ttl > 0 { lock.ttl } else { SESSION_TTL_S };
+    let lease = Lease::grant(&store, ttl_s).await.map_err(|error| failed(&error))?;
     let held = match command.split_first() {
         Some((program, arguments)) => {
             run(&store, &name, &lease, Command::new(program).args(arguments), &mut signals).await
@@ -78,7 +80,7 @@ pub(super) async fn elect(elect: Elect, session: &Session) -> Outcome {
         (Some(name), proposal, None) => (text(name)?, proposal.map(text)),
         _ => {
             return Err(Failure::bad_args(
-                "elect takes one election name argument and an optional proposal argument.",
+                "elect takes one election name argument and an optional proposal argument",
             ));
         }
     };
@@ -97,7 +99,7 @@ pub(super) async fn elect(elect: Elect, session: &Session) -> Outcome {
         return Err(Failure::bad_args("no proposal argument but -l not set"));
     };
     let proposal = proposal?;
-    let lease = Lease::grant(&store, ELECTION_TTL_S).await.map_err(|error| failed(&error))?;
+    let lease = Lease::grant(&store, SESSION_TTL_S).await.map_err(|error| failed(&error))?;
     let held = hold(&store, &name, &lease, &proposal, session, &mut signals).await;
     let left = lease.revoke().await.map_err(|error| failed(&error));
     held.and(left)
@@ -162,27 +164,18 @@ async fn run(
     command
         .env("ETCD_LOCK_KEY", OsString::from_vec(turn.key().to_vec()))
         .env("ETCD_LOCK_REV", turn.revision().to_string());
-    let status = match command.spawn() {
-        Ok(mut child) => tokio::select! {
-            status = until_ended(&mut child, signals) => status,
-            () = lease.lost() => {
-                end(&mut child).await;
-                return Err(expired());
-            }
-        },
-        Err(error) => Err(error),
-    };
-    match status {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(Failure::error(match status.code() {
-            Some(code) => format!("exit status {code}"),
-            None => status.to_string(),
-        })),
-        Err(error) => {
-            let program = command.as_std().get_program().display();
-            Err(Failure::error(format!("cannot run {program}: {error}")))
+    let mut child = command.spawn().map_err(|error| {
+        Failure::error(go_process::not_started(command.as_std().get_program(), &error))
+    })?;
+    let status = tokio::select! {
+        status = until_ended(&mut child, signals) => status,
+        () = lease.lost() => {
+            end(&mut child).await;
+            return Err(expired());
         }
-    }
+    };
+    let status = status.map_err(|error| Failure::error(format!("wait: {error}")))?;
+    go_process::outcome(status).map_err(Failure::error)
 }
 
 /// Waits for a command, and passes on the signals that come meanwhile.

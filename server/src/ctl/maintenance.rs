@@ -1,4 +1,4 @@
-//! defrag and snapshot save.
+//! defrag and snapshot.
 
 use std::path::Path;
 
@@ -8,13 +8,19 @@ use sha2::{Digest, Sha256};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 
+use super::args::Format;
 use super::connect::Session;
 use super::failure::{Failure, Outcome};
+use crate::snapshot::{self, Restore};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SnapshotVerb {
     /// Stores a snapshot of one member to a given file
     Save { file: Vec<String> },
+    /// Gets backend snapshot status of a given file
+    Status { file: Vec<String> },
+    /// Restores an etcd member snapshot to an etcd directory
+    Restore(Restore),
 }
 
 pub(super) async fn defrag(cluster: bool, session: &mut Session) -> Outcome {
@@ -38,9 +44,15 @@ async fn defrag_one(endpoint: &str, session: &Session) -> Outcome {
     Ok(())
 }
 
-pub(super) async fn snapshot(verb: SnapshotVerb, session: &mut Session) -> Outcome {
-    let SnapshotVerb::Save { file } = verb;
-    let [file] = file.as_slice() else {
+pub(super) fn snapshot_status(file: &[String], format: Format) -> Outcome {
+    let [file] = file else {
+        return Err(Failure::bad_args("snapshot status requires exactly one argument"));
+    };
+    snapshot::status(Path::new(file), format).map_err(Failure::error)
+}
+
+pub(super) async fn snapshot_save(file: &[String], session: &Session) -> Outcome {
+    let [file] = file else {
         return Err(Failure::bad_args("snapshot save expects one argument"));
     };
     let path = Path::new(file);

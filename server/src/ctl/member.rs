@@ -9,7 +9,9 @@ use clap::{Args, Subcommand};
 use super::args::Format;
 use super::connect::Session;
 use super::failure::{Failure, Outcome};
-use super::output::{fields, json, simple, table};
+use super::id;
+use super::output::{fields, json, simple, table, unsupported};
+use crate::config::parse_urls;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum MemberVerb {
@@ -62,18 +64,17 @@ pub(super) async fn member(verb: MemberVerb, session: &mut Session) -> Outcome {
 /// One id, as etcdctl writes it.
 fn member_id(words: &[String]) -> Result<u64, Failure> {
     let [id] = words else { return Err(Failure::bad_args("member ID is not provided")) };
-    u64::from_str_radix(id, 16).map_err(|_| {
-        Failure::bad_args(format!("bad member ID arg ({id:?} is no number), expecting ID in Hex"))
-    })
+    id::parse(id)
+        .map_err(|why| Failure::bad_args(format!("bad member ID arg ({why}), expecting ID in Hex")))
 }
 
 async fn add(new: Add, session: &Session) -> Outcome {
-    let [name] = new.name.as_slice() else {
-        return Err(Failure::bad_args("member name not provided"));
+    let name = match new.name.as_slice() {
+        [name] => name,
+        [] => return Err(Failure::bad_args("member name not provided")),
+        _ => return Err(Failure::bad_args("too many arguments")),
     };
-    if new.peer_urls.is_empty() {
-        return Err(Failure::bad_args("member peer urls not provided"));
-    }
+    check_urls(&new.peer_urls)?;
     let mut client = session.cluster().await?;
     let request = MemberAddRequest { peer_urls: new.peer_urls.clone(), is_learner: new.learner };
     let answer = session.call(client.member_add(request)).await?;
@@ -83,8 +84,18 @@ async fn add(new: Add, session: &Session) -> Outcome {
             ("member", answer.member.as_ref().map(json::member).unwrap_or_default()),
             ("members", answer.members.iter().map(json::member).collect()),
         ])),
-        _ => print_added(&answer, name, &new.peer_urls),
+        Format::Simple => print_added(&answer, name, &new.peer_urls),
+        Format::Fields | Format::Table => return Err(unsupported(session.out.format)),
     }
+    Ok(())
+}
+
+/// Peer URLs as etcd's clients look at them before they ask.
+fn check_urls(urls: &[String]) -> Outcome {
+    if urls.iter().all(String::is_empty) {
+        return Err(Failure::bad_args("member peer urls not provided"));
+    }
+    parse_urls(&urls.join(",")).map_err(Failure::error)?;
     Ok(())
 }
 
@@ -106,26 +117,21 @@ fn print_added(answer: &MemberAddResponse, name: &str, peer_urls: &[String]) {
 async fn promote(id: u64, session: &Session) -> Outcome {
     let mut client = session.cluster().await?;
     let answer = session.call(client.member_promote(MemberPromoteRequest { id })).await?;
-    print_changed("promoted in", id, answer.header.as_ref(), &answer.members, session);
-    Ok(())
+    print_changed("promoted in", id, answer.header.as_ref(), &answer.members, session)
 }
 
 async fn remove(id: u64, session: &Session) -> Outcome {
     let mut client = session.cluster().await?;
     let answer = session.call(client.member_remove(MemberRemoveRequest { id })).await?;
-    print_changed("removed from", id, answer.header.as_ref(), &answer.members, session);
-    Ok(())
+    print_changed("removed from", id, answer.header.as_ref(), &answer.members, session)
 }
 
 async fn update(id: u64, peer_urls: Vec<String>, session: &Session) -> Outcome {
-    if peer_urls.is_empty() {
-        return Err(Failure::bad_args("member peer urls not provided"));
-    }
+    check_urls(&peer_urls)?;
     let mut client = session.cluster().await?;
     let request = MemberUpdateRequest { id, peer_urls };
     let answer = session.call(client.member_update(request)).await?;
-    print_changed("updated in", id, answer.header.as_ref(), &answer.members, session);
-    Ok(())
+    print_changed("updated in", id, answer.header.as_ref(), &answer.members, session)
 }
 
 fn print_changed(
@@ -134,14 +140,16 @@ fn print_changed(
     header: Option<&ResponseHeader>,
     members: &[Member],
     session: &Session,
-) {
+) -> Outcome {
     match session.out.format {
         Format::Json => json::print(&json::object([
             ("header", json::header(header)),
             ("members", members.iter().map(json::member).collect()),
         ])),
-        _ => println!("Member {id:16x} {what} cluster {:16x}", cluster(header)),
+        Format::Simple => println!("Member {id:16x} {what} cluster {:16x}", cluster(header)),
+        Format::Fields | Format::Table => return Err(unsupported(session.out.format)),
     }
+    Ok(())
 }
 
 fn cluster(header: Option<&ResponseHeader>) -> u64 {
@@ -176,8 +184,7 @@ pub(super) async fn move_leader(words: &[String], session: &Session) -> Outcome 
     let [target] = words else {
         return Err(Failure::bad_args("move-leader command needs 1 argument"));
     };
-    let target_id = u64::from_str_radix(target, 16)
-        .map_err(|_| Failure::bad_args(format!("{target:?} is no member id, expecting Hex")))?;
+    let target_id = id::parse(target).map_err(Failure::bad_args)?;
     let endpoints = session.each_endpoint(false).await?;
     for endpoint in &endpoints {
         let mut client = session.maintenance_of(endpoint).await?;
@@ -187,8 +194,17 @@ pub(super) async fn move_leader(words: &[String], session: &Session) -> Outcome 
             continue;
         }
         session.call(client.move_leader(MoveLeaderRequest { target_id })).await?;
-        println!("Leadership transferred from {own:x} to {target_id:x}");
-        return Ok(());
+        return print_moved(own, target_id, session.out.format);
     }
     Err(Failure::bad_args(format!("no leader endpoint given at [{}]", endpoints.join(" "))))
+}
+
+fn print_moved(from: u64, to: u64, format: Format) -> Outcome {
+    match format {
+        Format::Simple => println!("Leadership transferred from {from:x} to {to:x}"),
+        // The answer has no field, in etcd neither.
+        Format::Json => println!("{{}}"),
+        Format::Fields | Format::Table => return Err(unsupported(format)),
+    }
+    Ok(())
 }

@@ -1,8 +1,8 @@
 //! `berth ctl`: a command line client with etcdctl's verbs, flags, environment and output.
 //!
-//! It is a client like any other: it speaks gRPC to the endpoints it is given and never touches
-//! a data directory. What it prints is compared with Debian's etcdctl by the tests, so a change
-//! of a word here is a change of behaviour.
+//! It is a client like any other: it speaks gRPC to the endpoints it is given and never touches a
+//! data directory that a server has (`snapshot restore` makes one). What it prints is compared with
+//! Debian's etcdctl by the tests, so a change of a word here is a change of behaviour.
 //!
 //! Start at [`args::Ctl`], then [`run`]; one file holds one family of verbs, `output/` prints.
 
@@ -14,6 +14,8 @@ pub(crate) mod connect;
 mod endpoint;
 pub(crate) mod failure;
 pub(crate) mod go_flags;
+mod go_process;
+mod id;
 mod kv;
 mod lease;
 mod lock;
@@ -39,7 +41,8 @@ use clap::error::ErrorKind;
 use self::args::{Ctl, Verb};
 use self::connect::Session;
 use self::failure::{EXIT_BAD_ARGS, Failure, Outcome};
-use crate::completion;
+use self::maintenance::SnapshotVerb;
+use crate::{CLUSTER_VERSION, ETCD_VERSION, completion, umask};
 
 /// Runs `berth ctl ARGS` and returns the exit status that etcdctl would: 0, 1 for a refusal by
 /// the server, 128 for wrong arguments, and the others of [`failure`].
@@ -48,7 +51,7 @@ use crate::completion;
 pub fn run(args: Vec<OsString>) -> ExitCode {
     let name = std::iter::once(OsString::from("berth ctl"));
     match go_flags::parse::<Ctl>(name.chain(args)) {
-        Ok(ctl) => finish(block_on(ctl)),
+        Ok(ctl) => finish(perform(ctl)),
         Err(error) => report_usage(&error),
     }
 }
@@ -70,6 +73,28 @@ fn report_usage(error: &clap::Error) -> ExitCode {
     }
 }
 
+fn perform(ctl: Ctl) -> Outcome {
+    match ctl.verb {
+        // These talk to nobody.
+        Verb::Completion { shell } => completion::print(shell, Ctl::command(), "etcdctl"),
+        Verb::Version => print_version(),
+        Verb::Snapshot { verb: SnapshotVerb::Status { file } } => {
+            return maintenance::snapshot_status(&file, ctl.global.write_out);
+        }
+        Verb::Snapshot { verb: SnapshotVerb::Restore(restore) } => {
+            umask::tighten();
+            return restore.run().map_err(Failure::error);
+        }
+        _ => return block_on(ctl),
+    }
+    Ok(())
+}
+
+fn print_version() {
+    println!("etcdctl version: {ETCD_VERSION}");
+    println!("API version: {}", CLUSTER_VERSION.trim_end_matches(".0"));
+}
+
 fn block_on(ctl: Ctl) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -79,10 +104,6 @@ fn block_on(ctl: Ctl) -> Outcome {
 }
 
 async fn execute(ctl: Ctl) -> Outcome {
-    if let Verb::Completion { shell } = ctl.verb {
-        completion::print(shell, Ctl::command(), "etcdctl");
-        return Ok(());
-    }
     let mut session = Session::new(ctl.global.clone())?;
     match ctl.verb {
         Verb::Get(get) => kv::get(get, &mut session).await,
@@ -98,14 +119,20 @@ async fn execute(ctl: Ctl) -> Outcome {
         Verb::Endpoint { verb, cluster } => endpoint::endpoint(verb, cluster, &mut session).await,
         Verb::Alarm { verb } => alarm::alarm(&verb, &mut session).await,
         Verb::Defrag { cluster } => maintenance::defrag(cluster, &mut session).await,
-        Verb::Snapshot { verb } => maintenance::snapshot(verb, &mut session).await,
+        Verb::Snapshot { verb: SnapshotVerb::Save { file } } => {
+            maintenance::snapshot_save(&file, &session).await
+        }
         Verb::User { verb } => user::user(verb, &mut session).await,
         Verb::Role { verb } => role::role(verb, &mut session).await,
         Verb::Auth { verb } => auth::auth(&verb, &mut session).await,
         Verb::Member { verb } => member::member(verb, &mut session).await,
         Verb::MakeMirror(flags) => make_mirror::make_mirror(flags, &ctl.global, &session).await,
         Verb::Check { verb } => check::check(verb, &session).await,
-        Verb::Completion { .. } => unreachable!("it was done before anything was connected"),
+        Verb::Completion { .. }
+        | Verb::Version
+        | Verb::Snapshot { verb: SnapshotVerb::Status { .. } | SnapshotVerb::Restore(_) } => {
+            unreachable!("it was done without a server")
+        }
         Verb::MoveLeader { id } => member::move_leader(&id, &session).await,
     }
 }

@@ -13,7 +13,7 @@ use clap::{ArgAction, Args, Subcommand};
 use super::args::Format;
 use super::connect::{Session, read_password};
 use super::failure::{Failure, Outcome};
-use super::output::{json, no_table};
+use super::output::{json, unsupported};
 use super::role;
 
 #[derive(Debug, Subcommand)]
@@ -180,7 +180,7 @@ fn print_user(name: &str, user: &AuthUserGetResponse, session: &Session) -> Outc
             ("roles", user.roles.clone().into()),
         ])),
         Format::Fields => return Err(no_fields()),
-        Format::Table => return Err(no_table()),
+        Format::Table => return Err(unsupported(Format::Table)),
     }
     Ok(())
 }
@@ -199,7 +199,7 @@ async fn list(session: &Session) -> Outcome {
             ("users", response.users.into()),
         ])),
         Format::Fields => return Err(no_fields()),
-        Format::Table => return Err(no_table()),
+        Format::Table => return Err(unsupported(Format::Table)),
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! watch: prints events, or runs a command for each.
 
 use std::collections::VecDeque;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::process::Command;
 
 use api::etcdserverpb::watch_request::RequestUnion;
@@ -16,8 +16,9 @@ use super::args::Format;
 use super::connect::Session;
 use super::failure::{EXIT_INTERRUPTED, Failure, Outcome};
 use super::go_flags;
+use super::go_process;
 use super::kv;
-use super::output::{fields, json, no_table, simple};
+use super::output::{fields, json, simple, unsupported};
 use super::quote::quote;
 use super::txn_syntax::words;
 
@@ -187,7 +188,7 @@ fn print_events(answer: &WatchResponse, session: &Session) -> Outcome {
             ("Canceled", answer.canceled.into()),
             ("Created", answer.created.into()),
         ])),
-        Format::Table => return Err(no_table()),
+        Format::Table => return Err(unsupported(Format::Table)),
     }
     Ok(())
 }
@@ -206,9 +207,13 @@ fn execute(command: &[String], answer: &WatchResponse, event: &Event) -> Outcome
         .env("ETCD_WATCH_KEY", field(|kv| &kv.key))
         .env("ETCD_WATCH_VALUE", field(|kv| &kv.value))
         .status();
-    match status {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(Failure::error(format!("command {program:?} ended with {status}"))),
-        Err(error) => Err(Failure::error(format!("command {program:?} error ({error})"))),
-    }
+    let ended = match status {
+        Ok(status) => go_process::outcome(status),
+        Err(error) => Err(go_process::not_started(OsStr::new(program), &error)),
+    };
+    ended.map_err(|why| {
+        let words: Vec<String> = command.iter().map(|word| quote(word.as_bytes())).collect();
+        eprintln!("command [{}] error ({why})", words.join(" "));
+        Failure::silent()
+    })
 }

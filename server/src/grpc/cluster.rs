@@ -15,7 +15,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use super::Context;
-use super::errors::Error;
+use super::errors::{self, Error};
 use crate::config;
 
 #[derive(Clone)]
@@ -72,7 +72,12 @@ impl ClusterService for Cluster {
         request: Request<MemberPromoteRequest>,
     ) -> Result<Response<MemberPromoteResponse>, Status> {
         let promote = Change::Promote(PromoteMember { id: request.get_ref().id });
-        let members = self.change(request.metadata(), promote).await?;
+        let promoted = self.change(request.metadata(), promote).await;
+        match &promoted {
+            Ok(_) => self.context.metrics().promoted(),
+            Err(error) => self.context.metrics().promotion_failed(&errors::text(error.clone())),
+        }
+        let members = promoted?;
         Ok(Response::new(MemberPromoteResponse { header: self.header(), members }))
     }
 }

@@ -7,6 +7,7 @@ use raft::ServerNode;
 use super::passwords::Passwords;
 use super::tokens::Tokens;
 use super::turns::Turns;
+use crate::http::ServiceMetrics;
 
 /// gRPC's own framing and metadata may add this to a request, as etcd allows.
 const MESSAGE_OVERHEAD_BYTES: usize = 512 << 10;
@@ -45,15 +46,22 @@ struct Shared {
     passwords: Passwords,
     readers: Turns,
     snapshots: Turns,
+    metrics: ServiceMetrics,
 }
 
 impl Context {
     /// `tokens` observe what `node` applies, if they have to ([`Tokens::observer`]).
-    pub fn new(node: ServerNode, options: Options, tokens: Tokens) -> Self {
+    pub fn new(
+        node: ServerNode,
+        options: Options,
+        tokens: Tokens,
+        metrics: ServiceMetrics,
+    ) -> Self {
         let passwords = Passwords::new(options.bcrypt_cost);
         let readers = Turns::per_core(READS_PER_CORE);
         let snapshots = Turns::at_most(SNAPSHOTS_MAX);
-        Self { shared: Arc::new(Shared { node, options, tokens, passwords, readers, snapshots }) }
+        let shared = Shared { node, options, tokens, passwords, readers, snapshots, metrics };
+        Self { shared: Arc::new(shared) }
     }
 
     pub fn node(&self) -> &ServerNode {
@@ -83,6 +91,10 @@ impl Context {
 
     pub fn quota_bytes(&self) -> Option<u64> {
         self.shared.options.quota_bytes
+    }
+
+    pub(super) fn metrics(&self) -> &ServiceMetrics {
+        &self.shared.metrics
     }
 
     pub(super) fn tokens(&self) -> &Tokens {

@@ -4,16 +4,27 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use tonic::{Code, Status};
 
 use super::Context;
 use super::caller;
 use super::errors::{self, Error};
+use crate::http::CallKind;
 
 /// Clients that cannot do with a member that has lost its leader say so in this.
 const REQUIRE_LEADER: &str = "hasleader";
 const CLIENT_API_VERSION: &str = "client-api-version";
+/// The calls with more than one message.
+const STREAM_PATHS: [&str; 7] = [
+    "/etcdserverpb.Watch/Watch",
+    "/etcdserverpb.Lease/LeaseKeepAlive",
+    "/etcdserverpb.Maintenance/Snapshot",
+    "/etcdserverpb.KV/RangeStream",
+    "/v3electionpb.Election/Observe",
+    "/grpc.health.v1.Health/Watch",
+    "/grpc.reflection.",
+];
 /// Learners answer these themselves; a serializable range is theirs too.
 const LEARNER_PATHS: [&str; 5] = [
     "/etcdserverpb.Maintenance/Status",
@@ -35,7 +46,9 @@ pub(super) async fn pass(
     next: Next,
 ) -> Response {
     let path = request.uri().path().to_owned();
-    match enter(&context, &mut request).await {
+    let is_stream = STREAM_PATHS.iter().any(|stream| path.starts_with(stream));
+    let kind = if is_stream { CallKind::Stream } else { CallKind::Unary };
+    match enter(&context, kind, &mut request).await {
         Ok(()) => mend(&path, next.run(request).await),
         Err(error) => Status::from(error).into_http::<Body>(),
     }
@@ -44,24 +57,25 @@ pub(super) async fn pass(
 /// What precedes every call.
 pub(super) async fn enter<B>(
     context: &Context,
+    kind: CallKind,
     request: &mut http::Request<B>,
 ) -> Result<(), Error> {
     caller::mark(request);
-    check(context, request.uri().path(), request.headers())?;
+    check(context, kind, request.uri().path(), request.headers())?;
     context.know_token(request.headers()).await;
     Ok(())
 }
 
 /// In the order of etcd's interceptor.
-fn check(context: &Context, path: &str, metadata: &HeaderMap) -> Result<(), Error> {
+fn check(context: &Context, kind: CallKind, path: &str, metadata: &HeaderMap) -> Result<(), Error> {
     if !LEARNER_PATHS.iter().any(|own| path.starts_with(own)) && context.node().is_learner() {
         return Err(Error::NotSupportedForLearner);
     }
-    if let Some(version) = metadata.get(CLIENT_API_VERSION)
-        && std::str::from_utf8(version.as_bytes()).is_err()
-    {
+    let version = metadata.get(CLIENT_API_VERSION).map(HeaderValue::as_bytes);
+    if version.is_some_and(|version| std::str::from_utf8(version).is_err()) {
         return Err(Error::InvalidClientApiVersion);
     }
+    context.metrics().requested(kind, version);
     if requires_leader(metadata) && context.node().leader().is_none() {
         return Err(Error::NoLeader);
     }

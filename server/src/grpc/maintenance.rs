@@ -1,5 +1,7 @@
 //! The Maintenance service.
 
+use std::time::Instant;
+
 use api::berthpb::command::Op;
 use api::etcdserverpb::alarm_request::AlarmAction;
 use api::etcdserverpb::downgrade_request::DowngradeAction;
@@ -63,6 +65,7 @@ impl MaintenanceService for Maintenance {
         request: Request<DefragmentRequest>,
     ) -> Result<Response<DefragmentResponse>, Status> {
         self.context.require_admin(request.metadata())?;
+        let _measured = self.context.metrics().defragmenting();
         self.context.node().compact_physically().await.map_err(Error::from)?;
         // etcd gives no header here.
         Ok(Response::new(DefragmentResponse::default()))
@@ -71,7 +74,9 @@ impl MaintenanceService for Maintenance {
     async fn hash(&self, request: Request<HashRequest>) -> Result<Response<HashResponse>, Status> {
         self.context.require_admin(request.metadata())?;
         let header = self.context.header();
+        let began = Instant::now();
         let hash = self.context.read(false, store::Reader::hash).await?;
+        self.context.metrics().hashed(began);
         Ok(Response::new(HashResponse { header, hash }))
     }
 
@@ -82,7 +87,9 @@ impl MaintenanceService for Maintenance {
         self.context.require_admin(request.metadata())?;
         let revision = request.get_ref().revision;
         let header = self.context.header();
+        let began = Instant::now();
         let hashed = self.context.read(false, move |reader| reader.hash_kv(revision)).await?;
+        self.context.metrics().hashed_revision(began);
         Ok(Response::new(HashKvResponse {
             header,
             hash: hashed.hash,
@@ -99,7 +106,8 @@ impl MaintenanceService for Maintenance {
         let turn = self.context.snapshots().take().await;
         let backup = self.context.node().backup().await.map_err(Error::from)?;
         let bytes_expected = self.context.node().reader().live_bytes();
-        Ok(Response::new(snapshot_stream::start(backup, bytes_expected, turn)))
+        let metrics = self.context.metrics().clone();
+        Ok(Response::new(snapshot_stream::start(backup, bytes_expected, turn, metrics)))
     }
 
     /// Answered by the leader alone, once the other leads.

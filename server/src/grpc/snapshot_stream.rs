@@ -7,6 +7,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use api::etcdserverpb::SnapshotResponse;
 use bytes::{Bytes, BytesMut};
@@ -23,6 +24,7 @@ use tonic::{Code, Status};
 use super::feed::STALL_MAX;
 use super::turns::{self, Turn};
 use crate::CLUSTER_VERSION;
+use crate::http::ServiceMetrics;
 
 /// As etcd's.
 const BLOB_BYTES: usize = 32 << 10;
@@ -37,16 +39,25 @@ pub(super) type SnapshotStream = BoxStream<'static, Result<SnapshotResponse, Sta
 
 /// Streams `backup`. How long the file will be is not known before it is written:
 /// `bytes_expected` is what the client is told, as an estimate. `turn` goes with the last of it.
-pub(super) fn start(backup: Backup, bytes_expected: u64, turn: Turn) -> SnapshotStream {
+pub(super) fn start(
+    backup: Backup,
+    bytes_expected: u64,
+    turn: Turn,
+    metrics: ServiceMetrics,
+) -> SnapshotStream {
     let (tx, rx) = mpsc::channel(BLOBS_AHEAD);
     let complete = Arc::new(AtomicBool::new(false));
     let told = complete.clone();
     let workers = Handle::current();
     turns::spawn(move || {
         let _turn = turn;
+        let began = Instant::now();
         let mut blobs = Blobs::new(bytes_expected, |blob| send(&workers, &tx, blob));
         match backup.write_to(&mut blobs).and_then(|()| blobs.finish()) {
-            Ok(()) => complete.store(true, Ordering::Release),
+            Ok(()) => {
+                metrics.sent_snapshot(began);
+                complete.store(true, Ordering::Release);
+            }
             Err(error) => tracing::warn!(%error, "a snapshot for a client broke off"),
         }
         // Only now does the sender go, and the stream end.

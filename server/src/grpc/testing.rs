@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::{Context, Options, Tokens};
 use crate::config::AuthToken;
+use crate::http::Metrics;
 
 pub(super) struct Home {
     pub(super) context: Context,
@@ -32,5 +33,6 @@ pub(super) async fn home(quota_bytes: Option<u64>) -> Home {
         serve_learner_reads: false,
         bcrypt_cost: 4,
     };
-    Home { context: Context::new(node, options, tokens), _dir: dir }
+    let metrics = Metrics::new(false).services();
+    Home { context: Context::new(node, options, tokens, metrics), _dir: dir }
 }

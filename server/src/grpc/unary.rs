@@ -20,7 +20,7 @@ use tonic::{Extensions, Status};
 use super::frame::{self, HEAD_BYTES};
 use super::kv::Kv;
 use super::{Context, gate, large_range};
-use crate::http::{GrpcCall, GrpcLayer};
+use crate::http::{CallKind, GrpcCall, GrpcLayer};
 
 /// Answers the calls it knows. Clones share it.
 #[derive(Clone)]
@@ -69,7 +69,7 @@ impl Unary {
         let mut call = counters.begin(request.uri().path());
         let steps = call.steps();
         let work = async {
-            match gate::enter(&kv.context, &mut request).await {
+            match gate::enter(&kv.context, CallKind::Unary, &mut request).await {
                 Ok(()) => kv.call(method, request, &mut call).await,
                 Err(error) => Err(error.into()),
             }
@@ -77,7 +77,7 @@ impl Unary {
         match steps.scope(work).await {
             Ok(Answer::Whole(message)) => {
                 call.sent(message.len() - HEAD_BYTES);
-                call.end("OK");
+                call.succeed();
                 respond(Reply::whole(message))
             }
             Ok(Answer::Pieces(body)) => respond(Reply::Body(call.around(body))),

@@ -44,6 +44,9 @@ pub trait Gate: Send + Sync + 'static {
 
     /// Fills what every header says besides the revision.
     fn fill(&self, header: &mut ResponseHeader);
+
+    /// So many events go out.
+    fn sent(&self, events: usize);
 }
 
 /// The service; wrap it into an `EncodedWatchServer`.
@@ -194,6 +197,7 @@ where
 
     fn with_header(&self, mut response: EncodedWatchResponse) -> EncodedWatchResponse {
         fail::fail_point!("beforeSendWatchResponse");
+        self.gate.sent(response.events.len());
         let revision = response.header.as_ref().map_or(0, |header| header.revision);
         response.header = Some(ResponseHeader { revision, ..self.header });
         response

@@ -27,4 +27,8 @@ impl Gate for Context {
     fn fill(&self, header: &mut ResponseHeader) {
         self.fill_without_revision(header);
     }
+
+    fn sent(&self, events: usize) {
+        self.metrics().sent_events(events);
+    }
 }

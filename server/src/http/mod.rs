@@ -29,7 +29,8 @@ use axum::routing::any;
 pub use fallback::unknown_path;
 pub(crate) use location::location;
 pub use metrics::{
-    GrpcCall, GrpcLayer, MemberCounters, Metrics, PeerMetrics, Reading, SnapshotUnderWay, Source,
+    CallKind, GrpcCall, GrpcLayer, MemberCounters, Metrics, PeerMetrics, Reading, ServiceMetrics,
+    SnapshotUnderWay, Source,
 };
 pub use probe::Probe;
 pub use profile::routes as profile_routes;

@@ -64,7 +64,8 @@ pub(super) async fn serve(
     let Started { node, peers } = started;
     metrics.attach(member::MemberMetrics::new(&node, &settings));
 
-    let context = grpc::Context::new(node.clone(), grpc_options(&settings, &node), tokens);
+    let options = grpc_options(&settings, &node);
+    let context = grpc::Context::new(node.clone(), options, tokens, metrics.services());
     let traces = settings.traces.as_ref().map(Traces::open).transpose()?;
     let server = Server::new(&settings, &metrics, &notices, peers, context, tls, traces.as_ref());
     let for_members = listen_all(for_members)?;

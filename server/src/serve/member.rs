@@ -1,6 +1,6 @@
 //! What the HTTP endpoints and the metrics learn from the node.
 
-use api::etcdserverpb::{AlarmMember, AlarmType, RangeRequest};
+use api::etcdserverpb::{AlarmMember, AlarmType, Member, RangeRequest};
 use raft::ServerNode;
 
 use crate::config::Settings;
@@ -69,6 +69,7 @@ impl Source for MemberMetrics {
         readings.extend(self.state());
         readings.extend(self.work());
         readings.extend(self.watches());
+        readings.extend(self.known_peers());
         readings.extend(self.identity());
         readings
     }
@@ -149,20 +150,52 @@ impl MemberMetrics {
     fn work(&self) -> Vec<Reading> {
         let work = self.node.reader().work();
         let counter = |name, help, value| Reading::counter(name, help, float(value));
+        let ranges = "Total number of ranges seen by this member.";
+        let puts = "Total number of puts seen by this member.";
+        let deletes = "Total number of deletes seen by this member.";
+        let txns = "Total number of txns seen by this member.";
         vec![
-            counter(
-                "etcd_mvcc_range_total",
-                "Total number of ranges seen by this member.",
-                work.ranges,
+            counter("etcd_mvcc_range_total", ranges, work.ranges),
+            counter("etcd_mvcc_put_total", puts, work.puts),
+            counter("etcd_mvcc_delete_total", deletes, work.deletes),
+            counter("etcd_mvcc_txn_total", txns, work.txns),
+            // Their names before 3.3, which old dashboards have.
+            counter("etcd_debugging_mvcc_range_total", ranges, work.ranges),
+            counter("etcd_debugging_mvcc_put_total", puts, work.puts),
+            counter("etcd_debugging_mvcc_delete_total", deletes, work.deletes),
+            counter("etcd_debugging_mvcc_txn_total", txns, work.txns),
+            Reading::gauge(
+                "etcd_debugging_mvcc_total_put_size_in_bytes",
+                "The total size of put kv pairs seen by this member.",
+                float(work.put_bytes),
             ),
-            counter("etcd_mvcc_put_total", "Total number of puts seen by this member.", work.puts),
             counter(
-                "etcd_mvcc_delete_total",
-                "Total number of deletes seen by this member.",
-                work.deletes,
+                "etcd_debugging_mvcc_db_compaction_keys_total",
+                "Total number of db keys compacted.",
+                work.compacted,
             ),
-            counter("etcd_mvcc_txn_total", "Total number of txns seen by this member.", work.txns),
+            counter(
+                "etcd_debugging_lease_granted_total",
+                "The total number of granted leases.",
+                work.leases_granted,
+            ),
+            counter(
+                "etcd_debugging_lease_revoked_total",
+                "The total number of revoked leases.",
+                work.leases_revoked,
+            ),
         ]
+    }
+
+    fn known_peers(&self) -> Vec<Reading> {
+        let others = self.node.members().into_iter().filter(|member| member.id != self.member_id);
+        let known = |member: Member| {
+            let help = "The current number of known peers.";
+            Reading::gauge("etcd_network_known_peers", help, 1.0)
+                .labelled("Local", format!("{:x}", self.member_id))
+                .labelled("Remote", format!("{:x}", member.id))
+        };
+        others.map(known).collect()
     }
 
     fn watches(&self) -> Vec<Reading> {
@@ -197,6 +230,16 @@ impl MemberMetrics {
                 "etcd_mvcc_db_total_size_in_use_in_bytes",
                 "Total size of the underlying database logically in use in bytes.",
                 float(size.live_bytes),
+            ),
+            gauge(
+                "etcd_debugging_mvcc_db_total_size_in_bytes",
+                "Total size of the underlying database physically allocated in bytes.",
+                float(size.engine_bytes),
+            ),
+            gauge(
+                "etcd_debugging_auth_revision",
+                "The current revision of auth store.",
+                float(reader.auth().revision()),
             ),
             gauge("etcd_debugging_mvcc_keys_total", "Total number of keys.", float(size.keys)),
             gauge(

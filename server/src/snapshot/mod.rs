@@ -19,6 +19,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::umask;
+pub(crate) use restore::Restore;
+pub(crate) use status::status;
 
 /// etcdutl's exit status for wrong arguments.
 const EXIT_BAD_ARGS: u8 = 128;
@@ -36,7 +38,7 @@ enum Verb {
     /// Gets backend snapshot status of a given file
     Status(status::Status),
     /// Restores a member of a new cluster from a snapshot file
-    Restore(restore::Restore),
+    Restore(Restore),
     /// Makes a snapshot file of berth from one of etcd
     Import(import::Import),
     /// Makes a snapshot file of etcd from one of berth
@@ -44,7 +46,7 @@ enum Verb {
 }
 
 /// A message for the person; the exit status is 1.
-type Outcome = Result<(), String>;
+pub(crate) type Outcome = Result<(), String>;
 
 /// Runs `berth snapshot ARGS`: 0, 1 if it did not succeed, 128 for wrong arguments.
 ///
@@ -57,7 +59,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
     };
     umask::tighten();
     let outcome = match snapshot.verb {
-        Verb::Status(status) => status.run(),
+        Verb::Status(flags) => flags.run(),
         Verb::Restore(restore) => restore.run(),
         Verb::Import(import) => import.run(),
         Verb::Export(export) => export.run(),

@@ -10,7 +10,7 @@ use super::Outcome;
 use crate::config::InitialCluster;
 
 #[derive(Debug, Args)]
-pub(super) struct Restore {
+pub(crate) struct Restore {
     /// What `snapshot save` wrote
     file: PathBuf,
     /// Human-readable name for this member
@@ -48,11 +48,12 @@ pub(super) struct Restore {
 }
 
 impl Restore {
-    pub(super) fn run(self) -> Outcome {
+    pub(crate) fn run(self) -> Outcome {
         let file = self.file.clone();
         let plan = self.plan()?;
         let summary = restore(&file, &plan).map_err(|error| error.to_string())?;
-        println!(
+        // Not on standard output, on which etcd's tools say nothing.
+        eprintln!(
             "Restored revision {} as member {:x} of cluster {:x} in {}",
             summary.revision + plan.bump_revision,
             plan.member_id,

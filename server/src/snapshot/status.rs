@@ -1,13 +1,14 @@
 //! What is in a backup file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use raft::restore::BackupSummary;
 
 use super::Outcome;
 use super::etcd::{self, Etcd, EtcdStatus};
-use crate::ctl::output::{json, simple, table};
+use crate::ctl::args::Format;
+use crate::ctl::output::{fields, json, simple, table};
 
 #[derive(Debug, Args)]
 pub(super) struct Status {
@@ -18,40 +19,44 @@ pub(super) struct Status {
     write_out: Format,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    Simple,
-    Json,
-    Table,
-}
-
 impl Status {
     pub(super) fn run(&self) -> Outcome {
-        let summary = self.summary()?;
-        let row = row(&summary);
-        match self.write_out {
-            Format::Simple => println!("{}", row.join(", ")),
-            Format::Table => {
-                table::print(&["HASH", "REVISION", "TOTAL KEYS", "TOTAL SIZE"], vec![row.to_vec()]);
-            }
-            Format::Json => json::print(&json::full_object([
-                ("hash", summary.hash.into()),
-                ("revision", summary.revision.into()),
-                ("totalKey", summary.records.into()),
-                ("totalSize", summary.bytes.into()),
-            ])),
-        }
-        Ok(())
+        status(&self.file, self.write_out)
     }
+}
 
-    /// Of etcd's files it is what etcd's own tool says.
-    fn summary(&self) -> Result<BackupSummary, String> {
-        if !etcd::is_etcds(&self.file) {
-            return raft::restore::inspect(&self.file).map_err(|error| error.to_string());
+/// Prints what is in `file`.
+pub(crate) fn status(file: &Path, format: Format) -> Outcome {
+    let summary = summary(file)?;
+    let row = row(&summary);
+    match format {
+        Format::Simple => println!("{}", row.join(", ")),
+        Format::Table => {
+            table::print(&["HASH", "REVISION", "TOTAL KEYS", "TOTAL SIZE"], vec![row.to_vec()]);
         }
-        let EtcdStatus { hash, revision, keys, bytes } = Etcd::open(&self.file, true)?.status()?;
-        Ok(BackupSummary { hash, revision, records: keys, bytes })
+        Format::Fields => {
+            fields::field("Hash", summary.hash);
+            fields::field("Revision", summary.revision);
+            fields::field("Keys", summary.records);
+            fields::field("Size", summary.bytes);
+        }
+        Format::Json => json::print(&json::full_object([
+            ("hash", summary.hash.into()),
+            ("revision", summary.revision.into()),
+            ("totalKey", summary.records.into()),
+            ("totalSize", summary.bytes.into()),
+        ])),
     }
+    Ok(())
+}
+
+/// Of etcd's files it is what etcd's own tool says.
+fn summary(file: &Path) -> Result<BackupSummary, String> {
+    if !etcd::is_etcds(file) {
+        return raft::restore::inspect(file).map_err(|error| error.to_string());
+    }
+    let EtcdStatus { hash, revision, keys, bytes } = Etcd::open(file, true)?.status()?;
+    Ok(BackupSummary { hash, revision, records: keys, bytes })
 }
 
 fn row(summary: &BackupSummary) -> [String; 4] {

@@ -11,7 +11,7 @@ use api::etcdserverpb::{PutRequest, RequestOp, TxnRequest};
 use serde_json::Value;
 use testkit::{Clients, Program, Server, subject};
 
-use crate::tool::{berth, done, etcdctl, everything, put, restore_args, save};
+use crate::tool::{TOOLS, berth, done, etcdctl, everything, put, restore_args, save};
 
 const LEASE: i64 = 77;
 /// Below zero, as some clients make them: they sort behind all others in etcd's file.
@@ -152,10 +152,12 @@ async fn a_snapshot_of_etcd_is_imported_with_all_that_is_in_it() {
     let old = Server::start(Program::etcd(), &[]).await;
     let revisions = fill(&old).await;
     save_as_root(&old, file).await;
-    for format in ["simple", "json", "table"] {
-        let told = berth(&["snapshot", "status", file, "-w", format]).await;
+    for format in ["simple", "json", "fields", "table"] {
         let expected = etcdctl(&old, &["snapshot", "status", file, "-w", format]).await;
-        assert_eq!(told.stdout, expected.stdout);
+        for tool in TOOLS {
+            let told = berth(&[tool, &["status", file, "-w", format]].concat()).await;
+            assert_eq!(told.stdout, expected.stdout);
+        }
     }
 
     let imported = berth(&["snapshot", "import", file, "--out", backup]).await;

@@ -16,7 +16,7 @@ use futures::future::join_all;
 use rand::Rng;
 use testkit::{Clients, Server, bounded, subject};
 
-use crate::tool::{berth, cluster_flags, done, everything, put, restore_args, save, watch};
+use crate::tool::{TOOLS, berth, cluster_flags, done, everything, put, restore_args, save, watch};
 
 const LEASE: i64 = 77;
 const LEASE_TTL_S: i64 = 3_600;
@@ -111,7 +111,8 @@ async fn a_backup_taken_under_writes_comes_back_as_it_was() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_members_of_one_backup_are_a_cluster() {
     // Proves that three processes, each restored by itself from the same file, form a cluster with
-    // all that was saved, go on writing, and survive the loss of their first leader.
+    // all that was saved, go on writing, and survive the loss of their first leader; one of them
+    // restored as etcdctl is told to.
     let temp = tempfile::tempdir().unwrap();
     let (old, file) = saved_under_writes(temp.path()).await;
     let revision = revision_of(&file).await;
@@ -120,7 +121,9 @@ async fn three_members_of_one_backup_are_a_cluster() {
     for at in 0..3 {
         let flags = cluster_flags(&members, at);
         let data_dir = format!("--data-dir={}", members[at].data_dir().display());
-        let mut args = vec!["snapshot".into(), "restore".into(), file.display().to_string()];
+        let tool = TOOLS[at % TOOLS.len()];
+        let mut args: Vec<String> = tool.iter().map(ToString::to_string).collect();
+        args.extend(["restore".into(), file.display().to_string()]);
         args.extend(flags.iter().cloned().chain([data_dir]));
         let restored = berth(&args).await;
         assert_eq!(restored.code, Some(0), "{restored:?}");
@@ -273,7 +276,8 @@ async fn finish(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_restored_is_refused_with_its_cause() {
-    // Proves that each wrong input ends with its own message and status, and writes nothing.
+    // Proves that each wrong input ends with its own message and status, and writes nothing, however
+    // the tool is called.
     let temp = tempfile::tempdir().unwrap();
     let old = Server::start(subject!(), &[]).await;
     put(&old.clients(), "k".into(), vec![b'v'; 10_000], 0).await;
@@ -297,16 +301,18 @@ async fn what_cannot_be_restored_is_refused_with_its_cause() {
     fs::create_dir(&into).unwrap();
 
     let refuse = async |file: &Path, flags: &[&str], code: i32, cause: &str| {
-        let mut args =
-            vec!["snapshot".to_owned(), "restore".to_owned(), file.display().to_string()];
-        if !flags.iter().any(|flag| flag.starts_with("--data-dir")) {
-            args.push(format!("--data-dir={}", into.join("data").display()));
+        for tool in TOOLS {
+            let mut args: Vec<String> = tool.iter().map(ToString::to_string).collect();
+            args.extend(["restore".to_owned(), file.display().to_string()]);
+            if !flags.iter().any(|flag| flag.starts_with("--data-dir")) {
+                args.push(format!("--data-dir={}", into.join("data").display()));
+            }
+            args.extend(flags.iter().map(ToString::to_string));
+            let refused = berth(&args).await;
+            assert_eq!(refused.code, Some(code), "{args:?}: {refused:?}");
+            assert!(refused.stderr.contains(cause), "{args:?}: {refused:?}");
+            assert_eq!(fs::read_dir(&into).unwrap().count(), 0, "{args:?}");
         }
-        args.extend(flags.iter().map(ToString::to_string));
-        let refused = berth(&args).await;
-        assert_eq!(refused.code, Some(code), "{args:?}: {refused:?}");
-        assert!(refused.stderr.contains(cause), "{args:?}: {refused:?}");
-        assert_eq!(fs::read_dir(&into).unwrap().count(), 0, "{args:?}");
     };
     let to_full = format!("--data-dir={}", full.display());
     refuse(&file, &[&to_full], 1, "is not empty").await;
@@ -327,13 +333,18 @@ async fn what_cannot_be_restored_is_refused_with_its_cause() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn status_tells_what_is_in_a_file() {
-    // Proves the three formats, and that a damaged file has no status.
+    // Proves the formats, the same however the tool is called, and that a damaged file has no status.
     let temp = tempfile::tempdir().unwrap();
     let old = Server::start(subject!(), &[]).await;
     let revision = put(&old.clients(), "k".into(), vec![b'v'; 10_000], 0).await;
     let file = save(&old, temp.path()).await;
     let status = async |format: &str| {
-        berth(&["snapshot", "status", &file.to_string_lossy(), "-w", format]).await
+        let name = file.to_string_lossy();
+        let words = ["status", &*name, "-w", format];
+        let [own, etcdctls] = TOOLS.map(|tool| [tool, &words].concat());
+        let (own, etcdctls) = (berth(&own).await, berth(&etcdctls).await);
+        assert_eq!((own.code, &own.stdout), (etcdctls.code, &etcdctls.stdout));
+        own
     };
     let json: serde_json::Value = serde_json::from_str(&status("json").await.stdout).unwrap();
     assert_eq!(json["revision"], revision);
@@ -342,6 +353,13 @@ async fn status_tells_what_is_in_a_file() {
     let keys = json["totalKey"].as_u64().unwrap();
     let simple = status("simple").await.stdout;
     assert_eq!(simple, format!("{hash}, {revision}, {keys}, 11 kB\n"));
+    let fields = status("fields").await.stdout;
+    let size = fs::metadata(&file).unwrap().len();
+    let said = format!(
+        "\"Hash\" : {}\n\"Revision\" : {revision}\n\"Keys\" : {keys}\n\"Size\" : {size}\n",
+        json["hash"]
+    );
+    assert_eq!(fields, said);
     let table = status("table").await.stdout;
     // The width of a column follows the hash, which has no leading zeros.
     let header = table.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");

@@ -12,6 +12,9 @@ use futures::StreamExt;
 use testkit::{Clients, Finished, Script, Server, bounded, require};
 use tonic::{Response, Status, Streaming};
 
+/// Both ways to the commands for backup files: as etcdutl has them, and as etcdctl.
+pub(crate) const TOOLS: [&[&str]; 2] = [&["snapshot"], &["ctl", "snapshot"]];
+
 /// Runs `berth ARGS` to its end.
 pub(crate) async fn berth<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Finished {
     Script::new(Path::new(env!("CARGO_BIN_EXE_berth")), args).run().await

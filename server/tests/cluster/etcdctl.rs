@@ -1,4 +1,4 @@
-//! Debian's etcdctl drives a cluster.
+//! Debian's etcdctl drives a cluster, and so does `berth ctl`.
 
 use std::path::PathBuf;
 
@@ -7,16 +7,22 @@ use testkit::{Cluster, Finished, Place, Script, eventually, require, subject};
 /// etcd changes members only when all have been connected for five seconds.
 const CHANGE_S_MAX: u64 = 60;
 
-/// etcdctl with all endpoints of a cluster.
+/// etcdctl, or what takes its command lines, with all endpoints of a cluster.
 struct Etcdctl {
     program: PathBuf,
+    leading: &'static [&'static str],
     endpoints: String,
 }
 
 impl Etcdctl {
-    fn new(cluster: &Cluster) -> Self {
+    fn debians(cluster: &Cluster) -> Self {
         let program = require("etcdctl", "etcd-client");
-        Self { program, endpoints: cluster.endpoints().join(",") }
+        Self { program, leading: &[], endpoints: cluster.endpoints().join(",") }
+    }
+
+    fn berths(cluster: &Cluster) -> Self {
+        let program = env!("CARGO_BIN_EXE_berth").into();
+        Self { program, leading: &["ctl"], endpoints: cluster.endpoints().join(",") }
     }
 
     async fn run(&self, line: &str) -> Finished {
@@ -24,7 +30,8 @@ impl Etcdctl {
     }
 
     async fn at(&self, endpoints: &str, line: &str) -> Finished {
-        let words: Vec<&str> = line.split_whitespace().collect();
+        let words: Vec<&str> =
+            self.leading.iter().copied().chain(line.split_whitespace()).collect();
         let script = Script::new(&self.program, &words).env("ETCDCTL_API", "3");
         script.env("ETCDCTL_ENDPOINTS", endpoints).run().await
     }
@@ -63,8 +70,18 @@ impl Etcdctl {
 /// their work on three members.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn etcdctl_asks_moves_and_saves() {
+    asks_moves_and_saves(Etcdctl::debians).await;
+}
+
+/// Proves the same of `berth ctl`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn berth_ctl_asks_moves_and_saves() {
+    asks_moves_and_saves(Etcdctl::berths).await;
+}
+
+async fn asks_moves_and_saves(etcdctl: fn(&Cluster) -> Etcdctl) {
     let mut cluster = Cluster::start(subject!(), 3).await;
-    let etcdctl = Etcdctl::new(&cluster);
+    let etcdctl = etcdctl(&cluster);
     for number in 0..20 {
         etcdctl.output(&format!("put key{number} value")).await;
     }
@@ -94,7 +111,9 @@ async fn etcdctl_asks_moves_and_saves() {
     assert_eq!(cluster.leader().await, target);
     let follower = cluster.member(leader).endpoint();
     let refused = etcdctl.at(&follower, &format!("move-leader {from:x}")).await;
-    assert_ne!(refused.code, Some(0), "there is no leader among the endpoints: {refused:?}");
+    assert_eq!(refused.code, Some(128), "there is no leader among the endpoints: {refused:?}");
+    let words = format!("Error: no leader endpoint given at [{follower}]\n");
+    assert!(refused.stderr.ends_with(&words), "{refused:?}");
 
     let directory = tempfile::TempDir::new().expect("a temporary directory");
     let file = directory.path().join("snapshot");
@@ -107,8 +126,18 @@ async fn etcdctl_asks_moves_and_saves() {
 /// the member that is added.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn etcdctl_changes_the_members() {
+    changes_the_members(Etcdctl::debians).await;
+}
+
+/// Proves the same of `berth ctl`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn berth_ctl_changes_the_members() {
+    changes_the_members(Etcdctl::berths).await;
+}
+
+async fn changes_the_members(etcdctl: fn(&Cluster) -> Etcdctl) {
     let mut cluster = Cluster::start(subject!(), 3).await;
-    let etcdctl = Etcdctl::new(&cluster);
+    let etcdctl = etcdctl(&cluster);
     let list = etcdctl.output("member list").await;
     for at in 0..cluster.len() {
         let place = &cluster.member(at).place;

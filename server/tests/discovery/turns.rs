@@ -32,7 +32,8 @@ async fn a_lock_is_held_by_one_at_a_time() {
     assert!(key.starts_with("m/"), "{key}");
     let mut ours = Tool::berth(&["ctl", &endpoints, "lock", "m"]);
     until_waiting(&server, "m/", 2).await;
-    let command = ["lock", "m", "sh", "-c", "echo $ETCD_LOCK_KEY; echo $ETCD_LOCK_REV; exit 5"];
+    let command =
+        ["lock", "m", "--", "sh", "-c", "echo $ETCD_LOCK_KEY; echo $ETCD_LOCK_REV; exit 5"];
     let third = [&["ctl", &endpoints], &command[..]].concat();
     let mut third = Tool::berth(&third);
     until_waiting(&server, "m/", 3).await;
@@ -75,11 +76,11 @@ async fn a_lock_is_held_until_its_command_has_ended() {
         "trap 'sleep 1; echo end >> {path}; exit 5' TERM; echo begin >> {path}; \
          while :; do sleep 0.05; done"
     );
-    let mut first = Tool::berth(&["ctl", &endpoints, "lock", "m", "sh", "-c", &script]);
+    let mut first = Tool::berth(&["ctl", &endpoints, "lock", "m", "--", "sh", "-c", &script]);
     let begun = async || (read() == "begin\n").then_some(()).ok_or(first.log());
     eventually("the command runs", SOON_S, begun).await;
     let script = format!("echo second >> {path}");
-    let mut second = Tool::berth(&["ctl", &endpoints, "lock", "m", "sh", "-c", &script]);
+    let mut second = Tool::berth(&["ctl", &endpoints, "lock", "m", "--", "sh", "-c", &script]);
     until_waiting(&server, "m/", 2).await;
     assert_eq!(first.terminate().await.code(), Some(1));
     assert!(first.log().contains("exit status 5"), "{}", first.log());
@@ -97,7 +98,7 @@ async fn a_command_ends_when_its_lock_is_lost() {
         ("trap 'echo told; exit 0' TERM; echo begin; while :; do sleep 0.05; done", "told"),
         ("trap '' TERM; echo begin; while :; do sleep 0.05; done", "begin"),
     ] {
-        let args = ["ctl", &endpoints, "lock", "--ttl=3", "m", "sh", "-c", script];
+        let args = ["ctl", &endpoints, "lock", "m", "--ttl=3", "--", "sh", "-c", script];
         let mut holder = Tool::berth(&args);
         lines(&holder, 1).await;
         let clients = server.clients();

@@ -1,14 +1,12 @@
 //! The scripts: one command per line, in the order in which they run.
 //!
-//! `$LEASE` is the last lease granted, `$FILE` a file to write, `$CLIENT` and `$MEMBER` the
-//! server's address and id.
+//! `$LEASE` is the last lease granted, `$FILE` a file to write, `$CLIENT` and `$PEER` the server's
+//! addresses, `$MEMBER` its id.
 
 /// A sequence of commands on one fresh server.
 pub(crate) struct Script {
     pub(crate) name: &'static str,
     pub(crate) cases: &'static [Case],
-    /// For verbs that `berth ctl` leaves to etcdctl.
-    pub(crate) etcdctl_only: bool,
 }
 
 /// One command.
@@ -84,14 +82,15 @@ impl Case {
 }
 
 pub(crate) const SCRIPTS: &[Script] = &[
-    Script { name: "keys", cases: KEYS, etcdctl_only: false },
-    Script { name: "transactions", cases: TRANSACTIONS, etcdctl_only: false },
-    Script { name: "watches", cases: WATCHES, etcdctl_only: false },
-    Script { name: "leases", cases: LEASES, etcdctl_only: false },
-    Script { name: "maintenance", cases: MAINTENANCE, etcdctl_only: false },
-    Script { name: "auth", cases: AUTH, etcdctl_only: false },
-    Script { name: "leadership", cases: LEADERSHIP, etcdctl_only: true },
-    Script { name: "locks", cases: LOCKS, etcdctl_only: true },
+    Script { name: "keys", cases: KEYS },
+    Script { name: "transactions", cases: TRANSACTIONS },
+    Script { name: "watches", cases: WATCHES },
+    Script { name: "leases", cases: LEASES },
+    Script { name: "maintenance", cases: MAINTENANCE },
+    Script { name: "auth", cases: AUTH },
+    Script { name: "leadership", cases: LEADERSHIP },
+    Script { name: "locks", cases: LOCKS },
+    Script { name: "alone", cases: ALONE },
 ];
 
 const KEYS: &[Case] = &[
@@ -226,6 +225,8 @@ const WATCHES: &[Case] = &[
     run("watch -i").stdin("watch w --rev=1 --prev-kv --prefix\n").until("end-of-script\n"),
     run("watch -i").stdin("nonsense\n"),
     run("watch w/y --rev=1 -- echo seen").until("seen\n"),
+    run("watch w/y --rev=1 -- sh -c 'exit 3'"),
+    run("watch w/y --rev=1 -- nothing-of-that-name x"),
     run("watch w/y --rev=1 -- sh -c 'echo $ETCD_WATCH_EVENT_TYPE $ETCD_WATCH_KEY $ETCD_WATCH_VALUE'")
         .until("end-of-script\"\n"),
     run("compaction 5"),
@@ -383,15 +384,92 @@ const AUTH: &[Case] = &[
     run("role list").forms_all(),
 ];
 
-const LEADERSHIP: &[Case] =
-    &[run("move-leader $MEMBER"), run("move-leader 1"), run("move-leader"), run("member remove 1")];
+const LEADERSHIP: &[Case] = &[
+    run("move-leader $MEMBER").forms_all(),
+    run("move-leader 1"),
+    run("move-leader 1 -w fields"),
+    run("move-leader"),
+    run("move-leader 1 2"),
+    run("move-leader xyz"),
+    run("move-leader ''"),
+    run("move-leader +1"),
+    run("move-leader 0x1"),
+    run("move-leader 'a\"b'"),
+    run("move-leader 11111111111111111"),
+    run("member remove 1").forms_all(),
+    run("member remove"),
+    run("member remove 1 2"),
+    run("member remove xyz"),
+    run("member remove 11111111111111111"),
+    run("member promote 1"),
+    run("member promote $MEMBER"),
+    run("member promote"),
+    run("member promote xyz"),
+    run("member update $MEMBER --peer-urls=http://$PEER").forms_all(),
+    run("member update $MEMBER"),
+    run("member update $MEMBER --peer-urls="),
+    run("member update $MEMBER --peer-urls=nonsense"),
+    run("member update 1 --peer-urls=http://127.0.0.1:1"),
+    run("member update 1"),
+    run("member update xyz"),
+    run("member update --peer-urls=http://127.0.0.1:1"),
+    run("member add"),
+    run("member add new"),
+    run("member add new other --peer-urls=http://127.0.0.1:1"),
+    run("member add new --peer-urls=nonsense"),
+    run("member add new --peer-urls=ftp://127.0.0.1:1"),
+    run("member add new --peer-urls=http://127.0.0.1"),
+    run("member add new --peer-urls=http://127.0.0.1:1/path"),
+    run("member add new --peer-urls=http://$PEER"),
+    run("member add new --peer-urls=http://127.0.0.1:1 --learner"),
+    run("member add newer --peer-urls=http://127.0.0.1:2 --learner"),
+];
 
+// A name for each: who is killed leaves its key until its lease ends.
 const LOCKS: &[Case] = &[
     run("lock name echo held"),
-    run("lock name --ttl=20 sh -c 'exit 3'"),
+    run("lock name --ttl=20 echo held"),
+    run("lock name echo held --ttl=20"),
+    run("lock name --ttl=0 echo held"),
+    run("lock name --ttl=-1 echo held"),
+    run("lock name --ttl=x echo held").usage(),
+    run("lock name sh -c 'exit 3'").usage(),
+    run("lock name --ttl=20 -- sh -c 'exit 3'"),
+    run("lock name -- sh -c 'echo $ETCD_LOCK_KEY $ETCD_LOCK_REV'"),
+    run("lock name -- sh -c 'kill -9 $$'"),
+    run("lock name -- sh -c 'kill -TERM $$'"),
+    run("lock name nothing-of-that-name"),
+    run("lock name /nothing/there"),
+    run("lock name /etc/passwd"),
+    run("lock '' echo held"),
     run("get name --prefix -w fields"),
+    run("lock held").until("\n\n"),
+    run("lock fields -w fields").until("\"Count\" : 1\n"),
+    run("lock table -w table"),
     run("elect house value").until("value\n"),
     run("elect -l house").until("value\n"),
+    run("elect house2 value -w fields").until("\"Count\" : 1\n"),
+    run("elect -l house2 -w fields").until("\"Count\" : 1\n"),
     run("elect"),
+    run("elect house"),
+    run("elect house value more"),
+    run("elect -l house value"),
+    run("elect house value --nonsense").usage(),
     run("lock"),
+];
+
+/// What no server is needed for.
+const ALONE: &[Case] = &[
+    run("version").loose(),
+    run("version -w json").loose(),
+    run("version --endpoints=127.0.0.1:1 --user=root:x").loose(),
+    run("version --nonsense").usage(),
+    // What is done with files: `--test backup`.
+    run("snapshot status"),
+    run("snapshot status $FILE $FILE"),
+    run("snapshot status $FILE-not").usage(),
+    run("snapshot restore").usage(),
+    run("snapshot restore $FILE $FILE").usage(),
+    run("snapshot restore $FILE-not --data-dir=$FILE-restored").usage(),
+    run("snapshot restore $FILE --data-dir=$FILE-restored --initial-cluster=nonsense").usage(),
 ];

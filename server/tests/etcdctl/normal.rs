@@ -55,7 +55,7 @@ impl Names {
 
     /// A script's text with the real values in place of their names.
     pub(crate) fn real(&self, text: &str) -> String {
-        [LEASE, FILE, "$CLIENT", "$MEMBER"].iter().fold(text.to_owned(), |text, name| {
+        [LEASE, FILE, "$CLIENT", "$PEER", "$MEMBER"].iter().fold(text.to_owned(), |text, name| {
             // For the member the hex form, which is what commands take.
             let real = match *name {
                 "$MEMBER" => self.names.iter().rfind(|(_, of)| of == name),

@@ -1,7 +1,8 @@
 //! Who may call, from where, and whether at all.
 
+use api::etcdserverpb::PutRequest;
 use serde_json::json;
-use testkit::{Kind, Program, Server, subject};
+use testkit::{Kind, Program, Server, bounded, subject};
 
 use super::http::Http;
 
@@ -139,6 +140,29 @@ async fn the_gateway_can_be_turned_off() {
     let answer = http.send("POST", "/v3/kv/range", &[], r#"{"key":"YQ=="}"#).await;
     assert_eq!((answer.status, &answer.body[..]), (404, &b"404 page not found\n"[..]));
     assert_eq!(http.send("GET", "/version", &[], "").await.status, 200);
+}
+
+/// Proves that `--listen-client-http-urls` takes the gateway, and what else is plain HTTP, to an address
+/// of its own, and leaves gRPC where it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plain_http_has_an_address_of_its_own() {
+    let program = subject!();
+    if program.kind == Kind::Etcd {
+        // 3.4 has no such flag.
+        return;
+    }
+    let port = testkit::free_port();
+    let flag = format!("--listen-client-http-urls=http://127.0.0.1:{port}");
+    let server = Server::start(program, &[&flag]).await;
+    let put = PutRequest { key: "a".into(), value: "1".into(), ..Default::default() };
+    bounded(server.clients().kv.put(put)).await.unwrap();
+    let mut http = Http::connect(port).await;
+    let found = http.call("/v3/kv/range", r#"{"key":"YQ=="}"#).await;
+    assert_eq!(found["kvs"][0]["value"], "MQ==");
+    assert_eq!(http.send("GET", "/version", &[], "").await.status, 200);
+    let mut http = Http::connect(server.client_port).await;
+    let refused = http.open("POST", "/v3/kv/range", &[], r#"{"key":"YQ=="}"#).await;
+    assert!(refused.is_err() || refused.unwrap().status() != 200, "it is for gRPC alone");
 }
 
 /// Proves that bodies past any message are refused before they are held, and that what fits the

@@ -1,4 +1,7 @@
 //! What is asked of etcd and of the subject, in this order.
+//!
+//! `$OWN` is the member's id and `$PEER` its address for others, `$ADDED` the id of the last member
+//! that was added, `$TOKEN` the last token.
 
 /// One request.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +43,7 @@ const WHOLE_FLOAT: &str = "from 3.6 on, 1.0 is an integer";
 const NO_ORDER: &str = "from 3.5 on, an unknown order is refused";
 const NO_AUTH: &str = "from 3.5 on, a token is of no account while auth is off";
 const NO_METHOD: &str = "a later method";
+const HEADER: &str = "later ones have a header";
 
 #[rustfmt::skip] // one request, one line
 pub(crate) const CASES: &[Case] = &[
@@ -104,6 +108,8 @@ pub(crate) const CASES: &[Case] = &[
     post("/v3/kv/put", r#"{"key":"bGVhc2Vk","value":"MQ==","lease":"77"}"#),
     post("/v3/kv/put", r#"{"key":"bGVhc2Vk","value":"MQ==","lease":"1"}"#),
     post("/v3/kv/lease/timetolive", r#"{"ID":"1"}"#),
+    post("/v3/lease/timetolive", r#"{"ID":"77"}"#),
+    post("/v3/lease/timetolive", r#"{"ID":"77","keys":true}"#),
     post("/v3/lease/leases", "{}"),
     post("/v3/kv/lease/leases", ""),
     stream("/v3/lease/keepalive", r#"{"ID":"77"}"#, 0),
@@ -145,7 +151,24 @@ pub(crate) const CASES: &[Case] = &[
     post("/v3/cluster/member/promote", r#"{"ID":"1"}"#),
     post("/v3/cluster/member/update", r#"{"ID":"1","peerURLs":["http://127.0.0.1:1"]}"#),
     post("/v3/cluster/member/add", r#"{"peerURLs":["nonsense"]}"#),
-    later(post("/v3/maintenance/alarm", r#"{"action":"GET"}"#), 200, None, "later ones have a header"),
+    post("/v3/cluster/member/update", r#"{"ID":"$OWN","peerURLs":["http://$PEER"]}"#),
+    post("/v3/cluster/member/add", r#"{"peerURLs":["http://127.0.0.1:1"],"isLearner":true}"#),
+    post("/v3/cluster/member/list", "{}"),
+    later(post("/v3/cluster/member/promote", r#"{"ID":"$ADDED"}"#), 400, Some(9), PRECONDITION),
+    post("/v3/cluster/member/remove", r#"{"ID":"$ADDED"}"#),
+    post("/v3/cluster/member/list", ""),
+    later(post("/v3/maintenance/alarm", r#"{"action":"GET"}"#), 200, None, HEADER),
+    later(post("/v3/maintenance/alarm", r#"{"action":"ACTIVATE","memberID":"$OWN","alarm":"NOSPACE"}"#), 200, None, HEADER),
+    later(post("/v3/maintenance/alarm", "{}"), 200, None, HEADER),
+    post("/v3/kv/put", r#"{"key":"YQ==","value":"MQ=="}"#),
+    later(post("/v3/maintenance/alarm", r#"{"action":"DEACTIVATE","memberID":"$OWN","alarm":"NOSPACE"}"#), 200, None, HEADER),
+    later(post("/v3/maintenance/alarm", "{}"), 200, None, HEADER),
+    post("/v3/kv/put", r#"{"key":"YQ==","value":"MQ=="}"#),
+    post("/v3/maintenance/hash", "{}"),
+    later(post("/v3/maintenance/hashkv", "{}"), 200, None, NO_METHOD),
+    later(post("/v3/maintenance/hashkv", r#"{"revision":"9999"}"#), 400, Some(11), NO_METHOD),
+    post("/v3/maintenance/defragment", "{}"),
+    post("/v3/maintenance/transfer-leadership", r#"{"targetID":"$OWN"}"#),
     later(post("/v3/maintenance/transfer-leadership", r#"{"targetID":"1"}"#), 400, Some(9), PRECONDITION),
     later(post("/v3/maintenance/downgrade", r#"{"action":"VALIDATE","version":"x"}"#), 400, Some(3), NO_METHOD),
     // Users.
@@ -165,6 +188,19 @@ pub(crate) const CASES: &[Case] = &[
     later(post("/v3/auth/enable", "{}"), 400, Some(9), PRECONDITION),
     later(post("/v3/auth/authenticate", r#"{"name":"u","password":"q"}"#), 400, Some(9), PRECONDITION),
     post("/v3/auth/disable", "{}"),
+    later(post("/v3/auth/status", "{}"), 200, None, NO_METHOD),
+    post("/v3/auth/role/add", r#"{"name":"root"}"#),
+    post("/v3/auth/user/add", r#"{"name":"root","password":"p"}"#),
+    post("/v3/auth/user/grant", r#"{"user":"root","role":"root"}"#),
+    post("/v3/auth/enable", "{}"),
+    post("/v3/kv/range", r#"{"key":"Zm9v"}"#),
+    post("/v3/auth/authenticate", r#"{"name":"root","password":"wrong"}"#),
+    post("/v3/auth/authenticate", r#"{"name":"root","password":"p"}"#),
+    with(&[("authorization", "$TOKEN")], post("/v3/kv/range", r#"{"key":"Zm9v"}"#)),
+    post("/v3/auth/disable", "{}"),
+    with(&[("authorization", "$TOKEN")], post("/v3/auth/disable", "{}")),
+    post("/v3/kv/range", r#"{"key":"Zm9v"}"#),
+    post("/v3/auth/user/delete", r#"{"name":"root"}"#),
     post("/v3/auth/user/delete", r#"{"name":"u"}"#),
     post("/v3/auth/role/delete", r#"{"role":"r"}"#),
     // Paths, methods and headers.

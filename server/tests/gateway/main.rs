@@ -5,7 +5,10 @@
 mod access;
 mod apisix;
 mod cases;
+mod documented;
 mod http;
+mod members;
+mod operators;
 mod python;
 mod random;
 mod replay;

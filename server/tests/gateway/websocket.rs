@@ -2,13 +2,14 @@
 
 use futures::{SinkExt, StreamExt};
 use serde_json::Value;
-use testkit::{Kind, Server, bounded, eventually, subject};
+use testkit::{Kind, Program, Server, bounded, eventually, subject};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::http::{Http, Lines};
+use super::replay::mask;
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -90,6 +91,119 @@ async fn a_watch_ends_with_its_client() {
     assert!(watches(&mut http).await.is_err());
     drop((lines, other));
     eventually("the watch by HTTP ends", 60, async || watches(&mut http).await).await;
+}
+
+/// What is sent on one socket in one go, and how many answers are waited for; `None`: all, to its end.
+struct Talk {
+    path: &'static str,
+    frames: Vec<Message>,
+    answers: Option<usize>,
+    /// The code that later versions of etcd answer.
+    later: Option<i64>,
+}
+
+fn talk<const N: usize>(path: &'static str, frames: [Message; N]) -> Talk {
+    Talk { path, frames: frames.into(), answers: None, later: None }
+}
+
+fn talks() -> Vec<Talk> {
+    const RANGE: &str = "/v3/kv/range";
+    const WATCH: &str = "/v3/watch";
+    let text = |text: &str| Message::text(text);
+    let bytes = |bytes: &'static [u8]| Message::binary(bytes);
+    let create = r#"{"create_request":{"key":"YQ=="}}"#;
+    let key = r#"{"key":"YQ=="}"#;
+    let large = format!(r#"{{"key":"{}"}}"#, "A".repeat(4_000_000));
+    let one = |talk: Talk| Talk { answers: Some(1), ..talk };
+    vec![
+        talk(RANGE, [text("{bad")]),
+        talk(RANGE, [text("[]")]),
+        talk(RANGE, [text("null")]),
+        talk(RANGE, [text(r#"{"key":"!!"}"#)]),
+        talk(RANGE, [text(r#"{"key":5}"#)]),
+        talk(RANGE, [bytes(key.as_bytes())]),
+        talk(RANGE, [bytes(b"\xff\xfe")]),
+        talk(RANGE, [text(""), text(key)]),
+        talk(RANGE, [text(key), text(key)]),
+        talk(RANGE, [text(key), text("{bad")]),
+        talk(RANGE, [Message::Ping("p".into()), text(key)]),
+        talk(RANGE, [text(&large)]),
+        talk("/v3/nothing", [text("{}")]),
+        talk("/v3/lease/keepalive", [text(r#"{"ID":"1"}"#), text("x"), text(r#"{"ID":"1"}"#)]),
+        one(talk("/v3/lease/keepalive", [text(r#"{"ID":"1"} {"ID":"2"}"#)])),
+        Talk { later: Some(3), ..talk(WATCH, [text("{bad")]) },
+        one(talk(WATCH, [text(create), text("{bad")])),
+        one(talk(WATCH, [text(create), text("[]")])),
+        one(talk(WATCH, [bytes(create.as_bytes()), bytes(b"\x00\x01")])),
+    ]
+}
+
+/// The answers, without what differs between any two clusters.
+async fn answers(server: &Server, talk: &Talk) -> Vec<Value> {
+    let mut socket = open(server, talk.path, &[]).await;
+    for frame in &talk.frames {
+        socket.feed(frame.clone()).await.unwrap();
+    }
+    bounded(socket.flush()).await.unwrap();
+    let mut heard = Vec::new();
+    while talk.answers.is_none_or(|count| heard.len() < count) {
+        match bounded(socket.next()).await {
+            Some(Ok(Message::Text(text))) => {
+                let plain = || Value::from(text.trim_end());
+                let mut answer = serde_json::from_str(&text).unwrap_or_else(|_| plain());
+                mask(&mut answer);
+                heard.push(answer);
+            }
+            Some(Ok(Message::Close(_)) | Err(_)) | None => break,
+            Some(Ok(_)) => {}
+        }
+    }
+    heard
+}
+
+/// Proves that bad JSON, what is no text, what follows the end, and what is too large are answered on
+/// a WebSocket as by etcd, and that others are served after each.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_frames_are_answered_as_by_etcd() {
+    let etcd = Server::start(Program::etcd(), &[]).await;
+    let subject = Server::start(subject!(), &[]).await;
+    let is_berth = subject.program.kind == Kind::Berth;
+    let mut http = Http::connect(subject.client_port).await;
+    for talk in talks() {
+        let (theirs, ours) = (answers(&etcd, &talk).await, answers(&subject, &talk).await);
+        let shown: Vec<_> = talk.frames.iter().map(|frame| frame.to_string()).collect();
+        let shown = format!("{} {:.200}", talk.path, shown.join(" | "));
+        assert!(!theirs.is_empty(), "{shown}");
+        match talk.later.filter(|_| is_berth) {
+            Some(code) => {
+                assert_ne!(ours, theirs, "{shown}");
+                assert_eq!(ours[0]["code"], code, "{shown}");
+            }
+            None => assert_eq!(ours, theirs, "{shown}"),
+        }
+        http.call("/v3/kv/range", r#"{"key":"YQ=="}"#).await;
+    }
+    if is_berth {
+        // Past any message nothing is held: the socket is closed.
+        let text = Message::text(format!(r#"{{"key":"{}"}}"#, "A".repeat(20_000_000)));
+        let huge = talk("/v3/kv/range", [text]);
+        let mut socket = open(&subject, huge.path, &[]).await;
+        // It may be closed before all has gone.
+        let _ = bounded(socket.send(huge.frames[0].clone())).await;
+        assert_eq!(hear_any(&mut socket).await, None);
+        http.call("/v3/kv/range", r#"{"key":"YQ=="}"#).await;
+    }
+}
+
+/// The next text; `None`: the server ended it, however.
+async fn hear_any(socket: &mut Socket) -> Option<String> {
+    loop {
+        match bounded(socket.next()).await? {
+            Ok(Message::Text(text)) => return Some(text.to_string()),
+            Ok(Message::Close(_)) | Err(_) => return None,
+            Ok(_) => {}
+        }
+    }
 }
 
 /// Proves that a lease is kept alive on one socket, and that a call with one answer ends it.

@@ -26,7 +26,8 @@ async fn tools_are_answered_as_by_etcd() {
         flannel(&clients, &mut told).await;
         coredns(&clients, &mut told).await;
         vitess(&clients, &mut told).await;
-        proxies(&clients, &mut told).await;
+        vulcand(&clients, &mut told).await;
+        traefik(&clients, &mut told).await;
         seen.push(told);
     }
     assert!(seen[0].len() > 20, "{seen:?}");
@@ -173,8 +174,8 @@ async fn vitess(clients: &Clients, told: &mut Transcript) {
     told.push(format!("{again:?}"));
 }
 
-/// Traefik and vulcand: a configuration below a prefix, in order, and followed from there on.
-async fn proxies(clients: &Clients, told: &mut Transcript) {
+/// A configuration below a prefix, in order, and followed from there on; a server under a lease.
+async fn vulcand(clients: &Clients, told: &mut Transcript) {
     let prefix = "/vulcand/";
     let id = grant(clients, 41, 60).await;
     for (key, lease) in [("frontends/f1", 0), ("backends/b1/backend", 0), ("servers/s1", id)] {
@@ -192,4 +193,23 @@ async fn proxies(clients: &Clients, told: &mut Transcript) {
     told.push(format!("{}", delete(clients, below("/vulcand/frontends/")).await));
     told.push(format!("{:?}", revoke(clients, id).await));
     told.push(format!("{:?}", watch.events(2).await));
+}
+
+/// A key that is not there says that the store can be reached. Then a watch from now on, of any
+/// member, and the whole list: at first, and again whenever the watch tells of something.
+async fn traefik(clients: &Clients, told: &mut Transcript) {
+    let (root, router) = ("traefik", "traefik/http/routers/web/rule");
+    let probe = RangeRequest { key: "traefik/qmslkjdfmqlskdjfmqlksj".into(), ..Default::default() };
+    told.push(format!("{:?}", range(clients, probe).await.kvs));
+    write(clients, router, "Host(`a`)", 0).await;
+    write(clients, "traefik/http/services/web/loadbalancer/servers/0/url", "http://1", 0).await;
+    let mut watch = Watch::anywhere(clients, watch_below(root, 0)).await;
+    told.push(format!("{:?}", watch.next().await.created));
+    told.push(format!("{:?}", range(clients, below(root)).await.kvs));
+    write(clients, router, "Host(`b`)", 0).await;
+    told.push(format!("{:?}", watch.events(1).await));
+    told.push(format!("{:?}", range(clients, below(root)).await.kvs));
+    told.push(format!("{}", delete(clients, below("traefik/http/services/")).await));
+    told.push(format!("{:?}", watch.events(1).await));
+    told.push(format!("{:?}", range(clients, below(root)).await.kvs));
 }

@@ -3,16 +3,13 @@
 
 use std::path::Path;
 
-use api::etcdserverpb::watch_request::RequestUnion;
 use api::etcdserverpb::{
-    HashKvRequest, MemberAddRequest, PutRequest, RangeRequest, StatusRequest, StatusResponse,
-    WatchCreateRequest, WatchRequest,
+    HashKvRequest, MemberAddRequest, StatusRequest, StatusResponse, TxnRequest, WatchCreateRequest,
 };
-use testkit::{Kind, Script, Server, bounded, require, subject};
-use tokio_stream::StreamExt;
+use testkit::{Kind, Program, Script, Server, bounded, require, subject};
 use tonic::Code;
 
-use crate::calls::{create, pod, pods, range};
+use crate::calls::{create, pod, pods, put, range};
 use crate::watching::Watch;
 
 /// berth, or nothing: Debian's etcd reports a version without most of this.
@@ -131,8 +128,54 @@ async fn health_has_the_pages_of_its_version() {
     assert!(verbose.contains("[+]linearizable_read ok"), "{verbose}");
 }
 
-/// Proves what came with 3.4, 3.5 and 3.6 and is used without asking: learners, fragments of large
-/// events, hashes of keys at a revision, and what a status tells.
+/// The answers that a watch of `big/` gets for one revision: how many events, and whether there is
+/// more of it.
+async fn parts_of_a_large_revision(server: &Server, fragment: bool) -> Vec<(usize, bool)> {
+    const KEYS: usize = 3;
+    let clients = server.clients();
+    let create = WatchCreateRequest {
+        key: "big/".into(),
+        range_end: "big0".into(),
+        prev_kv: true,
+        fragment,
+        ..Default::default()
+    };
+    let mut watch = Watch::of(&clients, create).await;
+    assert!(watch.next().await.created);
+    // Each is below the limit for requests; with what was there before the second is above.
+    let value = "v".repeat(400 << 10);
+    let success = (0..KEYS).map(|number| put(&format!("big/{number}"), &value, 0));
+    let write = TxnRequest { success: success.collect(), ..Default::default() };
+    let mut last = Vec::new();
+    for _ in 0..2 {
+        bounded(clients.kv.clone().txn(write.clone())).await.unwrap();
+        last.clear();
+        while last.iter().map(|(events, _)| events).sum::<usize>() < KEYS {
+            let answer = watch.next().await;
+            last.push((answer.events.len(), answer.fragment));
+        }
+    }
+    last
+}
+
+/// Proves that a large revision comes in parts to who asked for that, all but the last saying that
+/// there is more, and as a whole to others; as from etcd.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_revisions_come_in_fragments() {
+    let etcd = Server::start(Program::etcd(), &[]).await;
+    let subject = Server::start(subject!(), &[]).await;
+    for server in [&etcd, &subject] {
+        assert_eq!(parts_of_a_large_revision(server, false).await, [(3, false)]);
+        let parts = parts_of_a_large_revision(server, true).await;
+        assert!(parts.len() > 1, "{parts:?}");
+        let more: Vec<bool> = parts.iter().map(|(_, more)| *more).collect();
+        let (last, others) = more.split_last().expect("there are parts");
+        assert!(!last && others.iter().all(|more| *more), "{parts:?}");
+    }
+}
+
+/// Proves what came with 3.4, 3.5 and 3.6 and is used without asking: learners, hashes of keys at a
+/// revision, and what a status tells.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn later_calls_are_served() {
     let Some(server) = berth().await else { return };
@@ -142,22 +185,9 @@ async fn later_calls_are_served() {
     assert_eq!(told.storage_version, "3.7.0");
     assert!(told.db_size_quota > 0);
 
-    let mut requests = Vec::new();
-    let fragment = WatchCreateRequest { key: "big".into(), fragment: true, ..Default::default() };
-    requests.push(WatchRequest { request_union: Some(RequestUnion::CreateRequest(fragment)) });
-    let requests = tokio_stream::iter(requests).chain(tokio_stream::pending());
-    let mut watch = bounded(clients.watch.clone().watch(requests)).await.unwrap().into_inner();
-    assert!(bounded(watch.message()).await.unwrap().unwrap().created);
-    let put =
-        PutRequest { key: "big".into(), value: vec![0; 1 << 20].into(), ..Default::default() };
-    bounded(clients.kv.clone().put(put)).await.unwrap();
-    assert_eq!(bounded(watch.message()).await.unwrap().unwrap().events.len(), 1);
-
     let hash = HashKvRequest { revision: 1 };
     let hash = bounded(clients.maintenance.clone().hash_kv(hash)).await.unwrap().into_inner();
     assert_eq!(hash.hash_revision, 1);
-    let key = RangeRequest { key: "big".into(), ..Default::default() };
-    assert_eq!(range(&clients, key).await.kvs[0].value.len(), 1 << 20);
 
     let peer_urls = vec!["http://127.0.0.1:1".to_owned()];
     let learner = MemberAddRequest { peer_urls, is_learner: true };

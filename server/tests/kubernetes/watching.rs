@@ -37,11 +37,22 @@ impl Watch {
 
     /// Any; only from a member that has a leader.
     pub(crate) async fn of(clients: &Clients, create: WatchCreateRequest) -> Self {
+        Self::open(clients, create, true).await
+    }
+
+    /// Any, of any member.
+    pub(crate) async fn anywhere(clients: &Clients, create: WatchCreateRequest) -> Self {
+        Self::open(clients, create, false).await
+    }
+
+    async fn open(clients: &Clients, create: WatchCreateRequest, needs_leader: bool) -> Self {
         let (requests, stream) = mpsc::channel(8);
         let union = RequestUnion::CreateRequest(create);
         requests.send(WatchRequest { request_union: Some(union) }).await.unwrap();
         let mut call = Request::new(ReceiverStream::new(stream));
-        call.metadata_mut().insert("hasleader", "true".parse().unwrap());
+        if needs_leader {
+            call.metadata_mut().insert("hasleader", "true".parse().unwrap());
+        }
         let answers = bounded(clients.watch.clone().watch(call)).await.unwrap().into_inner();
         Self { requests, answers }
     }

@@ -64,7 +64,8 @@ async fn on_one_server() {
     client.goes_on_to_its_end().await;
 }
 
-/// Proves the same on three members, while their leader goes away and comes back.
+/// Proves the same on three members, while their leader, on which the watch is, goes away and comes
+/// back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_three_servers() {
     let packages = match packages().await {
@@ -72,9 +73,12 @@ async fn on_three_servers() {
         Err(why) => return skipped("Node's etcd3 on three servers", &why),
     };
     let mut cluster = Cluster::start(subject!(), 3).await;
-    let mut client = client(&packages, &cluster.endpoints());
-    client.wants_a_restart().await;
     let leader = cluster.leader().await;
+    // The one that goes away is the one that is watched.
+    let mut endpoints = cluster.endpoints();
+    endpoints.swap(0, leader);
+    let mut client = client(&packages, &endpoints);
+    client.wants_a_restart().await;
     cluster.member_mut(leader).kill();
     cluster.member_mut(leader).launch();
     cluster.member_mut(leader).wait_serving().await;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where it is surprised")]
 
 mod dashboards;
+mod names;
 mod page;
 mod profile;
 mod reflection;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::http::Answer;
+use crate::http::{Answer, Ask};
 
 /// Headers that clients look at.
 const HEADERS: [&str; 6] = [
@@ -20,8 +20,24 @@ const PRESENT: [&str; 3] = ["x-etcd-cluster-id", "x-raft-index", "x-raft-term"];
 /// Seconds that two clocks may be apart.
 const TTL_S_SLACK: i64 = 1;
 
-/// How two answers differ, if they do.
-pub(crate) fn difference(expected: &Answer, actual: &Answer) -> Option<String> {
+/// Of the nodes in a listing.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Order {
+    Same,
+    /// Without `sorted`, etcd's is random.
+    Any,
+}
+
+impl Order {
+    pub(crate) fn asked_by(ask: &Ask) -> Self {
+        let (_, query) = ask.target.split_once('?').unwrap_or_default();
+        let is_sorted = query.split('&').any(|field| field == "sorted=true");
+        if ask.method == "GET" && is_sorted { Self::Same } else { Self::Any }
+    }
+}
+
+/// How two answers to `ask` differ, if they do.
+pub(crate) fn difference(ask: &Ask, expected: &Answer, actual: &Answer) -> Option<String> {
     let headers = |answer: &Answer| {
         let value = |name| answer.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
         let values = HEADERS.map(value);
@@ -31,21 +47,21 @@ pub(crate) fn difference(expected: &Answer, actual: &Answer) -> Option<String> {
     if left != right {
         return Some(format!("{left:?}\n{right:?}"));
     }
-    body_difference(&expected.body, &actual.body)
+    body_difference(&expected.body, &actual.body, Order::asked_by(ask))
 }
 
-pub(crate) fn body_difference(expected: &[u8], actual: &[u8]) -> Option<String> {
+pub(crate) fn body_difference(expected: &[u8], actual: &[u8], order: Order) -> Option<String> {
     let parsed = |body| serde_json::from_slice::<Value>(body);
     let same = match (parsed(expected), parsed(actual)) {
-        (Ok(expected), Ok(actual)) => is_same(&expected, &actual),
+        (Ok(expected), Ok(actual)) => is_same(&expected, &actual, order),
         _ => expected == actual,
     };
     let text = String::from_utf8_lossy;
     (!same).then(|| format!("{}\n{}", text(expected), text(actual)))
 }
 
-/// Equal, but for times; nodes are compared in the order of their keys, for etcd's order is random.
-fn is_same(expected: &Value, actual: &Value) -> bool {
+/// Equal, but for times.
+fn is_same(expected: &Value, actual: &Value, order: Order) -> bool {
     match (expected, actual) {
         (Value::Object(expected), Value::Object(actual)) => {
             expected.keys().eq(actual.keys())
@@ -54,14 +70,16 @@ fn is_same(expected: &Value, actual: &Value) -> bool {
                     match key.as_str() {
                         "expiration" => true,
                         "ttl" => ttl(expected).abs_diff(ttl(actual)) <= TTL_S_SLACK.unsigned_abs(),
-                        "nodes" => is_same(&sorted(expected), &sorted(actual)),
-                        _ => is_same(expected, actual),
+                        "nodes" if order == Order::Any => {
+                            is_same(&sorted(expected), &sorted(actual), order)
+                        }
+                        _ => is_same(expected, actual, order),
                     }
                 })
         }
         (Value::Array(expected), Value::Array(actual)) => {
             expected.len() == actual.len()
-                && expected.iter().zip(actual).all(|(expected, actual)| is_same(expected, actual))
+                && expected.iter().zip(actual).all(|(left, right)| is_same(left, right, order))
         }
         _ => expected == actual,
     }

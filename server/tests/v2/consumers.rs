@@ -105,7 +105,8 @@ async fn play(etcd: &mut Side, berth: &mut Side, calls: &[Call]) -> Vec<String> 
     let mut compare = |ask: &Ask, expected: &Answer, actual: &Answer| {
         // The addresses of members are their own.
         if !ask.target.starts_with("/v2/machines") {
-            differences.extend(difference(expected, actual).map(|it| format!("{ask:?}\n{it}")));
+            differences
+                .extend(difference(ask, expected, actual).map(|it| format!("{ask:?}\n{it}")));
         }
     };
     let mut waiting = None;

@@ -7,7 +7,7 @@ use testkit::{Program, env_number, subject};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
-use crate::canonical::{body_difference, difference};
+use crate::canonical::{Order, body_difference, difference};
 use crate::generate::Generator;
 use crate::http::{Ask, piece};
 use crate::side::{Side, align};
@@ -48,7 +48,7 @@ impl Run {
         let (expected, actual) = tokio::join!(self.etcd.ask(here, ask), self.berth.ask(there, ask));
         self.index = self.index.max(expected.number("x-etcd-index"));
         self.answered[usize::from(expected.status.as_u16() / 100)] += 1;
-        difference(&expected, &actual).map_or(Ok(()), |it| Err(format!("{ask:?}\n{it}")))
+        difference(ask, &expected, &actual).map_or(Ok(()), |it| Err(format!("{ask:?}\n{it}")))
     }
 
     /// Waits for a change on both sides, and makes one.
@@ -74,7 +74,7 @@ impl Run {
             both => both,
         };
         let text = |body: Result<Option<Bytes>, Elapsed>| body.ok().flatten().unwrap_or_default();
-        body_difference(&text(expected), &text(actual))
+        body_difference(&text(expected), &text(actual), Order::Any)
             .map_or(Ok(()), |it| Err(format!("{ask:?}\n{it}")))
     }
 

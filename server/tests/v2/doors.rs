@@ -121,7 +121,7 @@ async fn what_is_wrong_leaves_the_connection_usable() {
     ];
     for ask in asks {
         let (expected, actual) = (etcd.ask(0, &ask).await, berth.ask_same(0, &ask).await);
-        assert_eq!(difference(&expected, &actual), None, "{ask:?}");
+        assert_eq!(difference(&ask, &expected, &actual), None, "{ask:?}");
     }
 }
 

@@ -32,19 +32,19 @@ async fn time_ends_keys_as_in_etcd() {
     let mut index = 0;
     for ask in &asks {
         let (expected, actual) = (etcd.ask(0, ask).await, berth.ask(0, ask).await);
-        assert_eq!(difference(&expected, &actual), None, "{ask:?}");
+        assert_eq!(difference(ask, &expected, &actual), None, "{ask:?}");
         index = expected.number("x-etcd-index");
     }
     let wait = get(&format!("/dir/a/b?wait=true&waitIndex={}", index + 1));
     let (expected, actual) = (etcd.begin(0, &wait).await, berth.begin(0, &wait).await);
     let (expected, actual) = bounded(async { tokio::join!(whole(expected), whole(actual)) }).await;
     assert_eq!(expected.json()["action"], "expire");
-    assert_eq!(difference(&expected, &actual), None);
+    assert_eq!(difference(&wait, &expected, &actual), None);
     tokio::time::sleep(PAST).await;
     let gone = Ask::new("GET", "/v2/keys/dir");
     for ask in [gone, get("/?recursive=true&sorted=true"), put("/now", "value=6&ttl=0")] {
         let (expected, actual) = (etcd.ask(0, &ask).await, berth.ask(0, &ask).await);
-        assert_eq!(difference(&expected, &actual), None, "{ask:?}");
+        assert_eq!(difference(&ask, &expected, &actual), None, "{ask:?}");
     }
     let now = get("/now");
     eventually("no time at all has passed", 60, async || {
@@ -52,7 +52,7 @@ async fn time_ends_keys_as_in_etcd() {
         if [expected.status, actual.status] != [http::StatusCode::NOT_FOUND; 2] {
             return Err(format!("{expected:?} {actual:?}"));
         }
-        difference(&expected, &actual).map_or(Ok(()), Err)
+        difference(&now, &expected, &actual).map_or(Ok(()), Err)
     })
     .await;
 }

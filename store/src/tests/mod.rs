@@ -113,4 +113,5 @@ fn what_was_asked_for_is_counted() {
     store.apply(Op::LeaseRevoke(pb::LeaseRevokeRequest { id: 7 }));
     let work = store.store.reader().work();
     assert_eq!((work.ranges, work.puts, work.deletes, work.txns), (3, 3, 2, 3));
+    assert_eq!((work.put_bytes, work.leases_granted, work.leases_revoked), (6, 1, 1));
 }

@@ -14,7 +14,7 @@ use api::mvccpb::{Event, KeyValue};
 use crate::ctl::quote::quote;
 
 /// Prints one field.
-pub(in crate::ctl) fn field(name: &str, value: impl Display) {
+pub(crate) fn field(name: &str, value: impl Display) {
     println!("\"{name}\" : {value}");
 }
 

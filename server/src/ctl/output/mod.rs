@@ -2,7 +2,7 @@
 //!
 //! Only answers are printed here, never errors, and always to standard output.
 
-pub(super) mod fields;
+pub(crate) mod fields;
 pub(crate) mod json;
 pub(crate) mod simple;
 pub(crate) mod table;
@@ -36,7 +36,7 @@ impl Printer {
             Format::Simple => simple(),
             Format::Fields => fields(),
             Format::Json => json::print(&json()),
-            Format::Table => return Err(no_table()),
+            Format::Table => return Err(unsupported(self.format)),
         }
         Ok(())
     }
@@ -51,7 +51,8 @@ impl Printer {
     }
 }
 
-/// The refusal of an answer that no table can show.
-pub(super) fn no_table() -> Failure {
-    Failure::bad_feature("table not supported as output format")
+/// The refusal of an answer that has no such form.
+pub(super) fn unsupported(format: Format) -> Failure {
+    let format = format!("{format:?}").to_lowercase();
+    Failure::bad_feature(format!("{format} not supported as output format"))
 }

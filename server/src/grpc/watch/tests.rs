@@ -69,6 +69,8 @@ impl Gate for TestGate {
     fn fill(&self, header: &mut ResponseHeader) {
         header.member_id = 77;
     }
+
+    fn sent(&self, _: usize) {}
 }
 
 struct Served {

@@ -8,6 +8,7 @@ mod engine_times;
 mod grpc;
 mod log_times;
 mod peers;
+mod services;
 mod source;
 
 use std::sync::{Arc, OnceLock};
@@ -20,6 +21,7 @@ use prometheus::{
 pub use grpc::{GrpcCall, GrpcLayer};
 pub use peers::{MemberCounters, PeerMetrics, SnapshotUnderWay};
 use raft::{EngineSource, LogObserver};
+pub use services::{CallKind, ServiceMetrics};
 pub use source::{Reading, Source};
 
 pub(super) const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -108,6 +110,11 @@ impl Metrics {
     /// Counts what goes between this member, `local`, and others. Called once.
     pub fn peers(&self, local: u64) -> PeerMetrics {
         PeerMetrics::new(&self.0.registry, local)
+    }
+
+    /// What the services count of their own work. Called once.
+    pub fn services(&self) -> ServiceMetrics {
+        ServiceMetrics::new(&self.0.registry)
     }
 
     /// Adds what the member itself knows. Called once, when there is a member.

@@ -28,7 +28,7 @@ const events = 20
 
 func main() {
 	client, err := clientv3.New(clientv3.Config{
-		Endpoints: os.Args[1:], DialTimeout: patience, Logger: zap.NewNop(),
+		Endpoints: os.Args[1:], DialTimeout: patience, Logger: zap.NewNop(), RejectOldCluster: true,
 	})
 	must(err)
 	defer client.Close()

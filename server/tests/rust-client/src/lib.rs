@@ -7,6 +7,7 @@
 #![cfg(test)]
 
 mod confd;
+mod recipes;
 
 use std::time::Duration;
 

@@ -12,7 +12,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::Method;
 use super::frames::Frames;
-use super::methods::code_name;
+use super::methods::Code;
 use crate::steps::{Millis, Steps};
 
 /// What a client sends.
@@ -130,18 +130,23 @@ impl Call {
     /// Ends the call if the headers hold its status.
     pub fn finish(&mut self, headers: &HeaderMap) {
         if let Some(status) = headers.get("grpc-status") {
-            self.end(code_name(status.to_str().unwrap_or_default()));
+            self.end(Code::of(status.to_str().unwrap_or_default()));
         }
     }
 
-    /// Ends the call with a code, in Go's words.
-    pub fn end(&mut self, code: &'static str) {
+    /// Ends a call that was answered as asked.
+    pub fn succeed(&mut self) {
+        self.end(Code::OK);
+    }
+
+    fn end(&mut self, code: Code) {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }
         let took = self.start.elapsed();
         self.method.finish(code, took.as_secs_f64());
         if self.method.is_unary() && took > self.slow {
+            self.method.slow_applies.inc();
             let [_, service, method] = self.method.labels;
             // etcd's words and names: people search for them.
             tracing::warn!(
@@ -149,7 +154,7 @@ impl Call {
                 "expected-duration" = %Millis(self.slow),
                 service,
                 method,
-                code,
+                code = code.name(),
                 steps = %self.steps,
                 "apply request took too long"
             );
@@ -159,6 +164,6 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.end("Canceled");
+        self.end(Code::CANCELED);
     }
 }

@@ -26,6 +26,9 @@ const LEASE: &str = "etcdserverpb.Lease";
 const CLUSTER: &str = "etcdserverpb.Cluster";
 const MAINTENANCE: &str = "etcdserverpb.Maintenance";
 const AUTH: &str = "etcdserverpb.Auth";
+const LOCK: &str = "v3lockpb.Lock";
+const ELECTION: &str = "v3electionpb.Election";
+const HEALTH: &str = "grpc.health.v1.Health";
 
 pub(super) const METHODS: &[(Shape, &str, &str)] = &[
     (Unary, KV, "Range"),
@@ -70,10 +73,19 @@ pub(super) const METHODS: &[(Shape, &str, &str)] = &[
     (Unary, AUTH, "RoleDelete"),
     (Unary, AUTH, "RoleGrantPermission"),
     (Unary, AUTH, "RoleRevokePermission"),
+    (Unary, LOCK, "Lock"),
+    (Unary, LOCK, "Unlock"),
+    (Unary, ELECTION, "Campaign"),
+    (Unary, ELECTION, "Proclaim"),
+    (Unary, ELECTION, "Leader"),
+    (ServerStream, ELECTION, "Observe"),
+    (Unary, ELECTION, "Resign"),
+    (Unary, HEALTH, "Check"),
+    (ServerStream, HEALTH, "Watch"),
 ];
 
 /// Go's names of the gRPC codes, by number.
-const CODES: &[&str] = &[
+pub(super) const CODES: [&str; 17] = [
     "OK",
     "Canceled",
     "Unknown",
@@ -93,8 +105,26 @@ const CODES: &[&str] = &[
     "Unauthenticated",
 ];
 
-/// The name of a `grpc-status` value.
-pub(super) fn code_name(status: &str) -> &'static str {
-    let known = status.parse().ok().and_then(|number: usize| CODES.get(number));
-    known.copied().unwrap_or("Unknown")
+/// A gRPC code: its place in [`CODES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Code(usize);
+
+impl Code {
+    pub(super) const OK: Self = Self(0);
+    pub(super) const CANCELED: Self = Self(1);
+    const UNKNOWN: Self = Self(2);
+
+    /// Of a `grpc-status` value.
+    pub(super) fn of(status: &str) -> Self {
+        let known = status.parse().ok().filter(|number: &usize| *number < CODES.len());
+        known.map_or(Self::UNKNOWN, Self)
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        CODES[self.0]
+    }
+
+    pub(super) fn index(self) -> usize {
+        self.0
+    }
 }

@@ -8,13 +8,13 @@ mod layer;
 mod methods;
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 
 pub use body::Call as GrpcCall;
 pub use layer::GrpcLayer;
-use methods::{METHODS, Shape};
+use methods::{CODES, Code, METHODS, Shape};
 
 use super::{NAMES_ARE_VALID, register};
 
@@ -33,24 +33,17 @@ struct Method {
     sent: IntCounter,
     received_bytes: IntCounter,
     sent_bytes: IntCounter,
-    handled: IntCounterVec,
-    /// The one of `handled` that nearly all calls count in, from the first on.
-    handled_ok: OnceLock<IntCounter>,
+    /// By code. All from the start, as etcd's: an alert needs to see the first failure as a step,
+    /// and a panel the difference to what was started.
+    handled: [IntCounter; CODES.len()],
+    slow_applies: IntCounter,
     /// Only with `--metrics extensive`.
     seconds: Option<prometheus::Histogram>,
 }
 
 impl Method {
-    fn finish(&self, code: &str, seconds: f64) {
-        let counter = || {
-            let [kind, service, method] = self.labels;
-            self.handled.with_label_values(&[kind, service, method, code])
-        };
-        if code == "OK" {
-            self.handled_ok.get_or_init(counter).inc();
-        } else {
-            counter().inc();
-        }
+    fn finish(&self, code: Code, seconds: f64) {
+        self.handled[code.index()].inc();
         if let Some(histogram) = &self.seconds {
             histogram.observe(seconds);
         }
@@ -86,6 +79,7 @@ struct Families {
     handled: IntCounterVec,
     received_bytes: IntCounter,
     sent_bytes: IntCounter,
+    slow_applies: IntCounter,
     seconds: Option<HistogramVec>,
 }
 
@@ -97,7 +91,7 @@ impl Families {
             register(registry, &counters);
             counters
         };
-        let bytes = |name: &str, help: &str| {
+        let counter = |name: &str, help: &str| {
             let counter = IntCounter::new(name, help).expect(NAMES_ARE_VALID);
             register(registry, &counter);
             counter
@@ -133,13 +127,17 @@ impl Families {
                 "Total number of RPCs completed on the server, regardless of success or failure.",
                 &[LABELS, &["grpc_code"]].concat(),
             ),
-            received_bytes: bytes(
+            received_bytes: counter(
                 "etcd_network_client_grpc_received_bytes_total",
                 "The total number of bytes received from grpc clients.",
             ),
-            sent_bytes: bytes(
+            sent_bytes: counter(
                 "etcd_network_client_grpc_sent_bytes_total",
                 "The total number of bytes sent to grpc clients.",
+            ),
+            slow_applies: counter(
+                "etcd_server_slow_apply_total",
+                "The total number of slow apply requests (likely overloaded from slow disk).",
             ),
             seconds,
         }
@@ -147,6 +145,7 @@ impl Families {
 
     fn method(&self, shape: Shape, service: &'static str, method: &'static str) -> Method {
         let labels = [shape.label(), service, method];
+        let [kind, ..] = labels;
         Method {
             shape,
             labels,
@@ -155,8 +154,9 @@ impl Families {
             sent: self.sent.with_label_values(&labels),
             received_bytes: self.received_bytes.clone(),
             sent_bytes: self.sent_bytes.clone(),
-            handled: self.handled.clone(),
-            handled_ok: OnceLock::new(),
+            handled: CODES
+                .map(|code| self.handled.with_label_values(&[kind, service, method, code])),
+            slow_applies: self.slow_applies.clone(),
             seconds: self.seconds.as_ref().map(|seconds| seconds.with_label_values(&labels)),
         }
     }

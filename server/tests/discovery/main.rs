@@ -4,12 +4,14 @@
 //! `BERTH_TEST_SUBJECT=etcd` puts the real etcd in the store's place: discovery is a client of
 //! either.
 
+mod cluster_names;
 mod dig;
 mod dns;
 mod failures;
 mod members;
 mod proxies;
 mod register;
+mod skydns;
 mod template;
 mod tool;
 mod turns;

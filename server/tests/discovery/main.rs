@@ -5,12 +5,15 @@
 //! either.
 
 mod cluster_names;
+mod cuts;
 mod dig;
 mod dns;
+mod expiry;
 mod failures;
 mod members;
 mod proxies;
 mod register;
+mod services;
 mod skydns;
 mod template;
 mod tool;

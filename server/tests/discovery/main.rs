@@ -8,6 +8,7 @@ mod cluster_names;
 mod cuts;
 mod dig;
 mod dns;
+mod documents;
 mod expiry;
 mod failures;
 mod members;

@@ -9,9 +9,11 @@ mod cluster_load;
 mod compare;
 mod dns;
 mod empty;
+mod expiry;
 mod failover;
 mod figures;
 mod load;
+mod metrics;
 mod move_leader;
 mod overload;
 mod restart;
@@ -55,6 +57,8 @@ enum Measurement {
     ClusterLoad(cluster_load::ClusterLoad),
     /// What the DNS server answers in a second, and how soon it knows of a change
     Dns(dns::Dns),
+    /// How soon what has expired is gone, and what many leases that end together cost others
+    Expiry(expiry::Expiry),
     /// How many pods a second are placed, by the planner alone and with the store
     Schedule(schedule::Schedule),
     /// Memory, and what others wait, under more than a server should be asked for
@@ -74,6 +78,7 @@ impl Measurement {
             Self::Empty(empty) => empty::run(empty).await,
             Self::ClusterLoad(cluster_load) => cluster_load::run(cluster_load).await,
             Self::Dns(dns) => dns::run(dns).await,
+            Self::Expiry(expiry) => expiry::run(expiry).await,
             Self::Schedule(schedule) => schedule::run(schedule).await,
             Self::Overload(overload) => overload::run(overload).await,
         }

@@ -3,13 +3,8 @@
 use std::error::Error;
 use std::fs;
 
-use http_body_util::{BodyExt, Empty};
-use hyper::Request;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-
 use super::Member;
+use crate::metrics;
 
 /// Both servers count so, by receiver; there is no such line before the first.
 pub(super) const SNAPSHOTS_SENT: &str = "etcd_network_snapshot_send_success";
@@ -57,25 +52,6 @@ impl Member {
 
     /// The sum over all labels of a counter; 0 if there is none of that name, or no answer.
     pub(super) async fn count(&self, name: &str) -> usize {
-        let text = self.metrics().await.unwrap_or_default();
-        let values = text.lines().filter_map(|line| {
-            let labels_and_value = line.strip_prefix(name)?;
-            let (labels, value) = labels_and_value.rsplit_once(' ')?;
-            let is_it = labels.is_empty() || labels.starts_with('{');
-            is_it.then(|| value.parse::<usize>().ok()).flatten()
-        });
-        values.sum()
-    }
-
-    async fn metrics(&self) -> Result<String, Box<dyn Error>> {
-        let host = self.client_url.trim_start_matches("http://");
-        let stream = TokioIo::new(TcpStream::connect(host).await?);
-        let (mut sender, connection) = http1::handshake(stream).await?;
-        let request = Request::get("/metrics").header("host", host).body(Empty::<&[u8]>::new())?;
-        // Ends when the sender is gone.
-        tokio::spawn(connection);
-        let answer = sender.send_request(request).await?;
-        let text = answer.into_body().collect().await?.to_bytes();
-        Ok(String::from_utf8_lossy(&text).into_owned())
+        metrics::count(&self.client_url, name).await.unwrap_or_default()
     }
 }

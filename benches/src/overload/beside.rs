@@ -28,25 +28,25 @@ const VALUE: &[u8] = &[b'q'; 256];
 
 /// What was seen until now.
 #[derive(Debug, Default)]
-pub(super) struct Observed {
-    pub(super) puts: Vec<Duration>,
-    pub(super) gets: Vec<Duration>,
+pub(crate) struct Observed {
+    pub(crate) puts: Vec<Duration>,
+    pub(crate) gets: Vec<Duration>,
     /// Calls of the quiet client that were refused or not answered.
-    pub(super) failed: usize,
+    pub(crate) failed: usize,
     /// Health checks, those by HTTP and those by gRPC.
-    pub(super) healthy: usize,
-    pub(super) missed: usize,
+    pub(crate) healthy: usize,
+    pub(crate) missed: usize,
 }
 
 /// The client and the checks at work, on a thread of their own: they wait for the server, and not
 /// for the load's clients. They end when this is dropped.
-pub(super) struct Beside {
+pub(crate) struct Beside {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<Observed, std::io::Error>>,
 }
 
 impl Beside {
-    pub(super) fn start(url: &str) -> Self {
+    pub(crate) fn start(url: &str) -> Self {
         let (stop, url) = (Arc::new(AtomicBool::new(false)), url.to_owned());
         let until = stop.clone();
         let thread = std::thread::spawn(move || {
@@ -58,7 +58,7 @@ impl Beside {
 
     /// # Errors
     /// The runtime or the client could not be made.
-    pub(super) async fn finish(self) -> Result<Observed, Box<dyn Error>> {
+    pub(crate) async fn finish(self) -> Result<Observed, Box<dyn Error>> {
         self.stop.store(true, Ordering::Release);
         let joined = tokio::task::spawn_blocking(move || self.thread.join()).await?;
         Ok(joined.map_err(|_| "the quiet client panicked")??)

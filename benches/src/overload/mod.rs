@@ -4,7 +4,7 @@
 //! during each it goes on, with health checks beside it. Start at [`run`]; each load is a file, and
 //! what runs beside it is [`beside`].
 
-mod beside;
+pub(crate) mod beside;
 mod client;
 mod leases;
 mod ranges;

@@ -84,6 +84,20 @@ impl Asked {
         lines
     }
 
+    /// What is told beside the answers to a question, sorted: name, type and data.
+    pub(crate) async fn beside(&self, args: &[&str]) -> Vec<String> {
+        let found = self.dig(&[args, &["+additional"]].concat()).await.stdout;
+        // The client's own EDNS record is a comment of several words.
+        let records = found.lines().filter(|line| !line.is_empty() && !line.starts_with(';'));
+        let words = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            [&words[..1], words.get(3..).unwrap_or_default()].concat().join(" ")
+        };
+        let mut lines: Vec<String> = records.map(words).collect();
+        lines.sort();
+        lines
+    }
+
     /// The response code of a question for an address.
     pub(crate) async fn code(&self, name: &str) -> String {
         self.code_of(&[name]).await

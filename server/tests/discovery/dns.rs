@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use api::etcdserverpb::{LeaseGrantRequest, LeaseRevokeRequest, PutRequest};
-use testkit::{Clients, Kind, Server, eventually, free_port, subject};
-use tokio::io::AsyncWriteExt;
+use testkit::{Clients, Kind, Server, bounded, eventually, free_port, subject};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
 use crate::dig::{Asked, Dns};
@@ -104,117 +104,6 @@ async fn large_answers_are_whole_by_tcp() {
     done(clients.clone().lease.lease_revoke(LeaseRevokeRequest { id: lease })).await;
     dns.until(&[name], &[]).await;
     assert_eq!(dns.code(name).await, "NXDOMAIN", "the lease has ended");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_orchestrators_services_have_kubernetes_names() {
-    // Proves cluster addresses, headless Services with named and unnamed endpoints, ports, aliases
-    // and reverse names, and that unready endpoints have none.
-    let server = Server::start(subject!(), &[]).await;
-    let clients = server.clients();
-    let dns = Dns::start(&server, &[]).await;
-    let service = async |name: &str, spec: &str| {
-        let document = format!(
-            r#"{{"apiVersion":"v1","kind":"Service","metadata":{{"name":"{name}","namespace":"shop"}},"spec":{spec}}}"#
-        );
-        put(&clients, &format!("/registry/services/shop/{name}"), &document).await
-    };
-    let port = r#"[{"name":"http","port":80,"protocol":"TCP","targetPort":8080}]"#;
-    service("web", &format!(r#"{{"clusterIP":"10.96.0.7","ports":{port}}}"#)).await;
-    service("db", r#"{"clusterIP":"None","ports":[{"name":"sql","port":5432}]}"#).await;
-    service("away", r#"{"type":"ExternalName","externalName":"www.example.com"}"#).await;
-    // Aliases that stay here: of a Service, and one after another; and two that go in a circle.
-    for (name, target) in
-        [("near", "web"), ("next", "near"), ("round", "circle"), ("circle", "round")]
-    {
-        let target = format!("{target}.shop.svc.cluster.local");
-        service(name, &format!(r#"{{"type":"ExternalName","externalName":"{target}"}}"#)).await;
-    }
-    // What else Kubernetes keeps there, and the place where it keeps Services.
-    let endpoints = r#"{"apiVersion":"v1","kind":"Endpoints","metadata":{"name":"web","namespace":"shop"},
-        "subsets":[{"addresses":[{"ip":"10.1.0.9"}],"ports":[{"port":8080}]}]}"#;
-    put(&clients, "/registry/services/endpoints/shop/web", endpoints).await;
-    let stored = r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"cache","namespace":"shop"},
-        "spec":{"clusterIP":"10.96.0.8"}}"#;
-    put(&clients, "/registry/services/specs/shop/cache", stored).await;
-    let endpoint = |address: &str, more: &str| format!(r#"{{"addresses":["{address}"]{more}}}"#);
-    let slice = format!(
-        r#"{{"metadata":{{"name":"db-x","namespace":"shop","labels":{{"kubernetes.io/service-name":"db"}}}},
-            "addressType":"IPv4","endpoints":[{},{},{}],"ports":[{{"name":"sql","port":5433}}]}}"#,
-        endpoint("10.1.0.1", r#","hostname":"db-0","conditions":{"ready":true}"#),
-        endpoint("10.1.0.2", ""),
-        endpoint("10.1.0.3", r#","conditions":{"ready":false}"#),
-    );
-    put(&clients, "/registry/endpointslices/shop/db-x", &slice).await;
-
-    let domain = "shop.svc.cluster.local";
-    dns.until(&[&format!("web.{domain}")], &["A 10.96.0.7"]).await;
-    dns.until(&[&format!("db.{domain}")], &["A 10.1.0.1", "A 10.1.0.2"]).await;
-    dns.until(&[&format!("away.{domain}")], &["CNAME www.example.com."]).await;
-    let (near, web) = (format!("CNAME near.{domain}."), format!("CNAME web.{domain}."));
-    dns.until(&[&format!("near.{domain}")], &["A 10.96.0.7", &web]).await;
-    dns.until(&[&format!("next.{domain}")], &["A 10.96.0.7", &near, &web]).await;
-    // Told as far as it goes.
-    let (round, circle) = (format!("CNAME round.{domain}."), format!("CNAME circle.{domain}."));
-    dns.until(&[&format!("round.{domain}")], &[&circle, &round]).await;
-    dns.until(&[&format!("cache.{domain}")], &["A 10.96.0.8"]).await;
-    assert_eq!(dns.metric("berth_discovery_malformed_total").await, Some(0.0));
-    let web_srv = [format!("SRV 0 100 80 web.{domain}.")];
-    assert_eq!(dns.answers(&[&format!("_http._tcp.web.{domain}"), "SRV"]).await, web_srv);
-    let db_srv = [
-        format!("SRV 0 100 5433 10-1-0-2.db.{domain}."),
-        format!("SRV 0 100 5433 db-0.db.{domain}."),
-    ];
-    assert_eq!(dns.answers(&[&format!("_sql._tcp.db.{domain}"), "SRV"]).await, db_srv);
-    assert_eq!(dns.answers(&[&format!("db-0.db.{domain}")]).await, ["A 10.1.0.1"]);
-    assert_eq!(dns.answers(&[&format!("10-1-0-2.db.{domain}")]).await, ["A 10.1.0.2"]);
-    assert_eq!(dns.answers(&["-x", "10.96.0.7"]).await, [format!("PTR web.{domain}.")]);
-    assert_eq!(dns.answers(&["-x", "10.1.0.1"]).await, [format!("PTR db-0.db.{domain}.")]);
-    assert_eq!(dns.code(&format!("10-1-0-3.db.{domain}")).await, "NXDOMAIN", "not ready");
-    assert_eq!(dns.code(domain).await, "NOERROR", "the namespace has names");
-    assert_eq!(dns.code("other.svc.cluster.local").await, "NXDOMAIN");
-    assert_eq!(dns.answers(&["dns-version.cluster.local", "TXT"]).await, [r#"TXT "1.1.0""#]);
-    delete(&clients, "/registry/endpointslices/shop/db-x").await;
-    dns.until(&[&format!("db.{domain}")], &[]).await;
-    delete(&clients, "/registry/services/shop/web").await;
-    dns.until(&[&format!("web.{domain}")], &[]).await;
-    assert_eq!(dns.code(&format!("web.{domain}")).await, "NXDOMAIN");
-    assert!(dns.answers(&["-x", "10.96.0.7"]).await.is_empty());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn skydns_records_are_read_as_coredns_reads_them() {
-    // Proves subtrees, wildcards, shares of SRV records, aliases inside the zone, texts, reverse
-    // names, groups, lifetimes, and a second domain.
-    let server = Server::start(subject!(), &[]).await;
-    let clients = server.clients();
-    for (path, document) in [
-        ("local/cluster/prod/web/x1", r#"{"host":"10.0.0.1","port":8080,"weight":10,"ttl":60}"#),
-        ("local/cluster/prod/web/x2", r#"{"host":"10.0.0.2","port":8080,"weight":30}"#),
-        ("local/cluster/prod/alias", r#"{"host":"x1.web.prod.cluster.local"}"#),
-        ("local/cluster/prod/note", r#"{"text":"hello world"}"#),
-        ("test/sky/other", r#"{"host":"10.0.0.9"}"#),
-        ("arpa/in-addr/10/0/0/1", r#"{"host":"x1.web.prod.cluster.local"}"#),
-    ] {
-        put(&clients, &format!("/skydns/{path}"), document).await;
-    }
-    let dns = Dns::start(&server, &["--domain=cluster.local,sky.test"]).await;
-    let web = "web.prod.cluster.local";
-    assert_eq!(dns.answers(&[web]).await, ["A 10.0.0.1", "A 10.0.0.2"]);
-    assert_eq!(dns.answers(&["web.*.cluster.local"]).await, ["A 10.0.0.1", "A 10.0.0.2"]);
-    assert_eq!(dns.answers(&["x2.any.prod.cluster.local"]).await, ["A 10.0.0.2"]);
-    let srv =
-        ["SRV 10 25 8080 x1.web.prod.cluster.local.", "SRV 10 75 8080 x2.web.prod.cluster.local."];
-    assert_eq!(dns.answers(&[web, "SRV"]).await, srv);
-    let alias = ["A 10.0.0.1", "CNAME x1.web.prod.cluster.local."];
-    assert_eq!(dns.answers(&["alias.prod.cluster.local"]).await, alias);
-    assert_eq!(dns.answers(&["note.prod.cluster.local", "TXT"]).await, [r#"TXT "hello world""#]);
-    assert_eq!(dns.answers(&["other.sky.test"]).await, ["A 10.0.0.9"]);
-    let name = ["PTR x1.web.prod.cluster.local."];
-    assert_eq!(dns.answers(&["-x", "10.0.0.1"]).await, name);
-    assert_eq!(dns.code("nothing.prod.cluster.local").await, "NXDOMAIN");
-    let lifetime = dns.dig(&["x1.web.prod.cluster.local", "+answer"]).await.stdout;
-    assert_eq!(lifetime.split_whitespace().nth(1), Some("60"), "{lifetime}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -346,8 +235,8 @@ async fn a_server_answers_for_itself() {
     for line in ["berth_dns_responses_total{code=\"NOERROR\"}", "etcd_server_has_leader 1"] {
         assert!(counted.contains(line), "{line}: {counted}");
     }
-    // More connections than are taken, which say nothing: questions by UDP and the store go on, and
-    // whoever waits by TCP has an answer when the silent ones are closed.
+    // More connections than are taken, which say nothing and stay: questions by UDP and the store go
+    // on, each is closed in its turn, and whoever waits by TCP behind them has an answer then.
     let mut silent = Vec::new();
     for _ in 0..CONNECTIONS {
         silent.push(TcpStream::connect(("127.0.0.1", asked.port)).await.unwrap());
@@ -359,12 +248,13 @@ async fn a_server_answers_for_itself() {
         crate::tool::files_of(server.pid().expect("it runs")) < CONNECTIONS,
         "they take the store's files"
     );
-    drop(silent);
-    eventually("an answer by TCP", SOON_S, async || match asked.answers(&[name, "+tcp"]).await {
-        answers if answers == ["A 10.0.0.1"] => Ok(()),
-        answers => Err(format!("{answers:?}")),
-    })
-    .await;
+    let patient = [name, "+tcp", "+time=100"];
+    assert_eq!(asked.answers(&patient).await, ["A 10.0.0.1"]);
+    for stream in &mut silent {
+        let closed = bounded(stream.read(&mut [0; 1])).await;
+        // Without a word, in either way.
+        assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+    }
     let silent = Server::start(program.clone(), &[]).await;
     assert!(!crate::tool::page(silent.client_port, "/metrics").await.contains("berth_dns"));
     let directory = tempfile::tempdir().unwrap();

@@ -8,15 +8,15 @@ use testkit::{Clients, Proxy, Server, Weather, eventually, free_port, subject};
 
 use crate::tool::{SOON_S, Tool, berth, delete, document, endpoints, get};
 
-const INSTANCE: &str = "/services/web/1";
-const HEALTH: &str = "/health/web/1";
+pub(crate) const INSTANCE: &str = "/services/web/1";
+pub(crate) const HEALTH: &str = "/health/web/1";
 /// Of another service.
 const OTHER: &str = "/services/db/1";
 /// When a lease of 10 seconds that nobody renews is gone.
 const LEASE_AND_SOME: Duration = Duration::from_secs(17);
 
 /// Arguments of a sidecar for instance 1 of web.
-fn register<'a>(endpoints: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+pub(crate) fn register<'a>(endpoints: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let mut args =
         vec!["register", endpoints, "--service=web", "--instance=1", "--address=10.0.0.7"];
     args.push("--port=8080");
@@ -29,7 +29,7 @@ async fn status(clients: &Clients) -> Result<String, String> {
     Ok(health["status"].as_str().unwrap_or_default().to_owned())
 }
 
-async fn until_status(clients: &Clients, wanted: &str) {
+pub(crate) async fn until_status(clients: &Clients, wanted: &str) {
     eventually(wanted, SOON_S, async || match status(clients).await? {
         status if status == wanted => Ok(()),
         status => Err(status),
@@ -37,7 +37,7 @@ async fn until_status(clients: &Clients, wanted: &str) {
     .await;
 }
 
-async fn until_registered(clients: &Clients) -> i64 {
+pub(crate) async fn until_registered(clients: &Clients) -> i64 {
     let registered = async || get(clients, INSTANCE).await.ok_or("not registered".to_owned());
     eventually("registered", SOON_S, registered).await.lease
 }

@@ -1,6 +1,6 @@
 //! `berth template`: files that follow keys, and stay when something is wrong.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -11,20 +11,26 @@ use crate::dig::Dns;
 use crate::tool::{SOON_S, Tool, berth, delete, endpoints, page, put};
 
 /// A confd directory with one resource.
-struct Config {
+pub(crate) struct Config {
     directory: TempDir,
 }
 
 impl Config {
-    /// `fields` are further lines of the resource.
+    /// Of the keys below `/app`; `fields` are further lines of the resource.
     fn new(template: &str, fields: &str) -> Self {
+        Self::of_keys("\"/app\"", template, fields)
+    }
+
+    /// The same, of other keys; `DIR` in a field is the directory.
+    pub(crate) fn of_keys(keys: &str, template: &str, fields: &str) -> Self {
         let config = Self { directory: TempDir::new().expect("a temporary directory") };
         for folder in ["conf.d", "templates"] {
             std::fs::create_dir(config.path(folder)).expect("a folder");
         }
-        let dest = config.dest();
+        let (dest, fields) =
+            (config.dest(), fields.replace("DIR", &config.path("").display().to_string()));
         let resource = format!(
-            "[template]\nsrc = \"a.j2\"\ndest = \"{}\"\nkeys = [\"/app\"]\n{fields}\n",
+            "[template]\nsrc = \"a.j2\"\ndest = \"{}\"\nkeys = [{keys}]\n{fields}\n",
             dest.display()
         );
         std::fs::write(config.path("conf.d/a.toml"), resource).expect("a resource");
@@ -32,7 +38,7 @@ impl Config {
         config
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
@@ -40,15 +46,15 @@ impl Config {
         self.path("out.conf")
     }
 
-    fn flag(&self) -> String {
+    pub(crate) fn flag(&self) -> String {
         format!("--config={}", self.directory.path().display())
     }
 
-    fn read(&self) -> String {
+    pub(crate) fn read(&self) -> String {
         std::fs::read_to_string(self.dest()).unwrap_or_default()
     }
 
-    async fn until(&self, tool: &Tool, wanted: &str) {
+    pub(crate) async fn until(&self, tool: &Tool, wanted: &str) {
         eventually("the file", SOON_S, async || match self.read() {
             text if text == wanted => Ok(()),
             text => Err(format!("{text:?}, not {wanted:?}\n{}", tool.log())),
@@ -123,6 +129,36 @@ async fn a_file_is_rendered_once_or_only_shown() {
     assert_eq!(config.read(), "name shop\napp\n");
     std::fs::write(config.path("conf.d/a.toml"), "[template]\nsrc = 7").unwrap();
     assert_eq!(run(&[]).await.code, Some(128));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_given_to_its_owner() {
+    // Proves the fields uid and gid: the file is theirs, is put right when it is somebody else's
+    // although its text is the same, and cannot be theirs who do not exist as numbers.
+    let server = Server::start(subject!(), &[]).await;
+    let endpoints = endpoints(&server);
+    put(&server.clients(), "/app/v", "1").await;
+    let config = Config::new("{{ getv('/app/v') }}", "uid = 65534\ngid = 65533");
+    let run = async || berth(&["template", &endpoints, &config.flag(), "--onetime"]).await;
+    let own = std::fs::metadata(config.path("")).unwrap().uid();
+    let done = run().await;
+    if own != 0 {
+        // Only root may give files away.
+        assert_eq!((done.code, config.read().as_str()), (Some(1), ""), "{done:?}");
+        return testkit::skipped("a template's file that is another's", "this is not root");
+    }
+    for before in [None, Some((0, 0)), Some((65534, 0))] {
+        if let Some((uid, gid)) = before {
+            std::os::unix::fs::chown(config.dest(), Some(uid), Some(gid)).unwrap();
+        }
+        let done = run().await;
+        assert_eq!((done.code, config.read().as_str()), (Some(0), "1"), "{done:?}");
+        let file = std::fs::metadata(config.dest()).unwrap();
+        assert_eq!((file.uid(), file.gid()), (65534, 65533), "{before:?}");
+    }
+    let resource = std::fs::read_to_string(config.path("conf.d/a.toml")).unwrap();
+    std::fs::write(config.path("conf.d/a.toml"), resource.replace("65534", "-1")).unwrap();
+    assert_eq!(run().await.code, Some(128));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -331,4 +367,48 @@ async fn sealed_values_are_read_by_their_recipients_alone() {
     let wrong = berth(&["ctl", &endpoints, "put", "--seal-to=me", "/app/secret", "x"]).await;
     assert_eq!(wrong.code, Some(128), "{wrong:?}");
     assert!(crate::tool::get(&clients, "/app/secret").await.unwrap().value == stored.as_bytes());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sealed_values_are_ages() {
+    // Proves both ways with Debian's age: it reads what berth sealed, berth reads what it sealed, and
+    // the identities of either are the other's, one file of several too.
+    let age = testkit::require("age", "age");
+    let age_keygen = testkit::require("age-keygen", "age");
+    let server = Server::start(subject!(), &[]).await;
+    let clients = server.clients();
+    let endpoints = endpoints(&server);
+    let directory = TempDir::new().unwrap();
+    let theirs = testkit::Script::new::<&str>(&age_keygen, &[]).run().await.stdout;
+    let ours = berth(&["ctl", "seal-keygen"]).await.stdout;
+    let both = theirs.clone() + &ours;
+    let files = [("theirs", &theirs), ("ours", &ours), ("both", &both)];
+    let [theirs_at, ours_at, both_at] = files.map(|(name, keys)| {
+        let file = directory.path().join(name);
+        std::fs::write(&file, keys).unwrap();
+        file.display().to_string()
+    });
+    for (at, (keys, file)) in [(&theirs, &theirs_at), (&ours, &ours_at)].into_iter().enumerate() {
+        let recipient = keys.split("public key: ").nth(1).expect("a recipient").lines().next();
+        let (recipient, key) = (recipient.expect("a line"), format!("/sealed/{at}"));
+        let to = format!("--seal-to={recipient}");
+        let done = berth(&["ctl", &endpoints, "put", &to, &key, "swordfish"]).await;
+        assert_eq!(done.code, Some(0), "{done:?}");
+        let sealed = crate::tool::get(&clients, &key).await.unwrap().value;
+        for identity in [file, &both_at] {
+            let args = ["--decrypt", "--identity", identity];
+            let read = testkit::Script::new(&age, &args).stdin(sealed.clone()).run().await;
+            assert_eq!((read.code, read.stdout.as_str()), (Some(0), "swordfish"), "{read:?}");
+        }
+        let args = ["--encrypt", "--armor", "--recipient", recipient];
+        let sealed = testkit::Script::new(&age, &args).stdin("marlin").run().await;
+        assert_eq!(sealed.code, Some(0), "{sealed:?}");
+        put(&clients, &key, &sealed.stdout).await;
+        for identity in [file, &both_at] {
+            let unseal = format!("--unseal={identity}");
+            let read =
+                berth(&["ctl", &endpoints, "get", "--print-value-only", &key, &unseal]).await;
+            assert_eq!((read.code, read.stdout.as_str()), (Some(0), "marlin\n"), "{read:?}");
+        }
+    }
 }

@@ -310,7 +310,9 @@ impl Names {
     }
 
     fn resolve_host(&self, host: &str, owner: &Name, qtype: RecordType, ttl_s: u32) -> Outcome {
-        let Some(addresses) = self.hosts.get(host) else { return Outcome::none() };
+        // Of one address there are several spellings: CoreDNS has the short form of IPv6.
+        let spelt = || self.hosts.get(&address::label(address::parse(host)?));
+        let Some(addresses) = self.hosts.get(host).or_else(spelt) else { return Outcome::none() };
         let mut outcome = Outcome::empty();
         for address in addresses.iter().filter(|address| address::fits(qtype, **address)) {
             outcome.address(owner, ttl_s, *address);
@@ -351,12 +353,14 @@ impl Names {
     ) {
         if !self.is_headless {
             let srv = SRV::new(PRIORITY, WEIGHT, port, base.clone());
-            outcome.srv(owner, ttl_s, srv, &self.addresses);
+            outcome.srv(owner, ttl_s, srv);
+            outcome.target_at(base, ttl_s, &self.addresses);
             return;
         }
         for (host, addresses) in &self.hosts {
-            let srv = SRV::new(PRIORITY, WEIGHT, port, below(host, base));
-            outcome.srv(owner, ttl_s, srv, addresses);
+            let target = below(host, base);
+            outcome.target_at(&target, ttl_s, addresses);
+            outcome.srv(owner, ttl_s, SRV::new(PRIORITY, WEIGHT, port, target));
         }
     }
 }

@@ -73,15 +73,19 @@ impl Outcome {
         !self.elsewhere.is_empty() || !self.answers.iter().all(is_alias)
     }
 
-    /// A service record; `at`: the addresses of its target, where they are known.
-    pub(super) fn srv(&mut self, owner: &Name, ttl_s: u32, srv: SRV, at: &[IpAddr]) {
-        for address in at {
-            if self.told.insert((srv.target.clone(), *address)) {
+    /// A service record.
+    pub(super) fn srv(&mut self, owner: &Name, ttl_s: u32, srv: SRV) {
+        self.answers.push(Record::from_rdata(owner.clone(), ttl_s, RData::SRV(srv)));
+    }
+
+    /// Addresses of the target of a service record, where they are known.
+    pub(super) fn target_at(&mut self, target: &Name, ttl_s: u32, addresses: &[IpAddr]) {
+        for address in addresses {
+            if self.told.insert((target.clone(), *address)) {
                 let rdata = address::rdata(*address);
-                self.extra.push(Record::from_rdata(srv.target.clone(), ttl_s, rdata));
+                self.extra.push(Record::from_rdata(target.clone(), ttl_s, rdata));
             }
         }
-        self.answers.push(Record::from_rdata(owner.clone(), ttl_s, RData::SRV(srv)));
     }
 
     /// Addresses of a target, and the aliases on the way to them, which both families share.

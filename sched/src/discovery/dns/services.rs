@@ -126,8 +126,9 @@ impl Passing {
         }
         if matches!(question.qtype, RecordType::SRV | RecordType::ANY) {
             let target = target(self.address, question.zone);
+            outcome.target_at(&target, ttl_s, &[self.address]);
             let srv = SRV::new(PRIORITY, self.weight, self.port, target);
-            outcome.srv(question.owner, ttl_s, srv, &[self.address]);
+            outcome.srv(question.owner, ttl_s, srv);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! From SkyDNS records to answers, type by type, as CoreDNS makes them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use hickory_proto::rr::rdata::{PTR, SRV, TXT};
@@ -71,28 +71,37 @@ impl Question<'_> {
         for found in found {
             *sums.entry(found.record.priority()).or_default() += u32::from(weight(found));
         }
+        let mut told = HashSet::new();
         for found in found {
             let sum = sums[&found.record.priority()].max(1);
             // Hundredths of the whole, as records of the plugin are.
             let share = (100 * u32::from(weight(found)) / sum).max(1);
             let share = u16::try_from(share).unwrap_or(u16::MAX);
-            let (target, at) = match host(found) {
-                Host::Address(address) => (self.domain(found), vec![address]),
+            let (ttl_s, port) = (self.ttl_s(found), found.record.port);
+            let target = match host(found) {
+                Host::Address(address) => {
+                    let target = stripped(self.domain(found), found.record.targetstrip);
+                    outcome.target_at(&target, ttl_s, &[address]);
+                    // Stripped names may be the same: one port of one name is told once.
+                    if !told.insert((target.clone(), port)) {
+                        continue;
+                    }
+                    target
+                }
                 Host::Name(target) => {
+                    let target = stripped(target, found.record.targetstrip);
                     outcome.targets.push(target.clone());
-                    (target, Vec::new())
+                    target
                 }
                 Host::None => continue,
             };
-            let srv = SRV::new(found.record.priority(), share, found.record.port, target);
-            outcome.srv(owner, self.ttl_s(found), srv, &at);
+            outcome.srv(owner, ttl_s, SRV::new(found.record.priority(), share, port, target));
         }
     }
 
-    /// The name of a record's path, without the labels that it says to strip.
+    /// The name of a record's path.
     fn domain(&self, found: &Found<'_>) -> Name {
-        let kept = found.path.len().saturating_sub(found.record.targetstrip);
-        name(found.path[..kept].iter().rev().copied()).unwrap_or_else(|| self.zones[0].name.clone())
+        name(found.path.iter().rev().copied()).unwrap_or_else(|| self.zones[0].name.clone())
     }
 
     fn aliases(&self, found: &[Found<'_>], owner: &Name, outcome: &mut Outcome) {
@@ -121,6 +130,17 @@ impl Question<'_> {
             }
         }
     }
+}
+
+/// A name without so many labels on the left; the whole name if nothing would be left of it.
+fn stripped(name: Name, labels: usize) -> Name {
+    let kept = name.iter().len().saturating_sub(labels);
+    if labels == 0 || kept == 0 {
+        return name;
+    }
+    let mut rest = name.trim_to(kept);
+    rest.set_fqdn(true);
+    rest
 }
 
 enum Host {

@@ -56,7 +56,8 @@ impl Staged {
         let mut file = beside(dest)?;
         let before = fs::metadata(dest).ok();
         let known = before.as_ref().map(|before| before.mode() & MODE_BITS);
-        // Ownership first: changing it takes bits off the mode.
+        // Nobody else can read it yet. Text and owner before the mode: either takes bits off it.
+        file.write_all(text.as_bytes())?;
         let uid = owner.uid.or(before.as_ref().map(Metadata::uid));
         let gid = owner.gid.or(before.as_ref().map(Metadata::gid));
         let now = file.as_file().metadata()?;
@@ -65,7 +66,6 @@ impl Staged {
         }
         let mode = owner.mode.or(known).unwrap_or(MODE);
         file.as_file().set_permissions(Permissions::from_mode(mode))?;
-        file.write_all(text.as_bytes())?;
         file.as_file().sync_all()?;
         Ok(Self { file, dest: dest.to_owned() })
     }
@@ -175,6 +175,7 @@ fn sync_directory(dest: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::lchown;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
 
@@ -198,6 +199,82 @@ mod tests {
         assert!(!is_current(&dest, "one", Owner { mode: Some(0o640), ..owner }));
         drop(Staged::new(&dest, "three", owner).unwrap());
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_reader_has_the_old_file_or_the_new_one() {
+        // Proves that another file takes the place of the old one, which whoever has it open goes on
+        // reading; and that at no moment there is none, or a part of one.
+        const BYTES: usize = 256 << 10;
+        let directory = tempfile::tempdir().unwrap();
+        let dest = directory.path().join("a.conf");
+        let owner = Owner { mode: None, uid: None, gid: None };
+        let replace = |letter: &str| {
+            Staged::new(&dest, &letter.repeat(BYTES), owner).unwrap().commit().unwrap()
+        };
+        replace("a");
+        let held = File::open(&dest).unwrap();
+        replace("b");
+        assert_ne!(held.metadata().unwrap().ino(), fs::metadata(&dest).unwrap().ino());
+        assert_eq!(io::read_to_string(held).unwrap(), "a".repeat(BYTES));
+
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let mut read = 0;
+                while !stop.load(Ordering::Relaxed) || read == 0 {
+                    let text = fs::read(&dest).unwrap();
+                    assert_eq!(text.len(), BYTES);
+                    assert!(text.iter().all(|byte| *byte == text[0]), "two files in one");
+                    read += 1;
+                }
+                read
+            });
+            for letter in ["c", "d", "e", "f"].repeat(5) {
+                assert!(replace(letter).undo().unwrap());
+                replace(letter);
+            }
+            stop.store(true, Ordering::Relaxed);
+            println!("read {} times", reader.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn files_are_given_to_their_owner() {
+        // Proves that owner, group and mode are set, all bits of it; that another owner makes the file
+        // another; that they are kept where nothing is said, and come back with the old file.
+        let directory = tempfile::tempdir().unwrap();
+        let dest = directory.path().join("a.conf");
+        let whose = |owner: Owner, of: &Path| {
+            Staged::new(of, "text", owner).unwrap().commit().unwrap();
+            let file = fs::metadata(of).unwrap();
+            (file.uid(), file.gid(), file.mode() & MODE_BITS)
+        };
+        let anyone = Owner { mode: None, uid: None, gid: None };
+        let (uid, gid, mode) = whose(anyone, &dest);
+        assert_eq!(mode, MODE);
+        let own = Owner { mode: Some(0o4750), uid: Some(uid), gid: Some(gid) };
+        assert_eq!(whose(own, &dest), (uid, gid, 0o4750));
+        // Only root may give files away.
+        if lchown(&dest, Some(STRANGER), Some(STRANGER)).is_err() {
+            return;
+        }
+        fs::remove_file(&dest).unwrap();
+        let strange = Owner { mode: Some(0o4750), uid: Some(STRANGER), gid: Some(STRANGER) };
+        assert_eq!(whose(strange, &dest), (STRANGER, STRANGER, 0o4750));
+        assert_eq!(whose(anyone, &dest), (STRANGER, STRANGER, 0o4750), "as it was");
+        assert!(is_current(&dest, "text", strange) && is_current(&dest, "text", anyone));
+        for other in [Owner { uid: Some(uid), ..anyone }, Owner { gid: Some(gid), ..anyone }] {
+            assert!(!is_current(&dest, "text", other), "{other:?}");
+        }
+        let replaced = Staged::new(&dest, "new", own).unwrap().commit().unwrap();
+        assert!(is_current(&dest, "new", own));
+        assert!(replaced.undo().unwrap() && is_current(&dest, "text", strange));
+        // In place, too.
+        let from = directory.path().join("new");
+        assert_eq!(whose(own, &from), (uid, gid, 0o4750));
+        write_in_place(&from, &dest).unwrap();
+        assert!(is_current(&dest, "text", own));
     }
 
     #[test]

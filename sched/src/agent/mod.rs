@@ -12,9 +12,11 @@
 pub(crate) mod clock;
 mod context;
 mod files;
+pub mod hollow;
 pub(crate) mod http;
 pub mod images;
 mod lease;
+mod leave;
 mod machine;
 mod manager;
 mod node;

@@ -1,6 +1,5 @@
-//! The whole way: pods are created, placed and bound in a store that runs in this process.
+//! The whole way: pods are created, placed, bound and run, in a store that runs in this process.
 
-use std::collections::HashSet;
 use std::error::Error;
 use std::ffi::OsString;
 use std::path::Path;
@@ -9,42 +8,67 @@ use std::time::{Duration, Instant};
 
 use berth::config::Invocation;
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::Pod;
-use sched::kv::follow::{Change, Follower, News};
 use sched::kv::grpc::{Endpoint, GrpcKv};
 use sched::kv::{Store, range};
 use sched::objects::Objects;
 use sched::scheduler::{Settings, run as run_scheduler};
 
+use super::agents::Agents;
 use super::per_second;
+use super::progress::Progress;
 use super::workloads::{Scale, Workload};
 use crate::server::free_port;
 
 /// Creations under way at a time.
 const CREATING_MAX: usize = 64;
 const READY_MAX: Duration = Duration::from_secs(60);
-/// Without any binding for so long, the measurement gives up.
-const SILENT_MAX: Duration = Duration::from_secs(60);
 
-pub(super) async fn run(workload: Workload, scale: &Scale) -> Result<(), Box<dyn Error>> {
+pub(super) async fn run(
+    workload: Workload,
+    scale: &Scale,
+    with_agents: bool,
+) -> Result<(), Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
-    let objects = Objects::new(start(directory.path()).await?);
-    create(&objects, (0..scale.nodes).map(|at| workload.node(at))).await?;
-    let mut bindings = Bindings::new(&objects);
+    let url = start(directory.path()).await?;
+    let objects = Objects::new(connect(&url)?);
+    // Ended when it is dropped.
+    let _agents = match with_agents {
+        true => Some(Agents::start(workload, scale.nodes, &url, &objects).await?),
+        false => None,
+    };
+    if !with_agents {
+        create(&objects, (0..scale.nodes).map(|at| workload.node(at))).await?;
+    }
+    let mut progress = Progress::new(&objects);
     let scheduler = tokio::spawn(run_scheduler(objects.clone(), Settings::default()));
     let pods = |count: usize, measured: bool| (0..count).map(move |at| workload.pod(at, measured));
     create(&objects, pods(scale.before, false)).await?;
-    bindings.until(scale.before).await?;
+    progress.until_bound(scale.before).await?;
+    if with_agents {
+        progress.until_running(scale.before).await?;
+    }
+    progress.forget_times();
 
     let started = Instant::now();
     let creating = create(&objects, pods(scale.measured, true));
-    let bound = bindings.until(scale.before + scale.measured);
+    let all = scale.before + scale.measured;
+    let following = async {
+        let bound = progress.until_bound(all).await.map(|()| started.elapsed());
+        if with_agents && bound.is_ok() {
+            progress.until_running(all).await?;
+        }
+        bound
+    };
     let (created, bound) = tokio::join!(
         async { creating.await.map(|()| started.elapsed()).map_err(|error| error.to_string()) },
-        async { bound.await.map(|()| started.elapsed()).map_err(|error| error.to_string()) },
+        async { following.await.map_err(|error| error.to_string()) },
     );
+    let running = match with_agents {
+        true => format!("; all Running after {:.1?}, {}", started.elapsed(), progress.times()),
+        false => ", no agents".to_owned(),
+    };
     println!(
-        "{workload}, {}: with the store {:.0} pods/s placed ({:.0} pods/s created beside)",
+        "{workload}, {}: with the store {:.0} pods/s placed ({:.0} pods/s created beside){running}",
         scale.text(),
         per_second(scale.measured, bound?),
         per_second(scale.measured, created?),
@@ -53,8 +77,8 @@ pub(super) async fn run(workload: Workload, scale: &Scale) -> Result<(), Box<dyn
     Ok(())
 }
 
-/// A server in this process. It ends with the process: it has no other way out than a signal.
-async fn start(directory: &Path) -> Result<Store, Box<dyn Error>> {
+/// A server in this process, and where it is. It ends with the process: it has no other way out than a signal.
+async fn start(directory: &Path) -> Result<String, Box<dyn Error>> {
     let client = format!("http://127.0.0.1:{}", free_port()?);
     let peer = format!("http://127.0.0.1:{}", free_port()?);
     let arguments: Vec<OsString> = [
@@ -70,9 +94,7 @@ async fn start(directory: &Path) -> Result<Store, Box<dyn Error>> {
     .map(OsString::from)
     .into();
     std::thread::spawn(|| berth::serve::run(arguments, Invocation::default()));
-    let target = tonic::transport::Endpoint::from_shared(client.clone())?;
-    let endpoint = Endpoint::new(client, move || target.connect_lazy());
-    let store: Store = Arc::new(GrpcKv::new(vec![endpoint], None)?);
+    let store = connect(&client)?;
     let deadline = Instant::now() + READY_MAX;
     while let Err(error) = store.range(range(b"/registry/nodes/")).await {
         if Instant::now() > deadline {
@@ -80,7 +102,14 @@ async fn start(directory: &Path) -> Result<Store, Box<dyn Error>> {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    Ok(store)
+    Ok(client)
+}
+
+/// A connection of its own.
+pub(super) fn connect(url: &str) -> Result<Store, Box<dyn Error>> {
+    let target = tonic::transport::Endpoint::from_shared(url.to_owned())?;
+    let endpoint = Endpoint::new(url.to_owned(), move || target.connect_lazy());
+    Ok(Arc::new(GrpcKv::new(vec![endpoint], None)?))
 }
 
 async fn create<T: sched::objects::Kind>(
@@ -96,39 +125,4 @@ async fn create<T: sched::objects::Kind>(
         created?;
     }
     Ok(())
-}
-
-/// Who is bound, as a follower of the store sees it.
-struct Bindings {
-    follower: Follower,
-    bound: HashSet<Vec<u8>>,
-}
-
-impl Bindings {
-    fn new(objects: &Objects) -> Self {
-        let follower = Follower::new(objects.store().clone(), Objects::prefix::<Pod>(None));
-        Self { follower, bound: HashSet::new() }
-    }
-
-    async fn until(&mut self, count: usize) -> Result<(), Box<dyn Error>> {
-        while self.bound.len() < count {
-            let news = tokio::time::timeout(SILENT_MAX, self.follower.next()).await;
-            let News::Changes(changes) = news.map_err(|_| "no pod is bound any more")? else {
-                continue;
-            };
-            for change in changes.list {
-                let Change::Put(kv) = change else { continue };
-                if has_node(&kv.value) {
-                    self.bound.insert(kv.key.to_vec());
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Without reading the whole document: this runs beside what is measured.
-fn has_node(document: &[u8]) -> bool {
-    const FIELD: &[u8] = b"\"nodeName\":\"";
-    document.windows(FIELD.len()).any(|part| part == FIELD)
 }

@@ -2,12 +2,16 @@
 //!
 //! The workloads have the shapes of Kubernetes' scheduler_perf (the same nodes, pods and rules).
 //! With the store, pods are created by clients while the scheduler places them, and the time runs
-//! from the first creation to the last binding that a follower has seen. No agents run: nobody
-//! writes what becomes of the pods on their nodes.
+//! from the first creation to the last binding that a follower has seen. In the same process each
+//! node has an agent with pretended containers: its lease is kept, its pods are started and their
+//! status is written. A thousand agents share one connection and one watch of the pods
+//! (`sched::agent::hollow`), and renew their leases as Kubernetes' nodes do, every 10 s.
 //!
-//! Start at [`run`]; the objects are in [`workloads`].
+//! Start at [`run`]; the objects are in [`workloads`], the agents in [`agents`].
 
+mod agents;
 mod in_store;
+mod progress;
 mod workloads;
 
 use std::error::Error;
@@ -35,6 +39,9 @@ pub(crate) struct Schedule {
     /// Measure the planner alone
     #[arg(long)]
     planner: bool,
+    /// With the store, let nobody run the pods: nodes are objects alone
+    #[arg(long)]
+    without_agents: bool,
 }
 
 pub(crate) async fn run(schedule: &Schedule) -> Result<(), Box<dyn Error>> {
@@ -48,24 +55,29 @@ pub(crate) async fn run(schedule: &Schedule) -> Result<(), Box<dyn Error>> {
     for nodes in &schedule.nodes {
         for workload in chosen {
             if each_apart {
-                in_a_process(*workload, *nodes, schedule.pods)?;
+                in_a_process(*workload, *nodes, schedule)?;
                 continue;
             }
             let scale = Scale::new(*workload, *nodes, schedule.pods);
             alone(*workload, &scale)?;
             if !schedule.planner {
-                in_store::run(*workload, &scale).await?;
+                in_store::run(*workload, &scale, !schedule.without_agents).await?;
             }
         }
     }
     Ok(())
 }
 
-fn in_a_process(workload: Workload, nodes: usize, pods: usize) -> Result<(), Box<dyn Error>> {
+fn in_a_process(
+    workload: Workload,
+    nodes: usize,
+    schedule: &Schedule,
+) -> Result<(), Box<dyn Error>> {
     let workload = workload.to_possible_value().ok_or("a workload without a name")?;
     let ended = Command::new(std::env::current_exe()?)
         .args(["schedule", "--workloads", workload.get_name()])
-        .args(["--nodes", &nodes.to_string(), "--pods", &pods.to_string()])
+        .args(["--nodes", &nodes.to_string(), "--pods", &schedule.pods.to_string()])
+        .args(schedule.without_agents.then_some("--without-agents"))
         .status()?;
     if ended.success() { Ok(()) } else { Err(format!("the measurement ended with {ended}").into()) }
 }

@@ -10,6 +10,10 @@ use serde_json::{Value, json};
 
 const ZONE: &str = "topology.kubernetes.io/zone";
 const HOSTNAME: &str = "kubernetes.io/hostname";
+/// What a node has.
+pub(crate) const CPU_MILLIS: u64 = 4000;
+pub(crate) const MEMORY_BYTES: u64 = 32 << 30;
+pub(crate) const PODS: u32 = 110;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Workload {
@@ -59,7 +63,10 @@ impl Workload {
             Self::Spread => format!("moon-{}", at % 3 + 1),
             _ => "zone1".to_owned(),
         };
-        let amounts = json!({"cpu": "4", "memory": "32Gi", "pods": "110"});
+        let amounts = json!({
+            "cpu": format!("{CPU_MILLIS}m"), "memory": MEMORY_BYTES.to_string(),
+            "pods": PODS.to_string(),
+        });
         from(json!({
             "apiVersion": "v1", "kind": "Node",
             "metadata": {"name": name, "labels": {HOSTNAME: name, ZONE: zone}},

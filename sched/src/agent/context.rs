@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use tokio::sync::{Mutex, Semaphore, watch};
 
 use super::Settings;
@@ -19,6 +20,9 @@ pub(super) struct Context {
     pub(super) runtime: Arc<dyn Runtime>,
     pub(super) objects: Objects,
     pub(super) services: Mirror<Service>,
+    pub(super) slices: Mirror<EndpointSlice>,
+    /// The revision of the slices that this node's proxy goes by.
+    pub(super) served: watch::Receiver<i64>,
     pub(super) recorder: Arc<Recorder>,
     pub(super) lease: watch::Receiver<Lease>,
     pub(super) host: Host,

@@ -4,6 +4,7 @@
 //! before it is over the node is said to be fading, so that what others will start has ended by
 //! then.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::etcdserverpb::LeaseGrantRequest;
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 
 use super::clock;
 use super::pod::plan::Lease;
+use super::runtime::{Runtime, fence};
 use crate::objects::{Beside, ErrorKind, Objects, Result};
 
 pub(super) const NAMESPACE: &str = "kube-node-lease";
@@ -34,6 +36,22 @@ pub(super) struct Keeper {
     /// Tells this agent from another that calls itself the same.
     pub(super) holder: String,
     pub(super) ttl_s: i64,
+    /// Ends what others will start, should we not be there to.
+    pub(super) runtime: Arc<dyn Runtime>,
+}
+
+/// When a renewal was sent.
+#[derive(Clone, Copy)]
+struct Sent {
+    at: Instant,
+    /// The same since the machine booted: time that it slept counts.
+    since_boot: Duration,
+}
+
+impl Sent {
+    fn now() -> Self {
+        Self { at: Instant::now(), since_boot: fence::now() }
+    }
 }
 
 impl Keeper {
@@ -41,13 +59,33 @@ impl Keeper {
         Duration::from_secs(self.ttl_s.unsigned_abs())
     }
 
+    fn fades(&self) -> Duration {
+        self.ttl() * FADES_NUMERATOR / FADES_DENOMINATOR
+    }
+
+    /// Says how long containers may run by a renewal that was sent then.
+    async fn set_fence(&self, sent: Sent) {
+        let until = sent.since_boot + fence::ask_after(self.ttl(), self.fades());
+        // A disk that hangs must not hold up the next renewal; it is written once that can be.
+        let telling = tokio::time::timeout(self.ttl() / RENEWALS, self.runtime.set_fence(until));
+        let told = telling.await.map_err(|_| "it takes too long".to_owned());
+        if let Err(error) = told.and_then(|told| told.map_err(|error| error.to_string())) {
+            tracing::warn!(
+                node = self.node,
+                "cannot tell containers how long they may run; they may be stopped: {error}"
+            );
+        }
+    }
+
     /// Takes the lease and keeps it, for ever. `state` says at each moment whether it is held;
     /// `taken` is told each time it was taken anew.
     pub(super) async fn run(self, state: watch::Sender<Lease>, taken: watch::Sender<u64>) {
         loop {
-            let asked = Instant::now();
+            let asked = Sent::now();
             match self.take().await {
                 Ok(id) => {
+                    // Before anything is started.
+                    self.set_fence(asked).await;
                     tracing::info!(node = self.node, "the node's lease is held");
                     state.send_replace(Lease::Held);
                     taken.send_modify(|count| *count += 1);
@@ -108,14 +146,14 @@ impl Keeper {
     }
 
     /// Renews until the lease is gone, or must be taken to be.
-    async fn keep(&self, id: i64, mut renewed: Instant, state: &watch::Sender<Lease>) {
+    async fn keep(&self, id: i64, mut renewed: Sent, state: &watch::Sender<Lease>) {
         loop {
-            let fades = renewed + self.ttl() * FADES_NUMERATOR / FADES_DENOMINATOR;
-            let ends = renewed + self.ttl();
+            let fades = renewed.at + self.fades();
+            let ends = renewed.at + self.ttl();
             let renewing = async {
-                tokio::time::sleep_until(renewed + self.ttl() / RENEWALS).await;
+                tokio::time::sleep_until(renewed.at + self.ttl() / RENEWALS).await;
                 loop {
-                    let asked = Instant::now();
+                    let asked = Sent::now();
                     match self.objects.store().lease_keep_alive(id).await {
                         Ok(1..) => return Some(asked),
                         Ok(_) => return None,
@@ -139,6 +177,7 @@ impl Keeper {
                 asked = renewing => match asked {
                     Some(asked) => {
                         renewed = asked;
+                        self.set_fence(asked).await;
                         state.send_if_modified(|state| {
                             std::mem::replace(state, Lease::Held) != Lease::Held
                         });

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::core::v1::{Node, Pod};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinHandle;
 
@@ -35,7 +35,7 @@ const SWEEP: Duration = Duration::from_secs(60);
 /// Between two looks at how full the disk is.
 const COLLECT: Duration = Duration::from_secs(300);
 /// Containers that are started at a time.
-const STARTS_MAX: usize = 32;
+pub(super) const STARTS_MAX: usize = 32;
 
 pub(super) async fn run(store: Store, runtime: Arc<dyn Runtime>, settings: Settings) -> Result<()> {
     let objects = Objects::new(store.clone());
@@ -45,9 +45,12 @@ pub(super) async fn run(store: Store, runtime: Arc<dyn Runtime>, settings: Setti
     let (state, lease) = watch::channel(Lease::Fading);
     let (taken, mut registered) = watch::channel(0);
     let mut first = registered.clone();
+    let (serves, served) = watch::channel(0);
     let context = Arc::new(Context {
         runtime: runtime.clone(),
         services: Mirror::new(&objects),
+        slices: Mirror::new(&objects),
+        served,
         recorder: Arc::new(Recorder::new(objects.clone(), "kubelet", Some(&settings.node))),
         lease,
         host: Host { address: settings.address, runtime: runtime.name() },
@@ -78,6 +81,7 @@ pub(super) async fn run(store: Store, runtime: Arc<dyn Runtime>, settings: Setti
         node: settings.node.clone(),
         holder: holder(&settings.root)?,
         ttl_s: settings.lease_ttl_s,
+        runtime: runtime.clone(),
     };
     tokio::select! {
         () = keeper.run(state, taken) => Ok(()),
@@ -89,8 +93,8 @@ pub(super) async fn run(store: Store, runtime: Arc<dyn Runtime>, settings: Setti
             let (ports, host_ports) = watch::channel(Vec::new());
             let dns = dns::Server::open(&context, &cidr).await;
             tokio::join!(
-                manage(context.clone(), ports),
-                serve(&context, host_ports),
+                follow(context.clone(), ports),
+                serve(&context, host_ports, serves),
                 dns.run(&context),
                 routes(&context),
                 collect(&context)
@@ -99,7 +103,8 @@ pub(super) async fn run(store: Store, runtime: Arc<dyn Runtime>, settings: Setti
     }
 }
 
-fn prepare(root: &Path) -> Result<()> {
+/// Makes an agent's directory.
+pub(super) fn prepare(root: &Path) -> Result<()> {
     // Secrets are below it.
     let close = std::os::unix::fs::PermissionsExt::from_mode(0o700);
     std::fs::create_dir_all(root)
@@ -140,7 +145,8 @@ async fn ready_network(context: &Context, cidr: &Cidr) {
     }
 }
 
-async fn version(runtime: &Arc<dyn Runtime>) -> String {
+/// What a node says of its runtime.
+pub(super) async fn version(runtime: &Arc<dyn Runtime>) -> String {
     let version = runtime.version().await.unwrap_or_else(|error| {
         tracing::warn!("the runtime does not tell its version: {error}");
         "unknown".into()
@@ -222,14 +228,20 @@ impl Drop for Managed {
 }
 
 /// Serves the addresses of services on this node, if it is to. Never returns.
-async fn serve(context: &Context, host_ports: watch::Receiver<Vec<HostPort>>) {
+async fn serve(
+    context: &Context,
+    host_ports: watch::Receiver<Vec<HostPort>>,
+    serves: watch::Sender<i64>,
+) {
     // There is nothing behind the addresses of pretended pods.
     let Some(settings) = context.settings.proxy.clone().filter(|_| context.runtime.has_network())
     else {
+        // Nobody who does not serve is waited for.
+        serves.send_replace(i64::MAX);
         return std::future::pending().await;
     };
-    let slices = Mirror::<EndpointSlice>::new(&context.objects);
-    proxy::run(context.services.clone(), slices, host_ports, settings).await;
+    let (services, slices) = (context.services.clone(), context.slices.clone());
+    proxy::run(services, slices, host_ports, settings, serves).await;
 }
 
 /// Keeps the ways to other nodes' pods, where pods have a network. Never returns.
@@ -254,12 +266,26 @@ async fn collect(context: &Context) {
     }
 }
 
-/// Follows the pods bound to the node. Never returns.
-async fn manage(context: Arc<Context>, ports: watch::Sender<Vec<HostPort>>) {
-    let mut changes = context.runtime.changes();
+/// Follows the pods. Never returns.
+async fn follow(context: Arc<Context>, ports: watch::Sender<Vec<HostPort>>) {
     let pods: Mirror<Pod> = Mirror::new(&context.objects);
     tokio::join!(pods.synced(), context.services.synced());
-    let mut updates = pods.updates();
+    let names = stream::unfold(pods.updates(), |mut updates| async {
+        Some((updates.next().await, updates))
+    });
+    manage(context, pods, names, ports).await;
+}
+
+/// Has a worker for each pod that is bound to the node, of those that are named. Returns when no
+/// more names come.
+pub(super) async fn manage(
+    context: Arc<Context>,
+    pods: Mirror<Pod>,
+    names: impl Stream<Item = BTreeSet<ObjectName>>,
+    ports: watch::Sender<Vec<HostPort>>,
+) {
+    let mut changes = context.runtime.changes();
+    let mut names = std::pin::pin!(names);
     let mut manager = Manager { context, workers: BTreeMap::new(), names: BTreeMap::new() };
     let mut sweep = tokio::time::interval(SWEEP);
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -267,7 +293,8 @@ async fn manage(context: Arc<Context>, ports: watch::Sender<Vec<HostPort>>) {
         tokio::select! {
             // What is there first: what is not is nobody's.
             biased;
-            names = updates.next() => {
+            names = names.next() => {
+                let Some(names) = names else { return };
                 manager.take(&pods, names);
                 let now = manager.host_ports(&pods);
                 ports.send_if_modified(|before| {
@@ -312,9 +339,8 @@ impl Manager {
 
     /// Ports of the node that belong to pods on it.
     fn host_ports(&self, pods: &Mirror<Pod>) -> Vec<HostPort> {
-        let view = pods.read();
         let names = self.names.keys();
-        let own = names.filter_map(|name| view.get(&name.namespace, &name.name));
+        let own = names.filter_map(|name| pods.get(&name.namespace, &name.name));
         own.flat_map(|pod| ports::of(&pod.object)).collect()
     }
 

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::context::Context;
 use super::files;
+use super::leave::leave;
 use super::pod::env::{Facts, Sources, resolve};
 use super::pod::events::Events;
 use super::pod::expand::expand;
@@ -294,20 +295,30 @@ pub(super) fn message(context: &Context, uid: &str, container: &Container) -> Op
     Some(String::from_utf8_lossy(&bytes).into_owned()).filter(|message| !message.is_empty())
 }
 
-/// Runs the hook, then asks the container to end, all within `grace`.
-pub(super) async fn stop(
-    context: &Context,
-    target: Option<Target>,
-    id: &str,
-    grace: Duration,
-    events: &Events,
-) -> Outcome {
+/// A container to stop.
+pub(super) struct Stop {
+    pub(super) id: String,
+    /// `None`: the pod has it no more.
+    pub(super) target: Option<Target>,
+    pub(super) grace: Duration,
+    /// The pod, if it is to leave its Services first.
+    pub(super) leaves: Option<Arc<Pod>>,
+}
+
+/// Has the pod leave its Services, runs the hook, then asks the container to end, all within the
+/// grace.
+pub(super) async fn stop(context: &Context, stop: Stop, events: &Events) -> Outcome {
+    let Stop { id, target, grace, leaves } = stop;
     let begun = tokio::time::Instant::now();
+    if let Some(pod) = leaves {
+        leave(context, &pod, grace).await;
+    }
     let hooks = target.as_ref().and_then(|target| target.container.lifecycle.clone());
     if let (Some(target), Some(hook)) = (&target, hooks.and_then(|hooks| hooks.pre_stop))
         && !grace.is_zero()
     {
-        let outcome = match tokio::time::timeout(grace, target.hook(&hook)).await {
+        let left = grace.saturating_sub(begun.elapsed());
+        let outcome = match tokio::time::timeout(left, target.hook(&hook)).await {
             Ok(outcome) => outcome,
             Err(_) => Err("it takes longer than the grace period".into()),
         };
@@ -319,7 +330,7 @@ pub(super) async fn stop(
         Duration::ZERO => Duration::ZERO,
         grace => grace.saturating_sub(begun.elapsed()).max(AFTER_HOOK.min(grace)),
     };
-    context.runtime.stop_container(id, left).await.map_err(failed("", "FailedKillPod"))
+    context.runtime.stop_container(&id, left).await.map_err(failed("", "FailedKillPod"))
 }
 
 /// Removes what is left of a pod, and then its key.

@@ -65,12 +65,14 @@ impl Settings {
 }
 
 /// Serves all services, and the host ports of the pods of this node, until it is dropped.
-/// Established connections end with it.
+/// Established connections end with it. `serves` is told the revision of the slices that new
+/// connections go by.
 pub async fn run(
     mut services: Mirror<Service>,
     mut slices: Mirror<EndpointSlice>,
     mut host_ports: watch::Receiver<Vec<HostPort>>,
     settings: Settings,
+    serves: watch::Sender<i64>,
 ) {
     services.synced().await;
     slices.synced().await;
@@ -82,8 +84,12 @@ pub async fn run(
     let mut host_ports_end = false;
     loop {
         let ports = host_ports.borrow_and_update().clone();
-        let wanted = frontends::frontends(&services.read(), &slices.read(), &ports, &settings);
+        let (wanted, revision) = {
+            let seen = slices.read();
+            (frontends::frontends(&services.read(), &seen, &ports, &settings), seen.revision)
+        };
         let is_unfinished = serving.become_like(wanted, settings.strategy).await;
+        serves.send_replace(revision);
         tokio::select! {
             () = services.changed() => {}
             () = slices.changed() => {}

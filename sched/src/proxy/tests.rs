@@ -133,7 +133,8 @@ impl World {
             device: None,
             ..Settings::new("here")
         };
-        let proxy = run(Mirror::new(&objects), Mirror::new(&objects), receiver, settings);
+        let serves = watch::Sender::new(0);
+        let proxy = run(Mirror::new(&objects), Mirror::new(&objects), receiver, settings, serves);
         let running = tokio::spawn(proxy);
         Self { _etcd: etcd, objects, service, running, _host_ports: sender }
     }

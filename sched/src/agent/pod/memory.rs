@@ -18,6 +18,8 @@ pub(in crate::agent) struct Memory {
     pub(super) messages: BTreeMap<String, Option<String>>,
     /// What probes have found out about a container, by its id.
     pub(super) probed: BTreeMap<String, Probed>,
+    /// Whether the runtime was told that the pod is fenced; `None`: nothing was.
+    pub(super) fenced: Option<bool>,
 }
 
 /// Something that takes time. Containers are named, not numbered, when they have yet to start.

@@ -8,14 +8,12 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use super::backoff::Backoff;
 use super::memory::{Failure, Memory, Task};
 use super::spec::{self, Restart};
-use crate::agent::runtime::{Container, Sandbox, State};
+use crate::agent::runtime::{Container, Sandbox, State, fence};
 
 /// Containers of one name that are kept: the last one, and the one before it for its log.
 const KEPT_MAX: usize = 2;
 /// How long a new failure is shown as one before it is shown as a pause.
 pub(super) const SHOWN: SignedDuration = SignedDuration::from_secs(2);
-/// What containers get to end in when the node is losing its lease.
-const FENCED_GRACE: SignedDuration = SignedDuration::from_secs(1);
 
 /// Everything that a plan is made from.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +85,8 @@ pub(in crate::agent) fn plan(view: &View<'_>) -> Plan {
     let mut plan = Plan::default();
     view.wake_for_deadline(&mut plan);
     if view.lease == Lease::Fading && spec::is_replaced_elsewhere(view.pod) {
-        view.stop_all(&mut plan, view.now + FENCED_GRACE, &Why::NoLease);
+        let grace = SignedDuration::try_from(fence::GRACE).unwrap_or(SignedDuration::ZERO);
+        view.stop_all(&mut plan, view.now + grace, &Why::NoLease);
     } else if view.is_ending() {
         view.end(&mut plan);
     } else {

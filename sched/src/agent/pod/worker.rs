@@ -25,7 +25,7 @@ use super::{make, spec};
 use crate::agent::clock;
 use crate::agent::context::Context;
 use crate::agent::runtime::{Container, Sandbox, State};
-use crate::agent::steps::{self, Step};
+use crate::agent::steps::{self, Step, Stop};
 use crate::agent::volumes;
 use crate::kv::follow::{Follower, News};
 use crate::objects::{ErrorKind, Objects, Stored};
@@ -124,6 +124,7 @@ impl Worker {
         let uid = spec::uid(&self.pod).to_owned();
         let sandbox =
             self.context.runtime.observe(&uid).await.map_err(|error| error.to_string())?;
+        self.mind_fence(sandbox.as_ref()).await?;
         let address = self.address(sandbox.as_ref());
         self.mind_probes(sandbox.as_ref(), address);
         self.read_messages(sandbox.as_ref());
@@ -147,6 +148,20 @@ impl Worker {
                 Ok(wait.min(RETRY))
             }
         }
+    }
+
+    /// What others would start elsewhere must end with the node's lease, whatever becomes of us.
+    async fn mind_fence(&mut self, sandbox: Option<&Sandbox>) -> Result<(), String> {
+        let fenced = Some(spec::is_replaced_elsewhere(&self.pod));
+        if sandbox.is_none() {
+            self.memory.fenced = None;
+        } else if self.memory.fenced != fenced {
+            let telling =
+                self.context.runtime.set_fenced(spec::uid(&self.pod), fenced == Some(true));
+            telling.await.map_err(|error| error.to_string())?;
+            self.memory.fenced = fenced;
+        }
+        Ok(())
     }
 
     fn view<'a>(&'a self, pod: &'a Pod, sandbox: Option<&'a Sandbox>, now: Timestamp) -> View<'a> {
@@ -325,7 +340,7 @@ impl Worker {
     #[expect(clippy::too_many_arguments, reason = "one action, taken apart")]
     fn stop(
         &mut self,
-        pod: &Pod,
+        pod: &Arc<Pod>,
         id: &str,
         name: &str,
         grace: Duration,
@@ -353,13 +368,17 @@ impl Worker {
         self.probers.remove(id);
         self.memory.stopping.insert(id.to_owned(), by);
         let target = self.target(pod, id, name, address);
+        // What is to be there again at once is not missed.
+        let leaves = *why == Why::Over && spec::deleted(pod).is_some();
+        let leaves = leaves.then(|| pod.clone());
         let (context, done, id) = (self.context.clone(), self.done.0.clone(), id.to_owned());
         let events = self.events.clone();
         let handle = self.begun.spawn({
-            let id = id.clone();
+            let stop = Stop { id: id.clone(), target, grace, leaves };
+            let what = Begun::Stop(id.clone());
             async move {
-                let outcome = steps::stop(&context, target, &id, grace, &events).await;
-                let _ = done.send(Done { what: Begun::Stop(id), outcome }).await;
+                let outcome = steps::stop(&context, stop, &events).await;
+                let _ = done.send(Done { what, outcome }).await;
             }
         });
         self.stops.insert(id, handle);

@@ -7,11 +7,12 @@
 //! Start at [`Runtime`]. [`fake`] pretends, `runc` runs OCI bundles, `docker` asks an engine;
 //! `contract.rs` is the one suite of tests that all three pass.
 
+mod connections;
 pub mod contract;
-
 pub mod docker;
 mod error;
 pub mod fake;
+pub(crate) mod fence;
 pub mod logs;
 pub mod runc;
 mod spec;
@@ -57,6 +58,18 @@ pub trait Runtime: Send + Sync + 'static {
     /// of every node's pods.
     async fn set_pod_cidr(&self, own: &Cidr, all: &Cidr) -> Result<()>;
 
+    /// Containers of fenced pods may run until then (since the machine booted), whatever becomes of
+    /// the agent. A runtime that has nobody beside its containers cannot see to that.
+    async fn set_fence(&self, _until: Duration) -> Result<()> {
+        Ok(())
+    }
+
+    /// Whether a pod is fenced: others are told to start it when this node is lost. It is said before
+    /// its first container is started.
+    async fn set_fenced(&self, _uid: &str, _is_fenced: bool) -> Result<()> {
+        Ok(())
+    }
+
     /// The pods there are traces of.
     async fn pods(&self) -> Result<Vec<PodRef>>;
 
@@ -96,6 +109,12 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Asks the container to end, waits up to `grace`, kills it, and returns once it has ended.
     async fn stop_container(&self, id: &str, grace: Duration) -> Result<()>;
+
+    /// How many connections others have open to what the pod listens on; `None`: it cannot be told
+    /// from those of the node, or there is no such pod.
+    async fn connections(&self, _uid: &str) -> Result<Option<usize>> {
+        Ok(None)
+    }
 
     /// Removes a container that has ended, with its logs.
     async fn remove_container(&self, id: &str) -> Result<()>;

@@ -14,13 +14,14 @@ use crate::scene::store;
 
 /// What the seeds' files run, and its next version: it tells its name to whoever asks, and ends when
 /// it is told to.
-const IMAGES: [&str; 2] = ["centos-master:5000/eureka:latest", "centos-master:5000/eureka:2"];
+pub(super) const IMAGES: [&str; 2] =
+    ["centos-master:5000/eureka:latest", "centos-master:5000/eureka:2"];
 const SCRIPT: &str = "trap 'exit 0' TERM; mkdir -p /www; hostname > /www/index.html; \
                       httpd -p 8761 -h /www; while true; do sleep 3600 & wait; done";
 /// How long anything here may take on a busy machine.
 pub(super) const SOON_S: u64 = 60;
 /// The node whose network is cut has more time to end in: its store asks the same of a busy machine.
-const LEASES: [&str; 3] = ["9s", "9s", "12s"];
+pub(super) const LEASES: [&str; 3] = ["9s", "9s", "12s"];
 const API: &str = "http://127.0.0.1:8080";
 
 pub(super) struct Machines {
@@ -28,7 +29,7 @@ pub(super) struct Machines {
     pub(super) objects: Objects,
     pub(super) nodes: Vec<Machine>,
     // Processes go before their network and their directories.
-    _server: Child,
+    server: Option<Child>,
     pub(super) net: Net,
     directory: TempDir,
 }
@@ -60,13 +61,7 @@ impl Machines {
         require("runc", "runc");
         let net = Net::new(1 + LEASES.len()).map_err(|why| skipped(test, &why)).ok()?;
         let directory = TempDir::new().unwrap();
-        let (home, address) = net.member(0);
-        let data = format!("--data-dir={}", directory.path().join("data").display());
-        let advertised = format!("--advertise-client-urls=http://{address}:2379");
-        let listens = "--listen-client-urls=http://0.0.0.0:2379";
-        let arguments = ["serve", "--orchestrator=control", listens, &advertised, &data];
-        let server = spawn(home, directory.path(), "server", &arguments);
-        let kubectl = Kubectl::within(home, API);
+        let kubectl = Kubectl::within(net.member(0).0, API);
         let objects = Objects::new(store(format!("http://{}", net.places()[0].client)));
         let node = |at: usize| Machine {
             name: format!("n{at}"),
@@ -76,7 +71,8 @@ impl Machines {
             agent: None,
         };
         let nodes = (1..=LEASES.len()).map(node).collect();
-        let mut machines = Self { kubectl, objects, nodes, _server: server, net, directory };
+        let mut machines = Self { kubectl, objects, nodes, server: None, net, directory };
+        machines.start_server();
         machines.import().await;
         machines.kubectl.shows(&["get", "namespace"], "default").await;
         for number in 0..LEASES.len() {
@@ -94,6 +90,26 @@ impl Machines {
             let imported = Script::new(Path::new(env!("CARGO_BIN_EXE_berth")), &args).run().await;
             assert_eq!(imported.code, Some(0), "{imported:?}");
         }
+    }
+
+    /// On the data that it has.
+    pub(super) fn start_server(&mut self) {
+        let (home, address) = self.net.member(0);
+        let data = format!("--data-dir={}", self.directory.path().join("data").display());
+        let advertised = format!("--advertise-client-urls=http://{address}:2379");
+        let listens = "--listen-client-urls=http://0.0.0.0:2379";
+        let arguments = ["serve", "--orchestrator=control", listens, &advertised, &data];
+        self.server = Some(spawn(home, self.directory.path(), "server", &arguments));
+    }
+
+    /// Store, API and controllers, at once.
+    pub(super) async fn kill_server(&mut self) {
+        self.server.take().unwrap().kill().await.unwrap();
+    }
+
+    /// Another kubectl, for somebody who works beside.
+    pub(super) fn another_kubectl(&self) -> Kubectl {
+        Kubectl::within(self.net.member(0).0, API)
     }
 
     pub(super) fn start_agent(&mut self, number: usize) {
@@ -126,9 +142,14 @@ impl Machines {
 
     /// What the seeds' deployment has, in any state.
     pub(super) async fn pods(&self) -> Vec<Stored<Pod>> {
+        self.pods_of("eurekaserver").await
+    }
+
+    /// The pods with this label `app`, in any state.
+    pub(super) async fn pods_of(&self, app: &str) -> Vec<Stored<Pod>> {
         let is_of = |pod: &Stored<Pod>| {
             let labels = pod.metadata.labels.as_ref();
-            labels.and_then(|all| all.get("app")).is_some_and(|app| app == "eurekaserver")
+            labels.and_then(|all| all.get("app")).is_some_and(|own| own == app)
         };
         let all = self.objects.list::<Pod>(Some("default")).await.unwrap().items;
         all.into_iter().filter(is_of).collect()

@@ -35,7 +35,7 @@ use tokio::sync::broadcast;
 
 use super::{
     CHANGES_WAITING_MAX, Cidr, ContainerSpec, Error, Exec, ExecSpec, Image, Kind, LogQuery,
-    LogStream, PodRef, Result, Runtime, Sandbox, SandboxSpec, error_while,
+    LogStream, PodRef, Result, Runtime, Sandbox, SandboxSpec, connections, error_while,
 };
 use crate::agent::images::Reference;
 
@@ -339,6 +339,17 @@ impl Runtime for Docker {
         tokio::time::timeout(DIES_MAX, self.ended(id))
             .await
             .map_err(|_| Error::failed(format!("container {id} does not die")))
+    }
+
+    async fn connections(&self, uid: &str) -> Result<Option<usize>> {
+        let Some(id) = self.pause_of(uid).await?.and_then(|pause| pause.id) else {
+            return Ok(None);
+        };
+        match self.engine.inspect_container(&id, None).await {
+            Ok(found) => Ok(observe::own_network(&found).and_then(connections::open)),
+            Err(error) if is(&error, NOT_FOUND) => Ok(None),
+            Err(error) => Err(error_while(format!("container {id}"))(message(error))),
+        }
     }
 
     async fn remove_container(&self, id: &str) -> Result<()> {

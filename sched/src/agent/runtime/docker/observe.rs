@@ -61,6 +61,13 @@ fn pause(sandbox: &mut Sandbox, network: &str, found: &ContainerInspectResponse)
     sandbox.created_at = time(found.created.as_ref().map(ToString::to_string).as_deref());
 }
 
+/// The process that holds the pod's network; `None`: it has ended, or that is the node's.
+pub(super) fn own_network(found: &ContainerInspectResponse) -> Option<i32> {
+    let mode = found.host_config.as_ref().and_then(|config| config.network_mode.as_deref());
+    let pid = found.state.as_ref().filter(|_| mode != Some("host"))?.pid?;
+    i32::try_from(pid).ok().filter(|pid| *pid > 0)
+}
+
 fn container(summary: &ContainerSummary, found: &ContainerInspectResponse) -> Option<Container> {
     let labels = summary.labels.as_ref()?;
     let number = |key: &str| labels.get(key).and_then(|text| text.parse().ok()).unwrap_or(0);

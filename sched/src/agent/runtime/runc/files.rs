@@ -3,7 +3,10 @@
 //! ```text
 //! ROOT/images/                        unpacked layers
 //! ROOT/addresses/10.244.0.2           the uid of the pod that has it
+//! ROOT/fence                          until when fenced pods may run: milliseconds since the machine
+//!                                     booted, 8 bytes, the lowest first; written with each renewal
 //! ROOT/pods/UID/sandbox.json          what its containers share
+//! ROOT/pods/UID/fenced                is there if the pod is
 //! ROOT/pods/UID/NAME_ATTEMPT/         one container:
 //!      container.json                   what it is, written before the shim starts
 //!      config.json rootfs/ upper/ work/ the bundle
@@ -38,9 +41,13 @@ pub(super) struct ContainerRecord {
     pub(super) spec: ContainerSpec,
     pub(super) image_id: String,
     pub(super) created_at: Timestamp,
-    /// The OCI runtime's program, its state's directory, and what it calls the container.
+    /// The OCI runtime's program, its state's directory, the node's fence, and what the container is
+    /// called.
     pub(super) program: PathBuf,
     pub(super) state: PathBuf,
+    /// Empty where an earlier version has written this: nobody looks there.
+    #[serde(default)]
+    pub(super) fence: PathBuf,
     pub(super) id: String,
     /// Where the layers are, and their names, the lowest first.
     pub(super) layers: PathBuf,
@@ -81,6 +88,10 @@ impl Root {
         self.0.join("state")
     }
 
+    pub(super) fn fence(&self) -> PathBuf {
+        self.0.join("fence")
+    }
+
     pub(super) fn pods(&self) -> PathBuf {
         self.0.join("pods")
     }
@@ -91,6 +102,10 @@ impl Root {
 
     pub(super) fn sandbox(&self, uid: &str) -> PathBuf {
         self.pod(uid).join("sandbox.json")
+    }
+
+    pub(super) fn fenced(&self, uid: &str) -> PathBuf {
+        self.pod(uid).join("fenced")
     }
 
     /// `id`: `UID_NAME_ATTEMPT`; neither of the first two has an underscore in it.
@@ -109,6 +124,11 @@ pub(super) struct ContainerDir(pub(super) PathBuf);
 impl ContainerDir {
     pub(super) fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// Whether its pod is fenced.
+    pub(super) fn fenced(&self) -> PathBuf {
+        self.0.with_file_name("fenced")
     }
 
     pub(super) fn record(&self) -> PathBuf {

@@ -10,6 +10,7 @@
 mod bundle;
 pub(crate) mod command;
 mod exec;
+mod fence;
 mod files;
 mod memory;
 mod network;
@@ -29,12 +30,14 @@ use rustix::process::Signal;
 use tokio::sync::broadcast;
 
 use self::bundle::Bundle;
+use self::fence::Fence;
 use self::files::{ContainerDir, ContainerRecord, Ended, Root, Started};
 use self::network::Network;
 use self::process::Process;
 use super::{
     CHANGES_WAITING_MAX, Cidr, Container, ContainerSpec, Error, Exec, ExecSpec, Exit, Image, Kind,
-    LogQuery, LogStream, PodRef, Result, Runtime, Sandbox, SandboxSpec, State, error_while, logs,
+    LogQuery, LogStream, PodRef, Result, Runtime, Sandbox, SandboxSpec, State, connections,
+    error_while, logs,
 };
 use crate::agent::images::pull::Registries;
 use crate::agent::images::{Images, Reference, Used};
@@ -73,6 +76,7 @@ pub struct Runc {
     /// Held while a container is written down, and while images that none is made of are removed.
     use_of_images: Arc<tokio::sync::Mutex<()>>,
     registries: Registries,
+    fence: Arc<Fence>,
     network: Mutex<Option<Network>>,
     changes: broadcast::Sender<String>,
     /// Containers whose end somebody waits for.
@@ -90,6 +94,7 @@ impl Runc {
             std::fs::create_dir_all(&directory).map_err(error_while(directory.display()))?;
         }
         let images = Images::open(&root.images())?;
+        let fence = Fence::new(root.fence());
         Ok(Self {
             root,
             program: settings.program,
@@ -98,6 +103,7 @@ impl Runc {
             images,
             use_of_images: Arc::default(),
             registries: settings.registries,
+            fence: Arc::new(fence),
             network: Mutex::new(None),
             changes: broadcast::channel(CHANGES_WAITING_MAX).0,
             watched: Arc::default(),
@@ -140,6 +146,7 @@ impl Runc {
             created_at: clock::now(),
             program: self.program.clone(),
             state: self.root.state(),
+            fence: self.root.fence(),
             id,
             layers: self.images.layers(),
             lower: image.layers,
@@ -269,6 +276,18 @@ impl Runtime for Runc {
         Ok(())
     }
 
+    async fn set_fence(&self, until: Duration) -> Result<()> {
+        let fence = self.fence.clone();
+        let writing = tokio::task::spawn_blocking(move || fence.set(until));
+        let path = self.root.fence();
+        writing.await.map_err(error_while(path.display()))?.map_err(error_while(path.display()))
+    }
+
+    async fn set_fenced(&self, uid: &str, is_fenced: bool) -> Result<()> {
+        let path = self.root.fenced(uid);
+        fence::mark(&path, is_fenced).map_err(error_while(path.display()))
+    }
+
     async fn pods(&self) -> Result<Vec<PodRef>> {
         let entries = std::fs::read_dir(self.root.pods()).map_err(error_while("listing pods"))?;
         let uids = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
@@ -382,6 +401,11 @@ impl Runtime for Runc {
         tokio::time::timeout(DIES_MAX, started.shim.ended())
             .await
             .map_err(|_| Error::failed(format!("container {id} does not die")))
+    }
+
+    async fn connections(&self, uid: &str) -> Result<Option<usize>> {
+        let pause = sandbox::read(&self.root, uid).and_then(|sandbox| sandbox.pause);
+        Ok(pause.filter(Process::is_alive).and_then(|pause| connections::open(pause.pid)))
     }
 
     async fn remove_container(&self, id: &str) -> Result<()> {

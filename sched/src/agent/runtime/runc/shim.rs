@@ -14,10 +14,11 @@ use rustix::mount::{MountFlags, mount};
 use rustix::process::{Pid, WaitOptions, set_child_subreaper, setsid, wait, waitpid};
 use serde_json::Value;
 
-use super::NOT_STARTED;
+use super::fence::Guarded;
 use super::files::{ContainerDir, ContainerRecord, Ended, Started};
 use super::memory::Memory;
 use super::process::Process;
+use super::{NOT_STARTED, signal};
 use crate::agent::runtime::Exit;
 use crate::agent::runtime::logs::{LINE_BYTES_MAX, LogWriter};
 use crate::agent::{clock, files};
@@ -52,7 +53,9 @@ pub fn run(directory: PathBuf) -> Result<(), String> {
     // Whoever started it may be gone; the container runs all the same.
     let _ = writeln!(stdout, "{}", line.replace('\n', " "));
     let _ = stdout.flush();
-    begun?.finish(&directory)
+    let begun = begun?;
+    begun.guard(&directory);
+    begun.finish(&directory)
 }
 
 struct Begun {
@@ -167,6 +170,17 @@ fn copy(stream: &str, output: PipeReader, log: &Mutex<LogWriter>) {
 }
 
 impl Begun {
+    /// Ends it when the node's lease does, unless nobody would start it elsewhere.
+    fn guard(&self, directory: &ContainerDir) {
+        let guarded = Guarded {
+            init: self.started.init.clone(),
+            signal: signal(self.record.stop_signal.as_deref()),
+            fence: self.record.fence.clone(),
+            mark: directory.fenced(),
+        };
+        std::thread::spawn(move || guarded.watch());
+    }
+
     fn finish(self, directory: &ContainerDir) -> Result<(), String> {
         let code = wait_for(self.started.init.pid);
         let at = clock::now();

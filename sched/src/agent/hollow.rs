@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures::future::try_join_all;
 use futures::stream;
@@ -126,6 +126,7 @@ async fn live(
         recorder: Arc::new(recorder),
         lease,
         host: Host { address: settings.address, runtime: runtime.name() },
+        nameserver: OnceLock::new(),
         machine: shared.machine.clone(),
         starts: Semaphore::new(STARTS_MAX),
         volumes: Mutex::new(()),

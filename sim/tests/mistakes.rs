@@ -1,7 +1,7 @@
 //! The oracles find what they are for.
 
 use sim::mistakes::{self, Finding};
-use store::planted::{self, Mistake};
+use store::planted;
 
 /// Each is found much sooner: see the table in the README.
 const SEEDS_MAX: u64 = 60;

@@ -275,11 +275,12 @@ async fn count(clients: &Clients) -> i64 {
 async fn crowd(clients: &Clients, instances: u64) -> (i64, Duration) {
     let sampled = Instant::now();
     let sample = make(clients, 0..SAMPLE, TTL_S_MIN).await;
-    let steps = sampled.elapsed() * u32::try_from(STEP as u64 / SAMPLE).unwrap() * STEPS_IN_TTL;
+    let steps =
+        sampled.elapsed() * u32::try_from(STEP as u64 / SAMPLE).expect("few") * STEPS_IN_TTL;
     for id in sample {
         done(clients.clone().lease.lease_revoke(LeaseRevokeRequest { id })).await;
     }
-    let ttl = TTL_S_MIN.max(i64::try_from(steps.as_secs() + 1).unwrap());
+    let ttl = TTL_S_MIN.max(i64::try_from(steps.as_secs() + 1).expect("seconds"));
     let (mut leases, mut spread) = (Vec::new(), Duration::ZERO);
     for from in (0..instances).step_by(STEP) {
         let step = from..instances.min(from + STEP as u64);

@@ -84,7 +84,8 @@ async fn the_gateways_commands_work() {
         assert!(done.stdout.contains(answer), "{begins}: {done:?}");
     }
     // It goes on: its first line says that it is there.
-    let watch = next("curl -N $B/v3/watch");
+    // In place of the shell, which would leave it behind.
+    let watch = format!("exec {}", next("curl -N $B/v3/watch"));
     let watched = shell.script(&watch).until(r#""created":true"#).run().await;
     assert!(watched.stdout.contains(r#""created":true"#), "{watched:?}");
     let locked = shell.run(&next("curl $B/v3/lock/lock")).await;

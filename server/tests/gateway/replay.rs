@@ -102,9 +102,9 @@ pub(crate) fn mask(value: &mut Value) {
                     || (is_running && name == "TTL")
                     || (code == Some(3) && is_parsers(value));
                 if own {
-                    *value = json!("*")
+                    *value = json!("*");
                 } else {
-                    mask(value)
+                    mask(value);
                 }
                 if name == "members" {
                     // They are in the order of their ids.

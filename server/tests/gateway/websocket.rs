@@ -171,7 +171,7 @@ async fn bad_frames_are_answered_as_by_etcd() {
     let mut http = Http::connect(subject.client_port).await;
     for talk in talks() {
         let (theirs, ours) = (answers(&etcd, &talk).await, answers(&subject, &talk).await);
-        let shown: Vec<_> = talk.frames.iter().map(|frame| frame.to_string()).collect();
+        let shown: Vec<_> = talk.frames.iter().map(ToString::to_string).collect();
         let shown = format!("{} {:.200}", talk.path, shown.join(" | "));
         assert!(!theirs.is_empty(), "{shown}");
         match talk.later.filter(|_| is_berth) {

@@ -52,7 +52,6 @@ const COUNTED: &[&str] = &[
     "etcd_mvcc_hash_duration_seconds_count",
     "etcd_mvcc_hash_rev_duration_seconds_count",
     "etcd_mvcc_put_total",
-    "etcd_network_known_peers",
     "etcd_server_has_leader",
     "etcd_server_is_leader",
     "etcd_server_learner_promote_failures",

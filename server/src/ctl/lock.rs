@@ -8,12 +8,13 @@ use std::os::unix::ffi::OsStringExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use api::etcdserverpb::range_request::{SortOrder, SortTarget};
 use api::etcdserverpb::{RangeRequest, RangeResponse};
 use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 use sched::kv::follow::Follower;
 use sched::kv::grpc::ATTEMPT_MAX;
-use sched::kv::turn::{Turn, first};
+use sched::kv::turn::Turn;
 use sched::kv::{Lease, Store};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::SignalKind;
@@ -216,14 +217,29 @@ async fn observe(store: &Store, name: &str, session: &Session) -> Outcome {
     let mut changes = Follower::new(store.clone(), format!("{name}/"));
     let mut told = None;
     loop {
-        let (leader, _) = first(store, name).await.map_err(|error| failed(&error))?;
-        let now = leader.as_ref().map(|kv| (kv.key.clone(), kv.mod_revision));
-        if let Some(kv) = leader.filter(|_| now != told) {
-            print(&RangeResponse { kvs: vec![kv], count: 1, ..RangeResponse::default() }, session)?;
+        let found = leader(store, name).await?;
+        let now = found.kvs.first().map(|kv| (kv.key.clone(), kv.mod_revision));
+        if now.is_some() && now != told {
+            print(&found, session)?;
         }
         told = now;
         changes.next().await;
     }
+}
+
+/// The oldest key below `name/`, told as etcd's clients tell of leaders: without a count.
+async fn leader(store: &Store, name: &str) -> Result<RangeResponse, Failure> {
+    let request = RangeRequest {
+        key: format!("{name}/").into(),
+        // What follows the slash.
+        range_end: format!("{name}0").into(),
+        limit: 1,
+        sort_target: SortTarget::Create.into(),
+        sort_order: SortOrder::Ascend.into(),
+        ..RangeRequest::default()
+    };
+    let found = store.range(request).await.map_err(|error| failed(&error))?;
+    Ok(RangeResponse { more: false, count: 0, ..found })
 }
 
 fn print(found: &RangeResponse, session: &Session) -> Outcome {

@@ -25,7 +25,8 @@ async fn docker_runs_what_is_applied() {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/web.yaml");
     let example = example.display().to_string();
     kubectl.ok(&["apply", "-f", &example]).await;
-    kubectl.ok(&["rollout", "status", "deployment/web", "--timeout=50s"]).await;
+    let status = ["rollout", "status", "deployment/web", "--timeout=50s"];
+    kubectl.shows(&status, "successfully rolled out").await;
     answers(&machine).await;
     speaks(&kubectl).await;
 

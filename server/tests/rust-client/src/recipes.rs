@@ -215,25 +215,28 @@ async fn a_watch_misses_nothing_over_lost_members() {
     let options = options.with_timeout(Duration::from_secs(3));
     let writer = Client::connect(cluster.endpoints(), Some(options)).await.expect("they serve");
     // Without a time limit, which would end its watches.
-    let follower = tokio::spawn(follow(connect(&cluster.endpoints(), None).await));
-    let mut number = 0;
-    for at in 0..cluster.len() {
-        for _ in 0..10 {
+    let follower = connect(&cluster.endpoints(), None).await;
+    let followed = tokio::time::timeout(Duration::from_secs(300), follow(follower));
+    let written = async {
+        let mut number = 0;
+        for at in 0..cluster.len() {
+            for _ in 0..10 {
+                number += 1;
+                put(&writer, number).await;
+            }
+            cluster.member_mut(at).kill();
+            for _ in 0..3 {
+                number += 1;
+                put(&writer, number).await;
+            }
+            cluster.member_mut(at).restart().await;
+        }
+        while number < EVENTS {
             number += 1;
             put(&writer, number).await;
         }
-        cluster.member_mut(at).kill();
-        for _ in 0..3 {
-            number += 1;
-            put(&writer, number).await;
-        }
-        cluster.member_mut(at).restart().await;
-    }
-    while number < EVENTS {
-        number += 1;
-        put(&writer, number).await;
-    }
-    let followed = tokio::time::timeout(Duration::from_secs(120), follower).await;
-    let values = followed.expect("it ends").expect("no panic");
+    };
+    let (followed, ()) = tokio::join!(followed, written);
+    let values = followed.expect("it ends");
     assert_eq!(values, (1..=EVENTS).map(|value| value.to_string()).collect::<Vec<_>>());
 }

@@ -72,6 +72,12 @@ impl Names {
             text = text.replace(real, name);
         }
         text = replace_tokens(&text, is_chosen_id, "$ID");
+        // An id of less than sixteen digits is told with blanks before it.
+        for what in ["Member", "cluster"] {
+            while text.contains(&format!("{what}  ")) {
+                text = text.replace(&format!("{what}  "), &format!("{what} "));
+            }
+        }
         if form == Form::Loose {
             text = replace_tokens(&text, is_measure, "$N");
         }

@@ -80,8 +80,18 @@ impl Connection {
         self.ask(ask).await
     }
 
+    /// The status of the answer; `None`: the connection was cut while `ask` was being sent, and what
+    /// was said of it is lost with it.
+    pub(crate) async fn status_or_cut(&mut self, ask: &Ask) -> Option<u16> {
+        self.try_begin(ask).await.ok().map(|begun| begun.status().as_u16())
+    }
+
     /// Sends `ask` and returns what came at once: the headers, and a body that may take long.
     pub(crate) async fn begin(&mut self, ask: &Ask) -> Response<Incoming> {
+        self.try_begin(ask).await.unwrap_or_else(|error| panic!("{ask:?}: {error}"))
+    }
+
+    async fn try_begin(&mut self, ask: &Ask) -> Result<Response<Incoming>, hyper::Error> {
         if bounded(self.sender.ready()).await.is_err() {
             self.sender = connect(self.port).await;
         }
@@ -92,8 +102,7 @@ impl Connection {
         }
         let body = ask.body.as_ref().map_or(Bytes::new(), |(_, body)| body.clone().into());
         let request = request.body(Full::new(body)).unwrap();
-        let sent = bounded(self.sender.send_request(request)).await;
-        sent.unwrap_or_else(|error| panic!("{ask:?}: {error}"))
+        bounded(self.sender.send_request(request)).await
     }
 }
 

@@ -12,7 +12,6 @@ use parking_lot::Mutex;
 use raft::EngineSource;
 use raft::vfs::{CrashFs, CrashRule, File, Lock, Vfs};
 use store::engine::{Batch, Engine, MemEngine, Visit};
-use store::planted::{self, Mistake};
 
 use crate::chance::Chance;
 use crate::runtime::Process;
@@ -57,9 +56,7 @@ impl Disk {
             End::PowerCut => self.files.crash(rule(chance, self.files.pending())),
         };
         let after = Disk { files, engine: Arc::new(self.engine.after(end, chance)) };
-        // Only who has lost the engine needs the snapshots.
-        let lost = if planted::is(Mistake::PurgeEarly) { 1000 } else { ENGINES_LOST };
-        let is_whole = end == End::Killed || !chance.one_in_thousand(lost);
+        let is_whole = end == End::Killed || !chance.one_in_thousand(ENGINES_LOST);
         if is_whole { after } else { after.without_engine() }
     }
 

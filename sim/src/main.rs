@@ -66,7 +66,8 @@ fn main() -> ExitCode {
 #[cfg(feature = "planted")]
 fn find_mistakes(arguments: &Arguments) -> ExitCode {
     use sim::mistakes;
-    let findings = mistakes::find_all(arguments.first, arguments.seeds, arguments.jobs);
+    let findings =
+        mistakes::find_all(&store::planted::ALL, arguments.first, arguments.seeds, arguments.jobs);
     println!("{}", mistakes::table(&findings));
     let all = findings.iter().all(mistakes::Finding::is_right);
     if all { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -48,9 +48,9 @@ pub fn witness(mistake: Mistake) -> &'static str {
     }
 }
 
-/// Looks for all of them, `jobs` at a time, in the order in which they are listed.
-pub fn find_all(first: u64, seeds_max: u64, jobs: usize) -> Vec<Finding> {
-    let waiting = Mutex::new(planted::ALL.into_iter().enumerate());
+/// Looks for each of `mistakes`, `jobs` at a time; the findings are in their order.
+pub fn find_all(mistakes: &[Mistake], first: u64, seeds_max: u64, jobs: usize) -> Vec<Finding> {
+    let waiting = Mutex::new(mistakes.iter().copied().enumerate());
     let found = Mutex::new(Vec::new());
     let next = || waiting.lock().next();
     thread::scope(|scope| {

@@ -29,8 +29,14 @@ pub(super) async fn start(
     spec: &SandboxSpec,
 ) -> Result<()> {
     let uid = &spec.pod.uid;
-    if read(root, uid).is_some_and(|record| is_ready(&record)) {
-        return Ok(());
+    if let Some(before) = read(root, uid) {
+        if is_ready(&before) {
+            return Ok(());
+        }
+        // The agent may have been killed before it had an address.
+        if let Some(pause) = before.pause {
+            pause.signal(Signal::KILL);
+        }
     }
     std::fs::create_dir_all(root.pod(uid)).map_err(error_while("making the pod's directory"))?;
     let mut record = SandboxRecord {

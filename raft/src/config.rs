@@ -1,5 +1,6 @@
 //! What a node is started with, and the bounds it keeps.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -60,12 +61,15 @@ impl fmt::Debug for LogObserver {
 }
 
 /// Learns from every command that this member applies, in order, those of the log that a start
-/// applies again included. Both calls come from the task that applies: they must never block.
+/// applies again included. All calls come from the task that applies: they must never block.
 pub trait Observe: Send + Sync {
     /// The command was applied, and this is its answer; whoever proposed it is told afterwards.
     /// `again`: it was in the log when the node started, however long ago it was given, and may have
     /// been applied before.
     fn applied(&self, command: &Command, applied: &Applied, again: bool);
+
+    /// The entry at `index` changed the membership: in each of the sets of voters a majority decides.
+    fn members_changed(&self, _index: u64, _voters: &[BTreeSet<u64>]) {}
 
     /// The whole state was replaced by a snapshot: what was learned may not be so any more.
     fn replaced(&self);

@@ -96,7 +96,7 @@ struct Held {
 
 /// How the node is doing. Indexes and terms are counted as etcd does: the first entry is 1, and
 /// the bootstrap is term 1 (openraft counts both from 0).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
     pub term: u64,
     /// The leader's member id, if there is one.

@@ -29,8 +29,9 @@ use crate::peer::Roster;
 use crate::snapshot::{SnapshotDir, SnapshotFile, SnapshotHeader};
 use crate::types::{Entry, LogId, SnapshotMeta, StoredMembership, Types};
 
-/// Log bytes applied between two looks at whether a snapshot is due.
-const SNAPSHOT_LOOK_BYTES: usize = 1 << 20;
+/// Log bytes applied between two looks at whether a snapshot is due, at most: less where snapshots
+/// are due sooner.
+const SNAPSHOT_LOOK_BYTES_MAX: u64 = 1 << 20;
 
 /// The type openraft's snapshots have here.
 type SnapshotOf = Snapshot<crate::types::CommittedLeaderId, u64, crate::types::Peer, SnapshotFile>;
@@ -51,7 +52,8 @@ pub(crate) struct StateMachine<R: AsyncRuntime> {
     roster: Roster,
     waiters: Waiters,
     /// Log bytes applied since the last look at whether a snapshot is due.
-    unlooked_bytes: usize,
+    unlooked_bytes: u64,
+    look_bytes: u64,
 }
 
 /// What a state machine is made of.
@@ -68,6 +70,8 @@ pub(crate) struct Parts<R: AsyncRuntime> {
     /// Entries below were in the log when the node started: they may have been applied before.
     pub(crate) log_next: u64,
     pub(crate) snapshots: SnapshotDir,
+    /// See [`Config::snapshot_log_bytes_min`](crate::Config::snapshot_log_bytes_min).
+    pub(crate) snapshot_log_bytes_min: u64,
     pub(crate) behind: Arc<Behind>,
     pub(crate) roster: Roster,
     pub(crate) waiters: Waiters,
@@ -90,6 +94,7 @@ impl<R: AsyncRuntime> StateMachine<R> {
             roster: parts.roster,
             waiters: parts.waiters,
             unlooked_bytes: 0,
+            look_bytes: SNAPSHOT_LOOK_BYTES_MAX.min(parts.snapshot_log_bytes_min / 4),
         }
     }
 
@@ -135,6 +140,9 @@ impl<R: AsyncRuntime> StateMachine<R> {
                 return Ok((self.nothing(), None));
             }
             EntryPayload::Membership(membership) => {
+                if let Some(observer) = &self.on_applied {
+                    observer.0.members_changed(index, membership.get_joint_config());
+                }
                 self.change_members(position, &StoredMembership::new(Some(log_id), membership))?;
                 return Ok((self.nothing(), None));
             }
@@ -170,7 +178,7 @@ impl<R: AsyncRuntime> StateMachine<R> {
         if !applied.events.is_empty() {
             self.publisher.publish(&applied.events);
         }
-        self.unlooked_bytes += proposal.encoded_len();
+        self.unlooked_bytes += proposal.encoded_len() as u64;
         Ok((applied, proposal.command().origin))
     }
 
@@ -224,7 +232,7 @@ impl<R: AsyncRuntime> StateMachine<R> {
     /// Wakes who works behind.
     fn call_behind(&mut self) {
         self.behind.flush.raise();
-        if self.unlooked_bytes >= SNAPSHOT_LOOK_BYTES {
+        if self.unlooked_bytes >= self.look_bytes {
             self.unlooked_bytes = 0;
             self.behind.snapshot.raise();
         }

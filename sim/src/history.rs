@@ -4,7 +4,7 @@
 //! changes that the members have to agree on; it is taken from what each of them applies, compared
 //! as it comes in, and then used to judge the first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use api::berthpb::{Command, command::Op};
@@ -164,13 +164,12 @@ pub(crate) enum Heard {
 pub(crate) struct Lease {
     pub id: i64,
     pub ttl_s: u64,
-    pub key: String,
+    /// The keys that hang on it, each with the revision of the put that attached it.
+    pub keys: Vec<(String, i64)>,
     /// Of the grant and of each keep-alive that was answered: when it was sent.
     pub alive_ns: Vec<u64>,
     /// It was asked to end.
     pub revoked: bool,
-    /// The revision of the put that attached the key.
-    pub attached: Option<i64>,
 }
 
 /// Everything of one run. Clones share it.
@@ -192,7 +191,12 @@ pub(crate) struct Truth {
     pub compactions: Vec<i64>,
     /// Members that applied something else than others.
     pub disagreements: Vec<String>,
+    /// The memberships in their order, by the index of their entry.
+    pub memberships: Memberships,
 }
+
+/// Of each entry that changed the membership: the sets of voters, in each of which a majority decides.
+pub(crate) type Memberships = BTreeMap<u64, Vec<BTreeSet<u64>>>;
 
 /// What one revision changed.
 #[derive(Clone, Debug)]
@@ -239,6 +243,17 @@ impl Observe for Observer {
             let id = self.id;
             self.history.log.line(format_args!("m{id} applies {}", short(batch)));
             truth.learn(id, batch, expiry);
+        }
+    }
+
+    fn members_changed(&self, index: u64, voters: &[BTreeSet<u64>]) {
+        self.history.log.line(format_args!("m{} has voters {voters:?} at {index}", self.id));
+        let mut truth = self.history.truth.lock();
+        let known = truth.memberships.entry(index).or_insert_with(|| voters.to_vec());
+        if known != voters {
+            let what =
+                format!("member {} has voters {voters:?} at {index}, others {known:?}", self.id);
+            truth.disagreements.push(what);
         }
     }
 

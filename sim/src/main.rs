@@ -29,10 +29,11 @@ struct Arguments {
     #[arg(long)]
     log: bool,
 
-    /// Make each known mistake, and run seeds until it is found; --seeds is the most for each.
+    /// Make each known mistake, or this one (as the table calls it), and run seeds until it is
+    /// found; --seeds is the most for each.
     #[cfg(feature = "planted")]
-    #[arg(long)]
-    planted: bool,
+    #[arg(long, value_name = "MISTAKE")]
+    planted: Option<Option<String>>,
 
     /// Runs at a time.
     #[arg(long, default_value_t = default_jobs())]
@@ -47,8 +48,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     sim::panics::note_all();
     #[cfg(feature = "planted")]
-    if arguments.planted {
-        return find_mistakes(&arguments);
+    if let Some(only) = &arguments.planted {
+        return find_mistakes(only.as_deref(), &arguments);
     }
     let (first, count) = match arguments.seed {
         Some(seed) => (seed, 1),
@@ -64,10 +65,15 @@ fn main() -> ExitCode {
 }
 
 #[cfg(feature = "planted")]
-fn find_mistakes(arguments: &Arguments) -> ExitCode {
+fn find_mistakes(only: Option<&str>, arguments: &Arguments) -> ExitCode {
     use sim::mistakes;
-    let findings =
-        mistakes::find_all(&store::planted::ALL, arguments.first, arguments.seeds, arguments.jobs);
+    let mut mistakes = store::planted::ALL.to_vec();
+    mistakes.retain(|it| only.is_none_or(|only| format!("{it:?}") == only));
+    if mistakes.is_empty() {
+        eprintln!("no mistake is called {only:?}: there are {:?}", store::planted::ALL);
+        return ExitCode::FAILURE;
+    }
+    let findings = mistakes::find_all(&mistakes, arguments.first, arguments.seeds, arguments.jobs);
     println!("{}", mistakes::table(&findings));
     let all = findings.iter().all(mistakes::Finding::is_right);
     if all { ExitCode::SUCCESS } else { ExitCode::FAILURE }

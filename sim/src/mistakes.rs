@@ -42,7 +42,7 @@ pub fn witness(mistake: Mistake) -> &'static str {
         | Mistake::StaleRead
         | Mistake::ProposeTwice => "linearizability",
         Mistake::SkipCrc | Mistake::PurgeEarly | Mistake::ReuseRevision => "members go on",
-        Mistake::ForgetVote => "one leader",
+        Mistake::ForgetVote => "membership",
         Mistake::LeaveLeaseKey | Mistake::WrongClock => "leases",
         Mistake::DropEvent | Mistake::SilentCompaction | Mistake::ProgressAhead => "watches",
     }

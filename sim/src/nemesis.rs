@@ -113,7 +113,8 @@ impl Nemesis {
                 self.restart(id, false).await;
             }
             Fault::EngineLoss => {
-                self.cluster.stop(id, End::Killed);
+                let cut = world.chance.one_in_thousand(500);
+                self.cluster.stop(id, if cut { End::PowerCut } else { End::Killed });
                 self.restart(id, true).await;
             }
             Fault::Transfer => self.transfer().await,

@@ -114,7 +114,7 @@ impl Plan {
             watchers: 1 + chance.index(4),
             lease_holders: 1 + chance.index(3),
             keys: 1 + chance.number(0..12),
-            think_ms_max: chance.pick(&[10, 60, 200]).expect("there are some"),
+            think_ms_max: chance.pick(&[10, 30, 100]).expect("there are some"),
             faults: Duration::from_secs(chance.number(10..40)),
             weather: Weather {
                 lost: chance.pick(&[0, 0, 10, 50]).expect("there are some"),
@@ -125,8 +125,10 @@ impl Plan {
             calm_ms_max: chance.pick(&[500, 2000, 6000]).expect("there are some"),
             kinds,
             drift_ppm_max: chance.pick(&[0, 500, 20_000]).expect("there are some"),
-            snapshot_log_bytes: chance.pick(&[2_000, 20_000, 1 << 20]).expect("there are some"),
-            segment_bytes: chance.pick(&[2_500, 30_000]).expect("there are some"),
+            snapshot_log_bytes: chance
+                .pick(&[600, 2_000, 20_000, 1 << 20])
+                .expect("there are some"),
+            segment_bytes: chance.pick(&[800, 2_500, 30_000]).expect("there are some"),
             checkpoint: Duration::from_secs(chance.number(1..4)),
             watch,
             compact_every: chance.pick(&[10, 50, 300]).expect("there are some"),

@@ -46,6 +46,7 @@ impl StoreBuilder<Config, LogStore, Machine> for Fresh {
             lessor: Lessor::new(2, None),
             on_applied: None,
             log_next: 0,
+            snapshot_log_bytes_min: u64::MAX,
             snapshots: SnapshotDir::open(vfs, "snap".into(), None).unwrap(),
             roster: Roster::default(),
             waiters: Waiters::new(0),

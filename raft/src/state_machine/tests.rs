@@ -43,6 +43,7 @@ fn machine(on_applied: Option<AppliedObserver>) -> (StateMachine<TokioRuntime>, 
         lessor: Lessor::new(2, None),
         on_applied,
         log_next: 0,
+        snapshot_log_bytes_min: u64::MAX,
         snapshots: SnapshotDir::open(Arc::new(CrashFs::new()), "snap".into(), None).unwrap(),
     });
     (machine, hub)

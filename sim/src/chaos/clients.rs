@@ -28,6 +28,8 @@ const WATCHERS: usize = 4;
 const KEYS: u64 = 12;
 /// The prefix of keys that hang on leases.
 const LEASED: &str = "lease";
+/// The most keys that hang on one.
+const LEASED_MAX: usize = 3;
 /// A client that is told no at once asks again after this.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -220,10 +222,14 @@ async fn hold(scene: &Scene, clients: &mut Clients, id: i64, stop: &Stop) -> Opt
     let ttl = i64::try_from(ttl_s).expect("few seconds");
     let sent = scene.now_ns();
     bounded(clients.lease.lease_grant(pb::LeaseGrantRequest { id, ttl })).await?;
-    let key = format!("{LEASED}{id}");
-    let put = keys::put(key.clone(), format!("of {id}"), id);
-    let attached = bounded(clients.kv.put(put)).await.map(|put| revision(&put.header));
-    let mut lease = Lease { id, ttl_s, key, alive_ns: vec![sent], revoked: false, attached };
+    let mut attached = Vec::new();
+    for number in 0..=scene.chance.index(LEASED_MAX) {
+        let key = format!("{LEASED}{id}-{number}");
+        let put = keys::put(key.clone(), format!("of {id}"), id);
+        let put = bounded(clients.kv.put(put)).await;
+        attached.extend(put.map(|put| (key, revision(&put.header))));
+    }
+    let mut lease = Lease { id, ttl_s, keys: attached, alive_ns: vec![sent], revoked: false };
     for _ in 0..scene.chance.index(5) {
         tokio::time::sleep(scene.chance.millis(100..ttl_s * 400)).await;
         let sent = scene.now_ns();

@@ -12,6 +12,9 @@ use super::{Report, Scene, gofail};
 
 /// How long a member may take to notice that it cannot go on, and to end.
 const END_MAX: Duration = Duration::from_secs(10);
+/// Under load a member syncs all the time: this must not be.
+const SYNC_UNNOTICED: &str = "FailingSync, unnoticed";
+const GOES_ON: &str = "durability: a member goes on though its disk cannot sync";
 
 #[derive(Clone, Copy, Debug)]
 enum Fault {
@@ -73,6 +76,9 @@ impl Faults {
                 }
                 if let Some(what) = self.make(*fault).await {
                     report.fired(&what);
+                    if what == SYNC_UNNOTICED {
+                        report.violations.push(GOES_ON.to_owned());
+                    }
                 }
                 self.all_serve().await;
                 sleep(self.scene.chance.millis(100..800)).await;
@@ -153,7 +159,7 @@ impl Faults {
         let ended = ends(cluster, at).await;
         cluster.member_mut(at).kill();
         self.disks.mend(at);
-        Some(if ended { "FailingSync" } else { "FailingSync, unnoticed" }.to_owned())
+        Some(if ended { "FailingSync" } else { SYNC_UNNOTICED }.to_owned())
     }
 
     async fn failpoint(&self, cluster: &mut Cluster, at: usize) -> Option<String> {

@@ -1,4 +1,4 @@
-//! Holds leases: grants one, hangs a key on it, keeps it alive for a while, and lets it go.
+//! Holds leases: grants one, hangs keys on it, keeps it alive for a while, and lets it go.
 
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ use crate::history::Lease;
 use crate::runtime::{Simulated, world_ns};
 
 const PATIENCE: Duration = Duration::from_secs(6);
+
+const KEYS_MAX: usize = 4;
 
 pub(super) struct Holder {
     cluster: Cluster,
@@ -40,10 +42,12 @@ impl Holder {
         let chance = self.cluster.world.chance.clone();
         let ttl_s = chance.number(2..9);
         let Some(alive_ns) = self.grant(id, ttl_s).await else { return };
-        let key = format!("lease{id}");
-        let attached = self.attach(id, &key).await;
-        let mut lease =
-            Lease { id, ttl_s, key, alive_ns: vec![alive_ns], revoked: false, attached };
+        let mut keys = Vec::new();
+        for number in 0..=chance.index(KEYS_MAX) {
+            let key = format!("lease{id}-{number}");
+            keys.extend(self.attach(id, &key).await.map(|revision| (key, revision)));
+        }
+        let mut lease = Lease { id, ttl_s, keys, alive_ns: vec![alive_ns], revoked: false };
         for _ in 0..chance.index(6) {
             Simulated::sleep(chance.millis(100..ttl_s * 400)).await;
             lease.alive_ns.extend(self.keep_alive(id).await);

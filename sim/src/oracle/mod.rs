@@ -53,8 +53,12 @@ pub(crate) fn judge(world: &World, end_ns: u64) {
 
 /// What is wrong with what clients were told.
 pub(crate) fn findings(history: &crate::history::History, end_ns: u64) -> Vec<Finding> {
-    let found =
-        [linearizable::check(history), watches::check(history), leases::check(history, end_ns)];
+    let found = [
+        linearizable::check(history),
+        watches::check(history),
+        leases::check(history, end_ns),
+        membership::check(history),
+    ];
     found.into_iter().flatten().collect()
 }
 

@@ -12,6 +12,7 @@ const OF: &str = "pointers";
 #[derive(Default)]
 pub(super) struct Pointers {
     purged: BTreeMap<u64, u64>,
+    snapshots: BTreeMap<u64, u64>,
 }
 
 impl Pointers {
@@ -24,6 +25,14 @@ impl Pointers {
         if purged_index < *before {
             world.violation(OF, format!("member {id} had purged {before}: {status:?}"));
         }
+        if purged_index > *before {
+            world.count("logs purged");
+        }
         *before = purged_index.max(*before);
+        let newest = self.snapshots.entry(id).or_default();
+        if snapshot_index > *newest {
+            world.count("snapshots");
+        }
+        *newest = snapshot_index.max(*newest);
     }
 }

@@ -322,23 +322,77 @@ fn a_watch_that_was_resumed_has_heard_of_nothing_yet() {
 
 #[test]
 fn leases_end_in_their_time() {
-    // Proves that one that ends early, one that never ends, and a key that somebody else took are
-    // seen.
-    let lease = |alive_s: u64, ends: Option<(u64, bool)>| {
+    // Proves that one that ends early, one that never ends, a key that somebody else took, and one
+    // that stayed when the other went are seen.
+    let lease = |alive_s: u64, ends: Option<(u64, bool)>, taken: &[&str]| {
         let mut told = Told::new();
-        let attached = Some(told.change(&[("lease1", Some("x"))]));
-        let (key, alive_ns) = ("lease1".to_owned(), vec![alive_s * SECOND_NS]);
-        let lease = Lease { id: 1, ttl_s: 5, key, alive_ns, revoked: false, attached };
+        let attach = |key: &str, told: &mut Told| told.change(&[(key, Some("x"))]);
+        let keys = ["lease1-0", "lease1-1"];
+        let keys = keys.map(|key| (key.to_owned(), attach(key, &mut told))).to_vec();
+        let alive_ns = vec![alive_s * SECOND_NS];
+        let lease = Lease { id: 1, ttl_s: 5, keys, alive_ns, revoked: false };
         told.history.leases.lock().push(lease);
         if let Some((at_s, expiry)) = ends {
             told.now_ns = (at_s - 1) * SECOND_NS;
-            told.change_at(3, &[("lease1", None)], expiry);
+            let gone: Vec<_> = taken.iter().map(|key| (*key, None)).collect();
+            told.change_at(4, &gone, expiry);
         }
         told.now_ns = told.now_ns.max(60 * SECOND_NS);
         told
     };
-    lease(10, Some((16, true))).right();
-    lease(10, Some((14, true))).wrong("leases", "ms early");
-    lease(10, None).wrong("leases", "still has its key at the end");
-    lease(10, Some((16, false))).wrong("leases", "to nobody who asked for it");
+    let both = ["lease1-0", "lease1-1"];
+    lease(10, Some((16, true)), &both).right();
+    lease(10, Some((14, true)), &both).wrong("leases", "ms early");
+    lease(10, None, &both).wrong("leases", "still has its keys at the end");
+    lease(10, Some((16, false)), &both).wrong("leases", "to nobody who asked for it");
+    for one in both {
+        lease(10, Some((16, true)), &[one]).wrong("leases", "did not go with it");
+    }
+}
+
+/// Looks at members, each with its id, one after the other.
+fn look(members: &[(u64, raft::Status)]) -> Vec<String> {
+    let world = crate::world::World::new(1, false);
+    let mut membership = super::membership::Membership::default();
+    for (id, status) in members {
+        membership.look(&world, *id, status);
+    }
+    world.violations().into_iter().map(|violation| violation.what).collect()
+}
+
+#[test]
+fn a_term_has_one_leader_who_has_what_was_committed() {
+    // Proves that two leaders of a term are seen, and one that does not have all that was committed
+    // in terms before its own; and that entries of its own term, and a follower that lags, are fine.
+    let status = |term, leader, last_index, committed_index| raft::Status {
+        term,
+        leader: Some(leader),
+        last_index,
+        committed_index,
+        ..raft::Status::default()
+    };
+    let right = [(1, status(1, 1, 9, 7)), (2, status(1, 1, 3, 3)), (2, status(2, 2, 7, 3))];
+    assert_eq!(look(&right), [""; 0]);
+    let two = look(&[(1, status(1, 1, 9, 7)), (2, status(1, 2, 9, 7))]);
+    assert_eq!(two, ["1 and 2 both lead term 1"]);
+    let short = look(&[(1, status(1, 1, 9, 7)), (2, status(2, 2, 6, 3))]);
+    assert_eq!(short, ["2 leads term 2 with entries up to 6, and 7 were committed before"]);
+    assert_eq!(look(&[(1, status(3, 1, 9, 7)), (2, status(2, 2, 6, 3))]), [""; 0]);
+}
+
+#[test]
+fn memberships_one_after_the_other_share_a_member_of_each_majority() {
+    // Proves that a step which lets two halves decide at once is seen, and that one member more,
+    // one less, and two steps in one by way of both together are right.
+    let changes = |memberships: &[&[&[u64]]]| {
+        let told = Told::new();
+        let sets =
+            |sets: &&[&[u64]]| sets.iter().map(|ids| ids.iter().copied().collect()).collect();
+        told.history.truth.lock().memberships = (1..).zip(memberships.iter().map(sets)).collect();
+        told
+    };
+    changes(&[&[&[1, 2, 3]], &[&[1, 2, 3, 4]], &[&[1, 2, 4]]]).right();
+    changes(&[&[&[1, 2, 3]], &[&[1, 2, 3], &[1, 4, 5]], &[&[1, 4, 5]]]).right();
+    changes(&[&[&[1, 2, 3]], &[&[1, 4, 5]]]).wrong("membership", "could decide without");
+    changes(&[&[&[1, 2, 3]], &[&[1, 2, 4, 5]]]).wrong("membership", "could decide without");
 }

@@ -133,6 +133,7 @@ impl<R: AsyncRuntime> Node<R> {
             on_applied: config.on_applied.clone(),
             log_next: wal.next_index(),
             snapshots: snapshots.clone(),
+            snapshot_log_bytes_min: config.snapshot_log_bytes_min,
             behind: behind.clone(),
             roster: roster.clone(),
             waiters: waiters.clone(),

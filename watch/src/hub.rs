@@ -118,6 +118,7 @@ impl Publisher {
             core.jump(revision);
             core.give_turns();
             core.settle_progress();
+            core.wake_streams();
         });
     }
 }

@@ -146,6 +146,19 @@ impl Sink {
         self.waker.wake();
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.queue.lock().closed
+    }
+
+    /// The stream is woken by whatever comes next.
+    pub(crate) fn register(&self, context: &Context<'_>) {
+        self.waker.register(context.waker());
+    }
+
+    pub(crate) fn wake(&self) {
+        self.waker.wake();
+    }
+
     /// Moves some of what waits to the end of `taken`. `Some(true)`: there is room now, and somebody
     /// waits for it; `None`: the queue was closed and is empty.
     pub(crate) fn poll_take(
@@ -154,7 +167,7 @@ impl Sink {
         taken: &mut VecDeque<Queued>,
     ) -> Poll<Option<bool>> {
         // First register, then look: a push between the two is not missed.
-        self.waker.register(context.waker());
+        self.register(context);
         let mut queue = self.queue.lock();
         if queue.responses.is_empty() {
             return if queue.closed { Poll::Ready(None) } else { Poll::Pending };

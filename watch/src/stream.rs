@@ -94,13 +94,28 @@ impl WatchStream {
         let response = match response {
             Queued::Control(response) => *response,
             Queued::Progress { watch_id, revision } => answer(revision, watch_id),
-            // The engine failed: the server is about to stop.
-            Queued::Events(delivery) => match self.encode(&delivery) {
-                Ok(response) => response,
-                Err(_) => return Poll::Ready(None),
-            },
+            Queued::Events(delivery) => return self.poll_events(delivery, context),
         };
         Poll::Ready(Some(response))
+    }
+
+    fn poll_events(
+        &mut self,
+        delivery: Delivery,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<EncodedWatchResponse>> {
+        // First register, then read: the end of a state that is replaced meanwhile is not missed.
+        self.sink.register(context);
+        match self.encode(&delivery) {
+            Ok(response) => Poll::Ready(Some(response)),
+            // Another state takes the place of the one that was read, and has it too.
+            Err(Error::Replaced) if !self.sink.is_closed() => {
+                self.taken.push_front(Queued::Events(delivery));
+                Poll::Pending
+            }
+            // The engine failed: the server is about to stop.
+            Err(_) => Poll::Ready(None),
+        }
     }
 
     fn encode(&mut self, delivery: &Delivery) -> Result<EncodedWatchResponse, Error> {

@@ -3,10 +3,12 @@
 //! This needs a berth with the feature `failpoints`. Points are set as a harness for etcd sets
 //! them, over HTTP or in the environment; then a load passes the point, again and again, until the
 //! process is gone. Start at `crash.rs`; `alone.rs`, `snapshot.rs` and `several.rs` have the points
-//! that a member passes alone, as one that joins, and as one of several.
+//! that a member passes alone, as one that joins, and as one of several; `compaction.rs` has the one
+//! of etcd's known bugs (`../issues/`) that needs a crash at a certain place.
 
 mod acknowledged;
 mod alone;
+mod compaction;
 mod crash;
 mod gofail;
 mod interface;

@@ -11,9 +11,9 @@ use crate::steps::{Stream, put, revisions};
 async fn etcd_15220_progress_is_not_ahead_of_events() {
     let server = Server::start(subject!(), &[]).await;
     for count in 0..400 {
-        put(&server, &format!("k{}", count % 7), "v").await;
+        put(&server.clients(), &format!("k{}", count % 7), "v").await;
     }
-    let mut stream = Stream::open(&server).await;
+    let mut stream = Stream::open(&server.clients()).await;
     stream.watch(1).await;
     for _ in 0..20 {
         stream.ask_for_progress().await;
@@ -36,12 +36,12 @@ async fn etcd_15220_progress_is_not_ahead_of_events() {
 async fn etcd_15271_a_watch_does_not_go_back_in_time() {
     let server = Server::start(subject!(), &[]).await;
     for count in 0..200 {
-        put(&server, &format!("k{}", count % 5), "v").await;
+        put(&server.clients(), &format!("k{}", count % 5), "v").await;
     }
-    let mut stream = Stream::open(&server).await;
+    let mut stream = Stream::open(&server.clients()).await;
     for start in [1, 150, 50, 201, 100] {
         stream.watch(start).await;
-        put(&server, "k", "more").await;
+        put(&server.clients(), "k", "more").await;
     }
     let responses = stream.rest().await;
     for (id, start) in [(0, 1), (1, 150), (2, 50), (3, 201), (4, 100)] {
@@ -58,14 +58,14 @@ async fn etcd_17529_no_watch_of_many_on_one_stream_loses_events() {
     let server = Server::start(subject!(), &[]).await;
     let value = "v".repeat(2000);
     for count in 0..100 {
-        put(&server, &format!("k{count}"), &value).await;
+        put(&server.clients(), &format!("k{count}"), &value).await;
     }
-    let mut stream = Stream::open(&server).await;
+    let mut stream = Stream::open(&server.clients()).await;
     for _ in 0..60 {
         stream.watch(1).await;
     }
     for count in 0..50 {
-        put(&server, &format!("k{count}"), "new").await;
+        put(&server.clients(), &format!("k{count}"), "new").await;
     }
     let responses = stream.rest().await;
     for id in 0..60 {
@@ -80,13 +80,13 @@ async fn etcd_17529_no_watch_of_many_on_one_stream_loses_events() {
 async fn etcd_20221_a_watch_on_the_future_gets_no_old_events() {
     let server = Server::start(subject!(), &[]).await;
     for _ in 0..5 {
-        put(&server, "k", "v").await;
+        put(&server.clients(), "k", "v").await;
     }
-    let mut stream = Stream::open(&server).await;
+    let mut stream = Stream::open(&server.clients()).await;
     stream.watch(20).await;
     assert!(stream.next().await.created);
     for _ in 0..30 {
-        put(&server, "k", "v").await;
+        put(&server.clients(), "k", "v").await;
     }
     assert_eq!(revisions(&stream.rest().await), (20..=36).collect::<Vec<i64>>());
 }
@@ -95,11 +95,11 @@ async fn etcd_20221_a_watch_on_the_future_gets_no_old_events() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn etcd_20655_watches_created_fast_miss_nothing() {
     let server = Server::start(subject!(), &[]).await;
-    let first = put(&server, "k", "v").await;
-    let mut stream = Stream::open(&server).await;
+    let first = put(&server.clients(), "k", "v").await;
+    let mut stream = Stream::open(&server.clients()).await;
     let write = async {
         for _ in 0..100 {
-            put(&server, "k", "v").await;
+            put(&server.clients(), "k", "v").await;
         }
     };
     let create = async {

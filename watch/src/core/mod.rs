@@ -193,6 +193,11 @@ impl Core {
         streams.into_iter().for_each(|stream| self.give_turn(stream));
     }
 
+    /// Wakes all streams: there is a new source, which some may wait for.
+    pub(crate) fn wake_streams(&self) {
+        self.streams.values().for_each(|stream| stream.sink.wake());
+    }
+
     /// Puts a stream with watchers behind at the end of the line, if it is not in it.
     pub(crate) fn give_turn(&mut self, key: StreamKey) {
         let Some(stream) = self.streams.get_mut(&key) else { return };

@@ -1,6 +1,20 @@
 //! Streams that do not keep up, and a hub that does not.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Wake, Waker};
+
 use super::*;
+
+/// Notes that it was woken.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
 
 /// Bounds so small that three events fill a stream, and the ring holds about four.
 fn tight() -> Options {
@@ -112,6 +126,36 @@ fn a_watcher_behind_waits_for_the_new_state() {
     bench.store.write(&[("a", Some("3"))]).unwrap();
     bench.publisher.reset(bench.store.clone());
     assert_eq!(values(&bench.take_all(&mut stream)), [2, 3, 4]);
+}
+
+/// Proves that a stream which has to read a previous value while a snapshot is being installed waits
+/// for the new state and is woken by it, and that it ends if the hub does.
+#[test]
+fn a_previous_value_is_read_from_the_new_state() {
+    for comes in [true, false] {
+        let mut bench = Bench::new(Options::default());
+        bench.put("a", "1");
+        let mut stream = bench.hub.open();
+        stream.create(&WatchCreateRequest { prev_kv: true, ..on("a") }).unwrap();
+        bench.settle();
+        assert_eq!(lines(&bench.take_all(&mut stream)), ["#0 @2 created"]);
+        bench.put("a", "2");
+        bench.settle();
+        bench.store.set_replaced(true);
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        assert!(stream.poll_next(&mut Context::from_waker(&waker)).is_pending());
+        if comes {
+            bench.store.set_replaced(false);
+            bench.publisher.reset(bench.store.clone());
+            assert!(woken.0.load(Ordering::SeqCst), "nobody woke it");
+            assert_eq!(lines(&bench.take_all(&mut stream)), ["#0 @3 a=2@3(was 1@2)"]);
+        } else {
+            bench.hub.close();
+            assert!(woken.0.load(Ordering::SeqCst), "nobody woke it");
+            assert!(is_ended(&mut stream));
+        }
+    }
 }
 
 /// Proves that an engine that fails ends the streams that need it, and leaves the others alone.

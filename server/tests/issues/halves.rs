@@ -1,0 +1,46 @@
+//! Three members, one of which can be cut off from the others; its clients stay where they are.
+
+use testkit::{Clients, Cluster, Place, Proxy, Weather, subject};
+
+/// The members that go on are near, the one that is cut off is far.
+pub(crate) struct Halves {
+    pub(crate) cluster: Cluster,
+    /// Before each member: what others send to it.
+    proxies: Vec<Proxy>,
+    /// It leads at first.
+    pub(crate) near: usize,
+    pub(crate) far: usize,
+}
+
+impl Halves {
+    pub(crate) async fn start(flags: &[&str]) -> Halves {
+        let (mut places, mut proxies) = (Vec::new(), Vec::new());
+        for _ in 0..3 {
+            let place = Place::loopback();
+            let proxy = Proxy::start(place.peer.clone()).await;
+            places.push(place.behind(proxy.address().to_owned()));
+            proxies.push(proxy);
+        }
+        let mut cluster = Cluster::start_with(subject!(), places, flags).await;
+        let near = cluster.leader().await;
+        let far = cluster.others(near)[0];
+        Halves { cluster, proxies, near, far }
+    }
+
+    pub(crate) fn near(&self) -> Clients {
+        self.cluster.clients(self.near)
+    }
+
+    pub(crate) fn far(&self) -> Clients {
+        self.cluster.clients(self.far)
+    }
+
+    /// Nothing reaches the far member.
+    pub(crate) fn cut(&self) {
+        self.proxies[self.far].set(Weather { stalled: true, ..Weather::default() });
+    }
+
+    pub(crate) fn heal(&self) {
+        self.proxies[self.far].set(Weather::default());
+    }
+}

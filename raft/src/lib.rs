@@ -14,6 +14,8 @@ mod barrier;
 mod behind;
 mod codec;
 mod config;
+#[cfg(test)]
+mod crash_tests;
 mod error;
 mod failure;
 mod forward;

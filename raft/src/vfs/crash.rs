@@ -53,10 +53,11 @@ struct Disk {
     fault: Option<Fault>,
 }
 
+/// Shared by the file systems that came of one another, until one of them writes.
 #[derive(Default, Clone)]
 struct Images {
-    live: Vec<u8>,
-    durable: Vec<u8>,
+    live: Arc<Vec<u8>>,
+    durable: Arc<Vec<u8>>,
 }
 
 #[derive(Clone)]
@@ -147,13 +148,22 @@ impl CrashFs {
     /// The bytes of a file as a reader sees them.
     pub fn contents(&self, path: &Path) -> Option<Vec<u8>> {
         let disk = self.disk.lock();
-        disk.names.get(path).map(|&file| disk.files[file].live.clone())
+        disk.names.get(path).map(|&file| disk.files[file].live.to_vec())
+    }
+
+    /// All files as a reader sees them.
+    pub fn image(&self) -> BTreeMap<PathBuf, Arc<Vec<u8>>> {
+        let disk = self.disk.lock();
+        let file =
+            |(path, file): (&PathBuf, &usize)| (path.clone(), disk.files[*file].live.clone());
+        disk.names.iter().map(file).collect()
     }
 
     /// Puts a file there, durable at once.
     pub fn install(&self, path: &Path, bytes: Vec<u8>) {
         let mut disk = self.disk.lock();
         let file = disk.files.len();
+        let bytes = Arc::new(bytes);
         disk.files.push(Images { live: bytes.clone(), durable: bytes });
         disk.names.insert(path.to_owned(), file);
         disk.durable_names.insert(path.to_owned(), file);
@@ -189,7 +199,7 @@ impl Disk {
     fn change(&mut self, change: Change) {
         apply_to_names(&mut self.names, &change);
         if let Some(file) = change.file() {
-            apply_to_bytes(&mut self.files[file].live, &change);
+            apply_to_bytes(Arc::make_mut(&mut self.files[file].live), &change);
         }
         self.pending.push(change);
     }
@@ -207,7 +217,7 @@ impl Disk {
     fn persist_one(&mut self, change: &Change) {
         apply_to_names(&mut self.durable_names, change);
         if let Some(file) = change.file() {
-            apply_to_bytes(&mut self.files[file].durable, change);
+            apply_to_bytes(Arc::make_mut(&mut self.files[file].durable), change);
         }
     }
 

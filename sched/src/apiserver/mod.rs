@@ -39,6 +39,10 @@ use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 
 pub use audit::AuditLog;
+#[cfg(any(test, feature = "fuzz"))]
+pub use protobuf::fuzz::body_arbitrary;
+#[cfg(any(test, feature = "fuzz"))]
+pub use spdy::fuzz::frames_arbitrary;
 
 use crate::objects::Objects;
 use path::Route;

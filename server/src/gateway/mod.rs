@@ -18,6 +18,8 @@ mod body;
 mod call;
 mod cors;
 mod error;
+#[cfg(any(test, feature = "fuzz"))]
+mod fuzz;
 mod json;
 mod lines;
 mod metadata;
@@ -39,6 +41,8 @@ use http::{Method as Verb, StatusCode};
 use tonic::Status;
 
 pub use cors::Cors;
+#[cfg(any(test, feature = "fuzz"))]
+pub use fuzz::request_arbitrary;
 
 use crate::grpc::{CommonName, Context};
 use crate::http::error as plain_error;

@@ -183,6 +183,24 @@ impl Object {
     }
 }
 
+/// The object of a whole message, field by field.
+///
+/// # Errors
+/// It is no such message.
+#[cfg(any(test, feature = "fuzz"))]
+pub(super) fn all_at_once(
+    message: &MessageDescriptor,
+    mut encoded: Bytes,
+) -> Result<Vec<u8>, String> {
+    let (mut object, mut text) = (Object::new(message.clone()), Vec::new());
+    while !encoded.is_empty() {
+        let len = super::call::field_len(&encoded).filter(|len| *len <= encoded.len());
+        object.put(encoded.split_to(len.ok_or("no field")?), &mut text)?;
+    }
+    object.end(&mut text);
+    Ok(text)
+}
+
 /// If a member `"name":[...]` is a list: its beginning with the bracket, and what is in it.
 fn list_in(member: &[u8]) -> Option<(&[u8], &[u8])> {
     // Names of fields have neither quotes nor colons in them.
@@ -209,13 +227,8 @@ mod tests {
         let encoded = Bytes::from(message.encode_to_vec());
         let mut whole = Vec::new();
         json::encode(&descriptor, encoded.clone(), &mut whole).unwrap();
-        let (mut object, mut text, mut rest) = (Object::new(descriptor), Vec::new(), encoded);
-        while !rest.is_empty() {
-            let len = super::super::call::field_len(&rest).unwrap();
-            object.put(rest.split_to(len), &mut text).unwrap();
-        }
-        object.end(&mut text);
-        (String::from_utf8(text).unwrap(), String::from_utf8(whole).unwrap())
+        let pieces = all_at_once(&descriptor, encoded).unwrap();
+        (String::from_utf8(pieces).unwrap(), String::from_utf8(whole).unwrap())
     }
 
     #[test]

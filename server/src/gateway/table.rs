@@ -45,7 +45,7 @@ impl Table {
         self.0.get(path)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzz"))]
     pub(super) fn paths(&self) -> impl Iterator<Item = (&String, &Arc<Method>)> {
         self.0.iter()
     }

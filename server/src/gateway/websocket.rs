@@ -144,7 +144,7 @@ async fn send(outgoing: &mut SplitSink<WebSocket, Message>, line: BytesMut) -> O
 }
 
 /// The headers, and a token that came by a way that browsers have.
-fn with_token(headers: &HeaderMap) -> HeaderMap {
+pub(super) fn with_token(headers: &HeaderMap) -> HeaderMap {
     let mut all = headers.clone();
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let protocol = text(header::SEC_WEBSOCKET_PROTOCOL)

@@ -9,6 +9,8 @@
 mod archive;
 mod collect;
 mod config;
+#[cfg(any(test, feature = "fuzz"))]
+mod fuzz;
 mod import;
 mod layer;
 pub mod pull;
@@ -23,6 +25,8 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use collect::Used;
 pub use config::Defaults;
+#[cfg(any(test, feature = "fuzz"))]
+pub use fuzz::archive_arbitrary;
 pub use reference::Reference;
 
 use super::files;

@@ -6,6 +6,8 @@
 //!
 //! Start at [`decode`].
 
+#[cfg(any(test, feature = "fuzz"))]
+pub(super) mod fuzz;
 mod schema;
 mod wire;
 

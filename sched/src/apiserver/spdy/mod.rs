@@ -10,6 +10,8 @@
 
 mod decode;
 mod encode;
+#[cfg(any(test, feature = "fuzz"))]
+pub(super) mod fuzz;
 mod headers;
 
 use bytes::Bytes;

@@ -1,56 +1,11 @@
 //! Frames as they are sent, and whatever else may come.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use tokio_util::codec::{Decoder, Encoder};
 
-use super::{
-    CONTROL_BYTES_MAX, Decode, Encode, Frame, HEAD_BYTES, Headers, PIECE_BYTES_MAX, SYN_STREAM,
-};
-
-fn encoded(frames: &[Frame]) -> Vec<u8> {
-    let (mut encode, mut out) = (Encode::new(), BytesMut::new());
-    for frame in frames {
-        encode.encode(frame.clone(), &mut out).unwrap();
-    }
-    out.to_vec()
-}
-
-/// What is read when the bytes come in pieces, and how it ends. What waits is bounded all the time.
-fn decoded(pieces: &[&[u8]]) -> (Vec<Frame>, std::io::Result<()>) {
-    let (mut decode, mut buffer, mut frames) = (Decode::new(), BytesMut::new(), Vec::new());
-    for piece in pieces {
-        buffer.extend_from_slice(piece);
-        loop {
-            match decode.decode(&mut buffer) {
-                Ok(Some(frame)) => frames.push(frame),
-                Ok(None) => break,
-                Err(error) => return (frames, Err(error)),
-            }
-        }
-        assert!(buffer.len() < HEAD_BYTES + CONTROL_BYTES_MAX, "{} bytes wait", buffer.len());
-    }
-    (frames, Ok(()))
-}
-
-/// Data of one frame comes in as many pieces as it likes: joins them again.
-fn joined(frames: Vec<Frame>) -> Vec<Frame> {
-    let mut all: Vec<Frame> = Vec::new();
-    for frame in frames {
-        match (all.last_mut(), frame) {
-            (
-                Some(Frame::Data { stream, bytes, fin }),
-                Frame::Data { stream: same, bytes: more, fin: last },
-            ) if *stream == same && !*fin => {
-                *bytes = [&bytes[..], &more[..]].concat().into();
-                *fin = last;
-            }
-            (_, frame) => all.push(frame),
-        }
-    }
-    all
-}
+use super::fuzz::{decoded, encoded, joined};
+use super::{Frame, Headers, PIECE_BYTES_MAX, SYN_STREAM};
 
 fn some_headers() -> impl Strategy<Value = Headers> {
     vec(("[a-z-]{1,12}", "[ -~]{0,30}"), 0..5)

@@ -20,7 +20,7 @@ use super::view::View;
 use super::zone::Zone;
 
 /// What fits into one packet nearly everywhere (DNS flag day 2020).
-const DATAGRAM_BYTES_MAX: u16 = 1232;
+pub(super) const DATAGRAM_BYTES_MAX: u16 = 1232;
 /// Every client takes as much.
 const DATAGRAM_BYTES_MIN: u16 = 512;
 /// Names elsewhere that are looked up for one answer.

@@ -13,6 +13,8 @@ mod cluster;
 mod cluster_model;
 mod feed;
 pub(super) mod forward;
+#[cfg(any(test, feature = "fuzz"))]
+mod fuzz;
 mod handler;
 mod leases;
 mod metrics;
@@ -36,6 +38,8 @@ use tokio::net::{TcpListener, UdpSocket};
 use self::feed::Feed;
 use self::forward::Forwarder;
 pub use self::forward::Resolvers;
+#[cfg(any(test, feature = "fuzz"))]
+pub use self::fuzz::question_arbitrary;
 use self::handler::Handler;
 pub use self::metrics::Metrics;
 use self::view::View;

@@ -228,6 +228,12 @@ fn encode(entry: &Entry) -> WalEntry {
 
 fn decode(entry: WalEntry) -> io::Result<Entry> {
     let log_id = codec::decode_log_id(&entry.log_id)?;
+    // Openraft looks for the ends of terms by index, and would look for ever.
+    if log_id.index != entry.index {
+        let WalEntry { index, .. } = entry;
+        let what = format!("entry {index} of the log says that it is entry {}", log_id.index);
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
     Ok(Entry { log_id, payload: codec::decode_payload(entry.payload)? })
 }
 

@@ -37,12 +37,11 @@ impl Finding {
 /// Who has to see it, whoever else does: the oracle of the promise that it breaks.
 pub fn witness(mistake: Mistake) -> &'static str {
     match mistake {
-        Mistake::AcknowledgeBeforeSync
-        | Mistake::SubQuorum
-        | Mistake::StaleRead
-        | Mistake::ProposeTwice => "linearizability",
+        Mistake::AcknowledgeBeforeSync | Mistake::StaleRead | Mistake::ProposeTwice => {
+            "linearizability"
+        }
         Mistake::SkipCrc | Mistake::PurgeEarly | Mistake::ReuseRevision => "members go on",
-        Mistake::ForgetVote => "membership",
+        Mistake::ForgetVote | Mistake::SubQuorum => "membership",
         Mistake::LeaveLeaseKey | Mistake::WrongClock => "leases",
         Mistake::DropEvent | Mistake::SilentCompaction | Mistake::ProgressAhead => "watches",
     }

@@ -157,6 +157,7 @@ pub(super) fn assemble(opened: Opened) -> Assembled {
         lessor: Lessor::new(2, None),
         on_applied: None,
         log_next: wal.next_index(),
+        snapshot_log_bytes_min: u64::MAX,
         snapshots: snapshots.clone(),
         behind: behind.clone(),
         roster: Roster::default(),

@@ -56,9 +56,9 @@ async fn end_in_compaction(cluster: &mut Cluster, revision: i64, crashes: bool) 
     // Whoever is asked may crash before it answers.
     let _ = bounded(cluster.clients(0).kv.compact(request)).await;
     if crashes {
-        crash(cluster).await
+        crash(cluster).await;
     } else {
-        stop(cluster).await
+        stop(cluster).await;
     }
     cluster.launch();
 }

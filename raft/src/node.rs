@@ -110,7 +110,7 @@ pub struct Status {
     pub is_learner: bool,
     /// The last entry in the newest snapshot; 0 without one.
     pub snapshot_index: u64,
-    /// The last entry that the log has not got any more; 0: it has all.
+    /// The last entry that the log has not got any more; 0: it has all. Told before it is durable.
     pub purged_index: u64,
     /// Bytes of the log.
     pub log_bytes: u64,

@@ -284,12 +284,17 @@ impl Cluster {
         }
     }
 
-    /// Members that are voters or learners, as those who run see it.
-    pub(crate) fn membership(&self) -> BTreeSet<u64> {
-        let Some(node) = self.leader().and_then(|id| self.node(id)) else {
-            return self.ids().into_iter().collect();
-        };
-        node.members().into_iter().map(|member| member.id).collect()
+    /// Members that are voters or learners, as whom most take for their leader sees it.
+    pub(crate) fn membership(&self) -> Option<BTreeSet<u64>> {
+        let node = self.leader().and_then(|id| self.node(id))?;
+        Some(node.members().into_iter().map(|member| member.id).collect())
+    }
+
+    /// Those of them that have a disk; all that have one if nobody leads.
+    pub(crate) fn members(&self) -> Vec<u64> {
+        let members = self.membership();
+        let is_member = |id: &u64| members.as_ref().is_none_or(|members| members.contains(id));
+        self.ids().into_iter().filter(is_member).collect()
     }
 }
 

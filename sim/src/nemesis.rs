@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use api::berthpb::members_question::Change;
 use api::berthpb::{AddMember, RemoveMember};
+use api::etcdserverpb::Member;
 use openraft_rt::AsyncRuntime;
+use parking_lot::Mutex;
+use raft::MembersError;
 
 use crate::cluster::{Asked, Cluster};
 use crate::disk::End;
@@ -27,6 +30,8 @@ pub(crate) struct Nemesis {
     over: Arc<AtomicBool>,
     /// A change of members is under way.
     changing: Arc<AtomicBool>,
+    /// A change of members that is not known to be made.
+    owed: Arc<Mutex<Option<Change>>>,
     newcomers: Arc<AtomicU64>,
 }
 
@@ -37,6 +42,7 @@ impl Nemesis {
             plan,
             over: Arc::default(),
             changing: Arc::default(),
+            owed: Arc::default(),
             newcomers: Arc::new(AtomicU64::new(NEWCOMERS)),
         }
     }
@@ -214,7 +220,11 @@ impl Nemesis {
     }
 
     async fn change_in_turn(&self, lost: Option<u64>) {
-        let known = self.cluster.membership();
+        // A disk more would be one too many while a lost one's member may have its vote still.
+        if !self.settle().await {
+            return;
+        }
+        let Some(known) = self.cluster.membership() else { return };
         // One at a time, so that the others are a majority; and no more than a few.
         let whole = known.iter().all(|id| self.cluster.running().contains(id));
         if !whole || known.len() < 3 || (lost.is_none() && known.len() >= 7) {
@@ -224,20 +234,30 @@ impl Nemesis {
         self.cluster.world.count(fault.name());
         if let Some(id) = lost {
             self.cluster.forget(id);
-            if !self
-                .change(Change::Remove(RemoveMember { id }), move |ids| !ids.contains(&id))
-                .await
-            {
+            *self.owed.lock() = Some(Change::Remove(RemoveMember { id }));
+            if !self.settle().await {
                 return;
             }
         }
         let id = self.newcomers.fetch_add(1, Ordering::Relaxed);
         let add = AddMember { peer_urls: vec![format!("http://m{id}")], is_learner: false, id };
-        if self.change(Change::Add(add), move |ids| ids.contains(&id)).await {
+        *self.owed.lock() = Some(Change::Add(add));
+        self.settle().await;
+    }
+
+    /// Makes the change that is owed, if one is; false: it may be made, or not.
+    async fn settle(&self) -> bool {
+        let Some(change) = self.owed.lock().clone() else { return true };
+        if !self.change(&change).await {
+            return false;
+        }
+        *self.owed.lock() = None;
+        if let Change::Add(AddMember { id, .. }) = change {
             self.cluster.add(id);
             self.wait_for(id).await;
             self.cluster.world.count("member joined");
         }
+        true
     }
 
     /// Until the newcomer has its vote: before, the others alone are the majority.
@@ -253,7 +273,7 @@ impl Nemesis {
     }
 
     /// Asks until it is made.
-    async fn change(&self, change: Change, made: impl Fn(&[u64]) -> bool) -> bool {
+    async fn change(&self, change: &Change) -> bool {
         let world = &self.cluster.world;
         for _ in 0..20 {
             let Some(by) = world.chance.pick(&self.cluster.running()) else { return false };
@@ -265,13 +285,25 @@ impl Nemesis {
             if let Asked::Answered(answer) = asked {
                 let log = format!("{:?}", answer.as_ref().map(Vec::len));
                 world.log.line(format_args!("members by m{by}: {log}"));
-                if let Ok(members) = answer {
-                    let ids: Vec<u64> = members.iter().map(|member| member.id).collect();
-                    return made(&ids);
+                if is_made(change, &answer) {
+                    return true;
                 }
             }
             Simulated::sleep(Duration::from_millis(500)).await;
         }
         false
+    }
+}
+
+/// Whether the answer says so; what was asked before may have been done after no answer came.
+fn is_made(change: &Change, answer: &Result<Vec<Member>, MembersError>) -> bool {
+    match (change, answer) {
+        (Change::Add(add), Ok(members)) => members.iter().any(|member| member.id == add.id),
+        (Change::Remove(remove), Ok(members)) => {
+            members.iter().all(|member| member.id != remove.id)
+        }
+        (Change::Add(_), Err(MembersError::IdExists))
+        | (Change::Remove(_), Err(MembersError::NotFound)) => true,
+        _ => false,
     }
 }

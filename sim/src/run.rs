@@ -111,9 +111,7 @@ impl Run {
 
     /// Every member serves again, and what it is told is done.
     async fn recover(&self) -> bool {
-        let ids = self.cluster.membership();
-        let mut left: Vec<u64> =
-            self.cluster.ids().into_iter().filter(|id| ids.contains(id)).collect();
+        let mut left = self.cluster.members();
         let end_ns = world_ns() + u64::try_from(RECOVERY_MAX.as_nanos()).expect("a minute");
         while !left.is_empty() && world_ns() < end_ns {
             let id = left[0];
@@ -138,8 +136,7 @@ impl Run {
 
     /// After a barrier at each, all members hold the same.
     async fn check_equal(&self) {
-        let ids = self.cluster.membership();
-        let ids: Vec<u64> = self.cluster.ids().into_iter().filter(|id| ids.contains(id)).collect();
+        let ids = self.cluster.members();
         clients::keys::read_all(&self.cluster, &self.plan, &ids).await;
         let mut states = BTreeMap::new();
         for id in ids {

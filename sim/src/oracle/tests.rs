@@ -396,3 +396,26 @@ fn memberships_one_after_the_other_share_a_member_of_each_majority() {
     changes(&[&[&[1, 2, 3]], &[&[1, 4, 5]]]).wrong("membership", "could decide without");
     changes(&[&[&[1, 2, 3]], &[&[1, 2, 4, 5]]]).wrong("membership", "could decide without");
 }
+
+#[test]
+fn pointers_go_forward_and_are_in_order() {
+    // Proves that a purge behind no snapshot, one that a living member takes back, and a snapshot
+    // that is gone with the process are seen; a purge that a new process does again is right.
+    let status = |purged_index, snapshot_index| raft::Status {
+        purged_index,
+        snapshot_index,
+        applied_index: 9,
+        ..raft::Status::default()
+    };
+    let looks = |seen: &[(u64, raft::Status)]| {
+        let world = crate::world::World::new(1, false);
+        let mut pointers = super::pointers::Pointers::default();
+        seen.iter().for_each(|(life, status)| pointers.look(&world, 1, *life, status));
+        world.violations().len()
+    };
+    assert_eq!(looks(&[(1, status(3, 5)), (1, status(5, 8)), (2, status(3, 8))]), 0);
+    assert_eq!(looks(&[(1, status(3, 2))]), 1);
+    assert_eq!(looks(&[(1, status(0, 10))]), 1);
+    assert_eq!(looks(&[(1, status(3, 5)), (1, status(2, 5))]), 1);
+    assert_eq!(looks(&[(1, status(3, 5)), (2, status(3, 4))]), 1);
+}

@@ -43,7 +43,7 @@ impl Agents {
         url: &str,
         objects: &Objects,
     ) -> Result<Self, Box<dyn Error>> {
-        let directory = tempfile::tempdir()?;
+        let directory = disk_of_nodes()?;
         let nodes: Vec<hollow::Node> =
             (0..count).map(|at| node(workload, at, &directory)).collect::<Result<_, _>>()?;
         let mut agents = Self { running: Vec::new(), directory };
@@ -60,6 +60,12 @@ impl Agents {
         registered(objects, count).await?;
         Ok(agents)
     }
+}
+
+/// In memory where that can be: a thousand nodes have disks of their own, and would measure that of
+/// the store here.
+fn disk_of_nodes() -> std::io::Result<TempDir> {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir())
 }
 
 fn node(workload: Workload, at: usize, root: &TempDir) -> Result<hollow::Node, Box<dyn Error>> {

@@ -68,11 +68,11 @@ impl Progress {
             let Change::Put(kv) = change else { continue };
             let seen = self.pods.entry(kv.key.to_vec());
             let seen = seen.or_insert(Seen { at: now, is_bound: false, runs: false });
-            if !seen.is_bound && has(&kv.value, b"\"nodeName\":\"") {
+            if !seen.is_bound && has(&kv.value, "\"nodeName\":\"") {
                 seen.is_bound = true;
                 self.bound += 1;
             }
-            if !seen.runs && has(&kv.value, b"\"phase\":\"Running\"") {
+            if !seen.runs && has(&kv.value, "\"phase\":\"Running\"") {
                 seen.runs = true;
                 self.running += 1;
                 self.times.push(now - seen.at);
@@ -83,6 +83,6 @@ impl Progress {
 }
 
 /// Without reading the whole document: this runs beside what is measured.
-fn has(document: &[u8], field: &[u8]) -> bool {
-    document.windows(field.len()).any(|part| part == field)
+fn has(document: &[u8], field: &str) -> bool {
+    std::str::from_utf8(document).is_ok_and(|document| document.contains(field))
 }

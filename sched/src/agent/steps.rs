@@ -23,7 +23,7 @@ use super::resolver;
 use super::runtime::{Container, Error, Kind, Mount};
 use super::services;
 use super::volumes::{self, Held, Places};
-use crate::objects::{Delete, ErrorKind};
+use crate::objects::{Delete, ErrorKind, Stored};
 
 /// What a container may leave behind to be told.
 const MESSAGE_BYTES_MAX: usize = 4096;
@@ -67,9 +67,10 @@ pub(super) async fn remove(context: &Context, id: &str) -> Outcome {
 }
 
 /// A container to start.
-pub(super) struct Start<'a> {
-    pub(super) pod: &'a Pod,
-    pub(super) name: &'a str,
+#[derive(Clone)]
+pub(super) struct Start {
+    pub(super) pod: Arc<Stored<Pod>>,
+    pub(super) name: String,
     pub(super) attempt: u32,
     pub(super) streak: u32,
     pub(super) address: IpAddr,
@@ -78,9 +79,9 @@ pub(super) struct Start<'a> {
 }
 
 /// Volumes, image, variables, container, hook, in this order.
-pub(super) async fn start(context: &Context, start: &Start<'_>, events: &Events) -> Outcome {
-    let Some(wanted) = spec::container(start.pod, start.name) else { return Ok(()) };
-    let places = prepare(context, start.pod, start.address).await?;
+pub(super) async fn start(context: &Arc<Context>, start: &Start, events: &Events) -> Outcome {
+    let Some(wanted) = spec::container(&start.pod, &start.name) else { return Ok(()) };
+    let places = prepare(context, &start.pod, start.address).await?;
     let mut ending = start.ending.clone();
     tokio::select! {
         outcome = image(context, wanted, events) => outcome?,
@@ -92,15 +93,15 @@ pub(super) async fn start(context: &Context, start: &Start<'_>, events: &Events)
         }),
     }
     let config = failed("CreateContainerConfigError", "Failed");
-    let sources = Sources::read(&context.objects, spec::namespace(start.pod), wanted).await;
+    let sources = Sources::read(&context.objects, spec::namespace(&start.pod), wanted).await;
     let sources = sources.map_err(failed("CreateContainerConfigError", "Failed"))?;
-    let services = services::variables(&context.services.read(), start.pod);
+    let services = services::variables(&context.services.read(), &start.pod);
     let address = start.address.to_string();
     let host = context.host.address.to_string();
-    let facts = facts(context, start.pod, &address, &host);
+    let facts = facts(context, &start.pod, &address, &host);
     let env = resolve(wanted, services, &sources, facts).map_err(config)?;
     // Held until the runtime has mounted them.
-    let (mounts, held) = mounts(context, start, wanted, &places, &env)?;
+    let (mounts, held) = mounts(context, start, wanted, places, &env).await?;
     let found = Found {
         attempt: start.attempt,
         streak: start.streak,
@@ -109,14 +110,14 @@ pub(super) async fn start(context: &Context, start: &Start<'_>, events: &Events)
         log_bytes_max: context.settings.log_bytes_max,
         log_files_max: context.settings.log_files_max,
     };
-    let spec = make::container(start.pod, wanted, found);
+    let spec = make::container(&start.pod, wanted, found);
     // Never closed.
     let _place = context.starts.acquire().await;
     still_held(context)?;
     let started = context.runtime.start_container(&spec).await;
     drop(held);
     let id = started.map_err(|error| not_started(&error))?;
-    events.normal(start.name, "Started", format!("Started container {}", start.name));
+    events.normal(&start.name, "Started", format!("Started container {}", start.name));
     let target = Target {
         runtime: context.runtime.clone(),
         id,
@@ -169,6 +170,9 @@ fn facts<'a>(context: &Context, pod: &'a Pod, pod_ip: &'a str, host_ip: &'a str)
 
 /// Makes the pod's volumes, or brings their files up to date.
 async fn prepare(context: &Context, pod: &Pod, address: IpAddr) -> Result<Places, Step> {
+    if spec::spec(pod).is_none_or(|spec| spec.volumes.iter().flatten().next().is_none()) {
+        return Ok(Places::new());
+    }
     let failing = || failed("ContainerCreating", "FailedMount");
     let wanted = volumes::wanted(pod);
     let mut sources = Sources::default();
@@ -250,9 +254,31 @@ async fn image(context: &Context, wanted: &Wanted, events: &Events) -> Outcome {
     }
 }
 
-fn mounts(
+/// What a container mounts, and what must be kept until it has.
+async fn mounts(
+    context: &Arc<Context>,
+    start: &Start,
+    wanted: &Wanted,
+    places: Places,
+    env: &[(String, String)],
+) -> Result<(Vec<Mount>, Vec<Held>), Step> {
+    if !context.runtime.has_files() {
+        return of_volumes(context, start, wanted, &places, env);
+    }
+    let (context, start, wanted, env) =
+        (context.clone(), start.clone(), wanted.clone(), env.to_owned());
+    let making = tokio::task::spawn_blocking(move || {
+        let (mut mounts, held) = of_volumes(&context, &start, &wanted, &places, &env)?;
+        let own = own_files(&context, &start, &wanted, &mounts);
+        mounts.extend(own.map_err(failed("CreateContainerError", "Failed"))?);
+        Ok((mounts, held))
+    });
+    making.await.map_err(failed("CreateContainerError", "Failed"))?
+}
+
+fn of_volumes(
     context: &Context,
-    start: &Start<'_>,
+    start: &Start,
     wanted: &Wanted,
     places: &Places,
     env: &[(String, String)],
@@ -261,25 +287,29 @@ fn mounts(
         env.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     };
     let root = &context.settings.root;
-    let found = volumes::mounts(root, start.pod, wanted, places, |text| expand(text, lookup));
-    let (mut mounts, held) = found.map_err(failed("CreateContainerConfigError", "Failed"))?;
-    let directory = context.directory(spec::uid(start.pod));
-    let own = resolver::files(context, &directory, start.pod, start.address)
-        .map_err(failed("CreateContainerError", "Failed"))?;
-    let is_given = |target: &str| mounts.iter().any(|mount| mount.target == target);
-    let own: Vec<Mount> = own.into_iter().filter(|mount| !is_given(&mount.target)).collect();
-    mounts.extend(own);
-    let message = message_file(context, spec::uid(start.pod), start.name, start.attempt);
-    let made = message.parent().map_or(Ok(()), std::fs::create_dir_all);
-    made.and_then(|()| std::fs::write(&message, ""))
-        .and_then(|()| {
-            let open = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-            std::fs::set_permissions(&message, open)
-        })
-        .map_err(failed("CreateContainerError", "Failed"))?;
+    volumes::mounts(root, &start.pod, wanted, places, |text| expand(text, lookup))
+        .map_err(failed("CreateContainerConfigError", "Failed"))
+}
+
+/// Writes the agent's own files, but for those in whose places `given` has others, and the one in
+/// which a container leaves what is to be told when it ends.
+fn own_files(
+    context: &Context,
+    start: &Start,
+    wanted: &Wanted,
+    given: &[Mount],
+) -> std::io::Result<Vec<Mount>> {
+    let directory = context.directory(spec::uid(&start.pod));
+    let mut own = resolver::files(context, &directory, &start.pod, start.address)?;
+    own.retain(|own| given.iter().all(|mount| mount.target != own.target));
+    let message = message_file(context, spec::uid(&start.pod), &start.name, start.attempt);
+    message.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+    std::fs::write(&message, "")?;
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    std::fs::set_permissions(&message, open)?;
     let target = wanted.termination_message_path.as_deref().unwrap_or("/dev/termination-log");
-    mounts.push(Mount { source: message, target: target.to_owned(), read_only: false });
-    Ok((mounts, held))
+    own.push(Mount { source: message, target: target.to_owned(), read_only: false });
+    Ok(own)
 }
 
 fn message_file(context: &Context, uid: &str, name: &str, attempt: u32) -> std::path::PathBuf {
@@ -302,7 +332,7 @@ pub(super) struct Stop {
     pub(super) target: Option<Target>,
     pub(super) grace: Duration,
     /// The pod, if it is to leave its Services first.
-    pub(super) leaves: Option<Arc<Pod>>,
+    pub(super) leaves: Option<Arc<Stored<Pod>>>,
 }
 
 /// Has the pod leave its Services, runs the hook, then asks the container to end, all within the

@@ -35,9 +35,13 @@ impl Drop for Running {
 
 impl Scene {
     async fn new() -> Self {
+        Self::with(Latency::default()).await
+    }
+
+    async fn with(latency: Latency) -> Self {
         let (etcd, store) = Etcd::start().await;
         let root = tempfile::tempdir().unwrap();
-        let fake = Fake::new(Latency::default());
+        let fake = Fake::new(latency);
         Self { _etcd: etcd, objects: Objects::new(store), fake, root }
     }
 
@@ -146,6 +150,27 @@ async fn a_pod_lives_and_ends_as_the_store_says() {
         scene.gone(name).await;
     }
     assert_eq!(scene.fake.pods().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_pod_that_takes_its_time_to_come_up_says_so() {
+    // Proves that it is not kept back for long how far a pod is: neither before its network is there,
+    // nor, with its address, before its container runs.
+    let forever = Duration::from_secs(3600);
+    for latency in [
+        Latency { sandbox: forever, ..Latency::default() },
+        Latency { start: forever, ..Latency::default() },
+    ] {
+        let scene = Scene::with(latency).await;
+        let _agent = scene.agent();
+        scene.create("slow", json!({})).await;
+        let has_network = latency.sandbox.is_zero();
+        let pod = scene.until("slow", |pod| {
+            waits_for(pod, "ContainerCreating")
+                && pod.status.as_ref().is_some_and(|it| it.pod_ip.is_some() == has_network)
+        });
+        assert_eq!(phase(&pod.await), "Pending");
+    }
 }
 
 #[tokio::test]

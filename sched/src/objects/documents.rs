@@ -206,7 +206,7 @@ impl Objects {
                 value["metadata"]["name"] = generated(prefix).into();
             }
             tries += 1;
-            match self.insert(resource, &value, beside).await {
+            match self.insert(resource, &mut value, beside).await {
                 Err(error)
                     if error.kind == ErrorKind::AlreadyExists
                         && generate.is_some()
@@ -219,7 +219,7 @@ impl Objects {
     async fn insert(
         &self,
         resource: &Resource,
-        value: &Value,
+        value: &mut Value,
         beside: &Beside,
     ) -> Result<Document> {
         let key = own_key(resource, value)?;
@@ -273,8 +273,8 @@ impl Objects {
         }
         let key = own_key(resource, &after.value)?;
         let put = match beside.lease {
-            0 => kv::put_keeping_lease(key.clone(), bytes(&after.value)),
-            lease => kv::put(key.clone(), bytes(&after.value), lease),
+            0 => kv::put_keeping_lease(key.clone(), bytes(&mut after.value)),
+            lease => kv::put(key.clone(), bytes(&mut after.value), lease),
         };
         self.replace(resource, after, key, put, beside).await
     }
@@ -367,7 +367,7 @@ pub fn as_created(resource: &Resource, mut value: Value) -> Result<Value> {
 /// there is one already.
 pub(super) fn put_new(resource: &Resource, mut value: Value, lease: i64) -> Result<RequestOp> {
     prepare(resource, &mut value)?;
-    Ok(kv::put(own_key(resource, &value)?, bytes(&value), lease))
+    Ok(kv::put(own_key(resource, &value)?, bytes(&mut value), lease))
 }
 
 /// Fills in what every new object has.
@@ -423,13 +423,12 @@ fn changed_beside(resource: &Resource, value: &Value) -> Error {
     Error::new(ErrorKind::Conflict, message)
 }
 
-/// As it is stored: without its revision, which is the key's.
-fn bytes(value: &Value) -> Vec<u8> {
-    let mut value = value.clone();
+/// As it is stored: without its revision, which is the key's, and which it loses here.
+fn bytes(value: &mut Value) -> Vec<u8> {
     if let Some(metadata) = value["metadata"].as_object_mut() {
         metadata.shift_remove("resourceVersion");
     }
-    value.to_string().into_bytes()
+    serde_json::to_vec(value).expect("names are texts, and a vector takes what is written to it")
 }
 
 fn at(mut value: Value, revision: i64) -> Document {

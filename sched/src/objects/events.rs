@@ -112,14 +112,18 @@ impl Recorder {
         let namespace = event.metadata.namespace.clone().unwrap_or_default();
         let name = event.metadata.name.clone().unwrap_or_default();
         for _ in 0..TRIES_MAX {
-            let found = self.objects.get::<Event>(Some(&namespace), &name).await?;
-            let outcome = match found {
-                Some(found) => self.count_up(&found).await,
-                None => self.create(&event).await,
+            // Most are new: whether one is there is asked only when it turns out to be.
+            let outcome = match self.create(&event).await {
+                Err(error) if error.kind == ErrorKind::AlreadyExists => {
+                    match self.objects.get::<Event>(Some(&namespace), &name).await? {
+                        Some(found) => self.count_up(&found).await,
+                        None => continue,
+                    }
+                }
+                outcome => outcome,
             };
             match outcome {
-                Err(error)
-                    if matches!(error.kind, ErrorKind::Conflict | ErrorKind::AlreadyExists) => {}
+                Err(error) if error.kind == ErrorKind::Conflict => {}
                 Err(error) if error.kind == ErrorKind::Store(crate::kv::Kind::NoLease) => {
                     *self.lease.lock().await = None;
                 }
@@ -140,7 +144,7 @@ impl Recorder {
 
     async fn create(&self, event: &Event) -> Result<()> {
         let beside = Beside { lease: self.lease().await?, ..Beside::default() };
-        self.objects.create_with(event, &beside).await.map(|_| ())
+        self.objects.create_beside(resource::<Event>()?, value(event)?, &beside).await.map(|_| ())
     }
 
     /// A lease that is young enough for a new event.

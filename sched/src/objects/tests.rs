@@ -103,6 +103,34 @@ async fn unknown_fields_and_leases_survive_a_change() {
 }
 
 #[tokio::test]
+async fn a_status_is_replaced_alone() {
+    // Proves that a status can be written without a look at the rest: what is returned is what is
+    // there then, fields that no type knows stay, the generation too, the same again writes nothing,
+    // and nothing is written over a change of somebody else.
+    let (_etcd, store) = Etcd::start().await;
+    let objects = Objects::new(store);
+    let mut value = serde_json::to_value(pod("web", None)).unwrap();
+    value["status"] = json!({"phase": "Pending", "ours": 7});
+    let pods = Pod::resource().unwrap();
+    objects.create_document(pods, value).await.unwrap();
+    let first = objects.get::<Pod>(Some("default"), "web").await.unwrap().unwrap();
+
+    let write = async |stored: &Stored<Pod>, phase: &str| {
+        let before = stored.object.status.clone();
+        let mut after = before.clone().unwrap();
+        after.phase = Some(phase.to_owned());
+        objects.update_status(stored, &before, Some(after), |pod, now| pod.status = now).await
+    };
+    let second = write(&first, "Running").await.unwrap();
+    assert_eq!(second.document["status"], json!({"phase": "Running", "ours": 7}));
+    assert_eq!(second.metadata.generation, Some(1));
+    let read = objects.get::<Pod>(Some("default"), "web").await.unwrap().unwrap();
+    assert_eq!(second, read);
+    assert_eq!(write(&second, "Running").await.unwrap(), second);
+    assert_eq!(write(&first, "Failed").await.unwrap_err().kind, ErrorKind::Conflict);
+}
+
+#[tokio::test]
 async fn who_lost_the_right_to_write_writes_nothing() {
     // Proves that a fence stops creating, changing and deleting once its key is gone.
     let (_etcd, store) = Etcd::start().await;

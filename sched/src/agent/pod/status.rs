@@ -13,6 +13,9 @@ use super::plan::{Initialized, SHOWN, View};
 use super::spec::{self, Restart};
 use crate::agent::runtime::{Container, Exit, State};
 
+/// Why a container has not run yet.
+const CREATING: &str = "ContainerCreating";
+
 /// What the status says of the node.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::agent) struct Host {
@@ -155,7 +158,7 @@ fn not_yet(view: &View<'_>, wanted: &Wanted) -> ContainerState {
         return waiting("PodInitializing", None);
     }
     let message = view.memory.sandbox_failure.as_ref().map(|failure| failure.message.clone());
-    waiting("ContainerCreating", message)
+    waiting(CREATING, message)
 }
 
 /// At first as what it is, then as a pause before the next try.
@@ -280,4 +283,19 @@ fn condition(
 /// Whether any container has to be written about: the same but for the time is no news.
 pub(in crate::agent) fn is_news(before: &Pod, now: &PodStatus) -> bool {
     before.status.as_ref() != Some(now)
+}
+
+/// Whether the pod is on its way up, and nothing stands in it: what comes next says all of this,
+/// and more.
+pub(in crate::agent) fn is_coming_up(now: &PodStatus) -> bool {
+    let is_waiting = |status: &ContainerStatus| {
+        let waiting = status.state.as_ref().and_then(|state| state.waiting.as_ref());
+        status.last_state.is_none()
+            && waiting.is_some_and(|waiting| {
+                waiting.message.is_none() && waiting.reason.as_deref() == Some(CREATING)
+            })
+    };
+    now.phase.as_deref() == Some("Pending")
+        && now.init_container_statuses.is_none()
+        && now.container_statuses.iter().flatten().all(is_waiting)
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::backoff::Backoff;
 use super::memory::{Failure, Memory, Probed, Task};
 use super::plan::{Action, Lease, Plan, View, Why, plan};
-use super::status::{Host, status};
+use super::status::{Host, is_coming_up, status};
 use crate::agent::runtime::{Container, Exit, PodRef, Sandbox, State};
 
 /// Seconds after the beginning of these tests.
@@ -353,4 +353,26 @@ fn the_same_twice_is_no_news() {
     scene.pod.status = Some(scene.status());
     scene.now += SignedDuration::from_hours(1);
     assert_eq!(Some(scene.status()), scene.pod.status);
+}
+
+#[test]
+fn what_comes_up_as_it_should_is_told_from_what_does_not() {
+    // Proves that a pod which is only on its way up, with or without its network, is told from one
+    // whose container runs, has ended, or cannot be started, and from one with init containers,
+    // which take their time.
+    let mut scene = Scene::new(&json!({}), None);
+    assert!(is_coming_up(&scene.status()));
+    scene.sandbox = Some(sandbox(vec![]));
+    assert!(is_coming_up(&scene.status()));
+    for container in [running("main", 0, 1), ended("main", 0, 1, 1)] {
+        scene.sandbox = Some(sandbox(vec![container]));
+        assert!(!is_coming_up(&scene.status()));
+    }
+    let reason = "ErrImagePull";
+    let failure = Failure { reason, message: "none".into(), at: scene.now, count: 1 };
+    scene.sandbox = Some(sandbox(vec![]));
+    scene.memory.failures.insert("main".into(), failure);
+    assert!(!is_coming_up(&scene.status()));
+    let inits = json!({"initContainers": [{"name": "init", "image": "web:1"}]});
+    assert!(!is_coming_up(&Scene::new(&inits, None).status()));
 }

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -20,7 +20,7 @@ use super::hook::Target;
 use super::memory::{Failure, Memory, Probed, Task};
 use super::plan::{Action, Lease, View, Why, plan};
 use super::probe::{self, Finding, Prober};
-use super::status::{is_news, status};
+use super::status::{is_coming_up, is_news, status};
 use super::{make, spec};
 use crate::agent::clock;
 use crate::agent::context::Context;
@@ -34,6 +34,8 @@ use crate::objects::{ErrorKind, Objects, Stored};
 const LOOK: Duration = Duration::from_secs(30);
 /// After something could not be seen or written.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long it is kept back that a pod is coming up: most run by then, and then all is told at once.
+const KEPT_BACK: SignedDuration = SignedDuration::from_secs(1);
 /// What has been found and not looked at.
 const WAITING_MAX: usize = 64;
 /// What its containers get to end in, when the pod's key has gone.
@@ -74,6 +76,8 @@ pub(in crate::agent) struct Worker {
     done: (mpsc::Sender<Done>, mpsc::Receiver<Done>),
     begun: JoinSet<()>,
     stops: BTreeMap<String, AbortHandle>,
+    /// Since when something is kept back; see [`KEPT_BACK`].
+    kept_back: Option<Timestamp>,
     /// Whether the pod is being deleted: what only brings it up is given up.
     ending: watch::Sender<bool>,
     has_finished: bool,
@@ -98,6 +102,7 @@ impl Worker {
             done: mpsc::channel(WAITING_MAX),
             begun: JoinSet::new(),
             stops: BTreeMap::new(),
+            kept_back: None,
             ending: watch::Sender::new(false),
             has_finished: false,
         };
@@ -142,6 +147,7 @@ impl Worker {
             left.unsigned_abs() + Duration::from_millis(1)
         });
         match written {
+            Ok(()) if self.kept_back.is_some() => Ok(wait.min(KEPT_BACK.unsigned_abs())),
             Ok(()) => Ok(wait.min(LOOK)),
             Err(error) => {
                 tracing::warn!(pod = spec::name(&self.pod), "cannot write its status: {error}");
@@ -176,15 +182,14 @@ impl Worker {
     }
 
     /// The pod as it is wanted: one whose key has gone is being deleted.
-    fn desired(&self) -> Pod {
-        let mut pod = self.pod.object.clone();
-        if let Some(since) = self.gone_since {
-            let by = since + GONE_GRACE;
-            let deleted = &mut pod.metadata.deletion_timestamp;
-            let earlier = deleted.as_ref().is_some_and(|before| before.0 <= by);
-            if !earlier {
-                *deleted = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(by));
-            }
+    fn desired(&self) -> Arc<Stored<Pod>> {
+        let Some(since) = self.gone_since else { return self.pod.clone() };
+        let by = since + GONE_GRACE;
+        let mut pod = self.pod.clone();
+        let is_earlier = spec::deleted(&pod).is_some_and(|before| before <= by);
+        if !is_earlier {
+            let time = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(by);
+            Arc::make_mut(&mut pod).object.metadata.deletion_timestamp = Some(time);
         }
         pod
     }
@@ -200,13 +205,18 @@ impl Worker {
         }
         let mut lease = self.context.lease.clone();
         let before = *lease.borrow_and_update();
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = self.look.notified() => {}
-            Ok(_) = lease.wait_for(|now| *now != before) => {}
-            Some(done) = self.done.1.recv() => self.take_done(done),
-            Some(finding) = self.findings.1.recv() => self.take_finding(finding),
-            Ok(()) = self.orders.changed() => self.take_orders(),
+        let end = tokio::time::sleep(wait);
+        tokio::pin!(end);
+        loop {
+            tokio::select! {
+                () = &mut end => break,
+                () = self.look.notified() => break,
+                Ok(_) = lease.wait_for(|now| *now != before) => break,
+                Some(done) = self.done.1.recv() => break self.take_done(done),
+                Some(finding) = self.findings.1.recv() => break self.take_finding(finding),
+                // What it wrote itself comes back, too.
+                Ok(()) = self.orders.changed() => if self.take_orders() { break },
+            }
         }
         // Whatever else has come meanwhile is looked at together.
         while let Ok(done) = self.done.1.try_recv() {
@@ -218,15 +228,22 @@ impl Worker {
         while self.begun.try_join_next().is_some() {}
     }
 
-    fn take_orders(&mut self) {
+    /// Whether they are news.
+    fn take_orders(&mut self) -> bool {
         let order = self.orders.borrow_and_update().clone();
+        let had_gone = self.gone_since.is_some();
         match order {
             Some(pod) if pod.revision >= self.pod.revision => {
+                let is_later = pod.revision > self.pod.revision;
                 self.pod = pod;
                 self.gone_since = None;
+                is_later || had_gone
             }
-            Some(_) => {}
-            None => self.gone_since = self.gone_since.or(Some(clock::now())),
+            Some(_) => false,
+            None => {
+                self.gone_since = self.gone_since.or(Some(clock::now()));
+                !had_gone
+            }
         }
     }
 
@@ -292,9 +309,8 @@ impl Worker {
         }
     }
 
-    fn begin(&mut self, action: Action, pod: &Pod, address: IpAddr, now: Timestamp) {
-        let context = self.context.clone();
-        let pod = Arc::new(pod.clone());
+    fn begin(&mut self, action: Action, pod: &Arc<Stored<Pod>>, address: IpAddr, now: Timestamp) {
+        let (context, pod) = (self.context.clone(), pod.clone());
         match action {
             Action::StartSandbox => {
                 self.spawn(Task::Sandbox, async move { steps::sandbox(&context, &pod).await });
@@ -307,8 +323,7 @@ impl Worker {
                 let (events, task) = (self.events.clone(), Task::Start(name.clone()));
                 let ending = self.ending.subscribe();
                 self.spawn(task, async move {
-                    let start =
-                        steps::Start { pod: &pod, name: &name, attempt, streak, address, ending };
+                    let start = steps::Start { pod, name, attempt, streak, address, ending };
                     steps::start(&context, &start, &events).await
                 });
             }
@@ -340,7 +355,7 @@ impl Worker {
     #[expect(clippy::too_many_arguments, reason = "one action, taken apart")]
     fn stop(
         &mut self,
-        pod: &Arc<Pod>,
+        pod: &Arc<Stored<Pod>>,
         id: &str,
         name: &str,
         grace: Duration,
@@ -441,6 +456,7 @@ impl Worker {
 
     /// Writes the status, if it is any news. Over what was read, or what is there instead.
     async fn write_status(&mut self, sandbox: Option<&Sandbox>) -> Result<(), String> {
+        let kept_back = self.kept_back.take();
         // Without the lease it is for others to say how it is.
         if self.gone_since.is_some() || *self.context.lease.borrow() != Lease::Held {
             return Ok(());
@@ -451,8 +467,16 @@ impl Worker {
         if !is_news(&pod.object, &wanted) {
             return Ok(());
         }
+        let since = kept_back.unwrap_or(now);
+        if self.keeps_back(&wanted, now, since) {
+            self.kept_back = Some(since);
+            return Ok(());
+        }
         let objects = &self.context.objects;
-        let written = match objects.update(&pod, |pod| pod.status = Some(wanted)).await {
+        let replacing =
+            objects
+                .update_status(&pod, &pod.object.status, Some(wanted), |pod, now| pod.status = now);
+        let written = match replacing.await {
             Err(error) if error.kind == ErrorKind::Conflict => {
                 let change = |fresh: &mut Pod| {
                     if spec::uid(fresh) != spec::uid(&pod.object) {
@@ -480,6 +504,13 @@ impl Worker {
             Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    /// Whether this is news that soon comes with more. `since`: it is kept back since then.
+    fn keeps_back(&self, wanted: &PodStatus, now: Timestamp, since: Timestamp) -> bool {
+        let is_bringing_up =
+            self.memory.busy.iter().any(|task| matches!(task, Task::Sandbox | Task::Start(_)));
+        is_bringing_up && now < since + KEPT_BACK && is_coming_up(wanted)
     }
 
     /// Brings files to what they are made from, as often as that changes.

@@ -127,6 +127,10 @@ impl Runtime for Fake {
         false
     }
 
+    fn has_files(&self) -> bool {
+        false
+    }
+
     async fn version(&self) -> Result<String> {
         Ok("0".into())
     }

@@ -54,6 +54,11 @@ pub trait Runtime: Send + Sync + 'static {
         true
     }
 
+    /// Whether its containers have files: what is mounted into them is there then.
+    fn has_files(&self) -> bool {
+        true
+    }
+
     /// Readies the node's network: pods get addresses of the range `own` from now on; `all` is that
     /// of every node's pods.
     async fn set_pod_cidr(&self, own: &Cidr, all: &Cidr) -> Result<()>;

@@ -79,6 +79,11 @@ impl Cluster {
         life.node.clone()
     }
 
+    /// How often a member has been started.
+    pub(crate) fn starts(&self, id: u64) -> u64 {
+        self.members.lock().get(&id).map_or(0, |member| member.starts)
+    }
+
     pub(crate) fn process(&self, id: u64) -> Option<Arc<Process>> {
         let members = self.members.lock();
         let life = members.get(&id)?.life.as_ref().filter(|life| life.process.is_alive())?;

@@ -35,7 +35,7 @@ impl Lookout {
             let Some(node) = cluster.node(id) else { continue };
             let status = node.status();
             self.membership.look(&cluster.world, id, &status);
-            self.pointers.look(&cluster.world, id, node.incarnation(), &status);
+            self.pointers.look(&cluster.world, id, cluster.starts(id), &status);
         }
         states::compare(cluster);
     }

@@ -50,7 +50,7 @@ impl Cluster {
         let mut surroundings = match &home.disk {
             Some(disk) => {
                 let mut surroundings = Surroundings::real(&home.config);
-                surroundings.vfs = std::sync::Arc::new(disk.clone());
+                surroundings.vfs = disk.vfs();
                 surroundings.engines = Box::new(home.engines.clone());
                 surroundings
             }

@@ -128,10 +128,8 @@ impl Cluster {
         let mounted = member.disk.mount(process.clone());
         world.log.line(format_args!("m{id} starts, its clock goes {drift_ppm} ppm too fast"));
         let config = self.config(id, member);
-        let mut surroundings = Surroundings::on_runtime::<Simulated>(
-            Arc::new(mounted.clone()),
-            Box::new(member.disk.engines()),
-        );
+        let mut surroundings =
+            Surroundings::on_runtime::<Simulated>(mounted.vfs(), Box::new(member.disk.engine()));
         surroundings.transport = world.network.transport(id);
         surroundings.log_salt = config.nonce;
         member.life = Some(Life { process: process.clone(), mounted, node: None, may_fail: false });

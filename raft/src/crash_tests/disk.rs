@@ -2,32 +2,44 @@
 
 use std::future::Future;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
+use store::engine::{Batch, CrashEngine, Engine, Visit};
 
 use super::ledger::{Ledger, Promises};
-use crate::vfs::{CrashFs, File, Lock, Vfs};
-use crate::wal;
+use crate::vfs::{CrashFs, Gate, Gated, Operation, Vfs};
+use crate::{EngineSource, wal};
 
 pub(super) type Writer = Pin<Box<dyn Future<Output = Result<(), wal::Error>> + Send>>;
 
 /// A moment before a sync.
 pub(super) struct Point {
     pub(super) fs: CrashFs,
+    engine: CrashEngine,
     pub(super) promises: Promises,
     /// Which operation of the script it is in.
     pub(super) operation: usize,
+}
+
+impl Point {
+    /// The engine as a power failure may leave it: lost, or with the first of what was not flushed.
+    pub(super) fn engines(&self) -> impl Iterator<Item = CrashEngine> {
+        let kept = (0..=self.engine.pending()).map(|kept| self.engine.crash(kept));
+        std::iter::once(CrashEngine::new()).chain(kept)
+    }
 }
 
 /// Clones share it.
 #[derive(Clone)]
 pub(super) struct Disk {
     fs: CrashFs,
+    engine: Arc<CrashEngine>,
     shared: Arc<Shared>,
 }
 
@@ -49,7 +61,16 @@ impl Disk {
             writer: Mutex::new(None),
             interleave: AtomicUsize::new(0),
         };
-        Disk { fs: CrashFs::new(), shared: Arc::new(shared) }
+        Disk { fs: CrashFs::new(), engine: Arc::default(), shared: Arc::new(shared) }
+    }
+
+    pub(super) fn vfs(&self) -> Arc<dyn Vfs> {
+        Arc::new(Gated::new(Arc::new(self.fs.clone()), Arc::new(self.clone())))
+    }
+
+    /// Batches of the engine that are not flushed.
+    pub(super) fn unflushed(&self) -> usize {
+        self.engine.pending()
     }
 
     pub(super) fn with_ledger<T>(&self, see: impl FnOnce(&mut Ledger) -> T) -> T {
@@ -94,7 +115,8 @@ impl Disk {
     pub(super) fn keep(&self) {
         let promises = self.with_ledger(|ledger| ledger.promises.clone());
         let operation = self.shared.operation.load(Ordering::SeqCst);
-        self.shared.points.lock().push(Point { fs: self.fs.kill(), promises, operation });
+        let (fs, engine) = (self.fs.kill(), self.engine.crash(self.engine.pending()));
+        self.shared.points.lock().push(Point { fs, engine, promises, operation });
     }
 
     /// Ends it: what was kept, and what was promised.
@@ -106,68 +128,50 @@ impl Disk {
     }
 }
 
-impl Vfs for Disk {
-    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let file = self.fs.create(path)?;
-        Ok(Arc::new(Handle { disk: self.clone(), path: path.to_owned(), file }))
-    }
-
-    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let file = self.fs.open(path)?;
-        Ok(Arc::new(Handle { disk: self.clone(), path: path.to_owned(), file }))
-    }
-
-    fn read_dir(&self, dir: &Path) -> io::Result<Vec<String>> {
-        self.fs.read_dir(dir)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.fs.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.fs.remove(path)
-    }
-
-    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        self.fs.create_dir_all(dir)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.before_sync(dir);
-        self.fs.sync_dir(dir)
-    }
-
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
-        self.fs.lock(path)
+impl Gate for Disk {
+    fn pass(&self, operation: Operation, path: &Path) -> io::Result<()> {
+        if operation == Operation::Sync {
+            self.before_sync(path);
+        }
+        Ok(())
     }
 }
 
-struct Handle {
-    disk: Disk,
-    path: PathBuf,
-    file: Arc<dyn File>,
+impl EngineSource for Disk {
+    fn open(&mut self) -> io::Result<Arc<dyn Engine>> {
+        Ok(Arc::new(self.clone()))
+    }
+
+    fn destroy(&mut self) -> io::Result<()> {
+        self.clear()
+    }
 }
 
-impl File for Handle {
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.file.write_at(bytes, offset)
+/// The engine that is on it, flushing and clearing which are syncs.
+impl Engine for Disk {
+    fn get(&self, key: &[u8]) -> io::Result<Option<Bytes>> {
+        self.engine.get(key)
     }
 
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.file.read_at(buffer, offset)
+    fn scan(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> io::Result<()> {
+        self.engine.scan(from, to, visit)
     }
 
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
+    fn apply(&self, batch: Batch) -> io::Result<()> {
+        self.engine.apply(batch)
     }
 
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
+    fn flush(&self) -> io::Result<()> {
+        self.keep();
+        self.engine.flush()
     }
 
-    fn sync_data(&self) -> io::Result<()> {
-        self.disk.before_sync(&self.path);
-        self.file.sync_data()
+    fn clear(&self) -> io::Result<()> {
+        self.keep();
+        self.engine.clear()
+    }
+
+    fn size_bytes(&self) -> io::Result<u64> {
+        self.engine.size_bytes()
     }
 }

@@ -24,6 +24,9 @@ use crate::types::{CommittedLeaderId, Entry, LeaderId, LogId, Payload, Types, Vo
 
 type R = TokioRuntime;
 
+/// Keys that one step of a compaction looks at: fewer than there are.
+const KEYS_PER_STEP: usize = 2;
+
 /// Who leads when this member does not.
 const OTHER: u64 = 2;
 
@@ -48,7 +51,7 @@ impl Member {
     /// On an empty disk.
     pub(super) fn new() -> Member {
         let disk = Disk::new();
-        let mut opened = open(Arc::new(disk.clone())).unwrap();
+        let mut opened = open(disk.vfs(), Box::new(disk.clone())).unwrap();
         disk.set_writer(Box::pin(opened.take_writer().run()));
         let engine = opened.engine.clone();
         let Assembled { log, machine, behind, snapshots, .. } = assemble(opened);
@@ -170,6 +173,15 @@ impl Member {
             ledger.finished(applied.log_id);
         });
         true
+    }
+
+    /// Writes to the engine what was applied, as far as the log is durable, and has it forget some of
+    /// what was compacted. Whatever of that is not flushed, a power failure may leave.
+    pub(super) fn flush(&mut self) -> bool {
+        let before = self.disk.unflushed();
+        self.behind.flush_all().unwrap();
+        self.behind.compact_step(KEYS_PER_STEP).unwrap();
+        self.disk.unflushed() > before
     }
 
     /// Purges the log behind the snapshot before the last, if it goes back further.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use openraft::storage::{RaftStateMachine, StorageHelper};
 use openraft::{AsyncRuntime, RaftLogReader};
 use openraft_rt_tokio::TokioRuntime;
 use store::Reader;
-use store::engine::{Engine, MemEngine};
+use store::engine::{CrashEngine, Engine};
 
 use super::ledger::{Ledger, State, Stored};
 use crate::behind::Behind;
@@ -29,8 +30,24 @@ use crate::vfs::{CrashFs, CrashRule, Vfs};
 use crate::wal::Wal;
 use crate::{Config, EngineSource};
 
-/// All files of a disk.
-type Image = BTreeMap<PathBuf, Arc<Vec<u8>>>;
+/// All that is on a disk.
+#[derive(PartialEq)]
+struct Image {
+    files: BTreeMap<PathBuf, Arc<Vec<u8>>>,
+    engine: Vec<(Bytes, Bytes)>,
+}
+
+impl Image {
+    fn of(fs: &CrashFs, engine: &CrashEngine) -> Image {
+        let mut contents = Vec::new();
+        let mut take = |key: &[u8], value: &[u8]| {
+            contents.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
+            ControlFlow::Continue(())
+        };
+        engine.scan(&[], &[u8::MAX], &mut take).expect("memory can be read");
+        Image { files: fs.image(), engine: contents }
+    }
+}
 
 /// What a start found.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,8 +57,10 @@ pub(super) struct Found {
     pub(super) last: Option<LogId>,
     /// Newest first.
     pub(super) snapshots: Vec<LogId>,
-    /// The last entry of the state that snapshot and log give.
+    /// The last entry of the state that engine, snapshot and log give.
     pub(super) reached: Option<LogId>,
+    /// Of all that is in that state.
+    hash: u32,
 }
 
 /// Recoveries of disks of one script. Most of what the rules leave of a point is the same, and the
@@ -51,64 +70,45 @@ pub(super) struct Recoveries<'a> {
     done: Vec<(Image, Found)>,
     /// Those of the point before.
     before: Vec<(Image, Found)>,
-}
-
-/// The engine is lost in every power failure: what counts is what snapshot and log give.
-struct Fresh(Arc<MemEngine>);
-
-impl EngineSource for Fresh {
-    fn open(&mut self) -> io::Result<Arc<dyn Engine>> {
-        Ok(self.0.clone())
-    }
-
-    fn destroy(&mut self) -> io::Result<()> {
-        *self = Fresh::default();
-        Ok(())
-    }
-}
-
-impl Default for Fresh {
-    fn default() -> Fresh {
-        Fresh(Arc::new(MemEngine::new()))
-    }
+    /// How many went on from what the engine had.
+    pub(super) continued: usize,
 }
 
 impl<'a> Recoveries<'a> {
     pub(super) fn new(ledger: &'a Ledger) -> Recoveries<'a> {
-        Recoveries { ledger, done: Vec::new(), before: Vec::new() }
+        Recoveries { ledger, done: Vec::new(), before: Vec::new(), continued: 0 }
     }
 
-    /// What a start finds on `fs`; and the one after it, if power fails again at once.
+    /// What a start finds on `fs` with `engine`; and the one after it, if power fails again at once.
     ///
     /// # Errors
     /// It does not start, or finds what nobody wrote.
-    pub(super) fn of(&mut self, fs: &CrashFs) -> Result<Found, String> {
-        let image = fs.image();
-        if let Some((_, found)) = self.seen().find(|(seen, _)| *seen == image) {
+    pub(super) fn of(&mut self, fs: &CrashFs, engine: CrashEngine) -> Result<Found, String> {
+        let image = Image::of(fs, &engine);
+        if let Some(found) = self.seen(&image) {
             return Ok(found.clone());
         }
-        let found = recover(fs, self.ledger)?;
-        let settled = fs.crash(CrashRule::DropAll);
-        let again = self.again(&settled, &image, &found)?;
+        let engine = Arc::new(engine);
+        let found = recover(fs, &engine, self.ledger)?;
+        let settled = (fs.crash(CrashRule::DropAll), engine.crash(engine.pending()));
+        let settled_image = Image::of(&settled.0, &settled.1);
+        if !image.engine.is_empty() && settled_image.engine == image.engine {
+            self.continued += 1;
+        }
+        self.done.push((image, found.clone()));
+        let again = match self.seen(&settled_image) {
+            Some(again) => again.clone(),
+            None => recover(&settled.0, &Arc::new(settled.1), self.ledger)?,
+        };
         if again != found {
             return Err(format!("{found:?} was found, and after another failure {again:?}"));
         }
-        self.done.push((image, found.clone()));
         Ok(found)
     }
 
-    /// What the second start finds, where the first has `found` what was in `image`.
-    fn again(&self, settled: &CrashFs, image: &Image, found: &Found) -> Result<Found, String> {
-        let settled_image = settled.image();
-        if settled_image == *image {
-            return Ok(found.clone());
-        }
-        let seen = self.seen().find(|(seen, _)| *seen == settled_image);
-        seen.map_or_else(|| recover(settled, self.ledger), |(_, again)| Ok(again.clone()))
-    }
-
-    fn seen(&self) -> impl Iterator<Item = &(Image, Found)> {
-        self.done.iter().chain(&self.before)
+    fn seen(&self, image: &Image) -> Option<&Found> {
+        let mut all = self.done.iter().chain(&self.before);
+        all.find_map(|(seen, found)| (seen == image).then_some(found))
     }
 
     pub(super) fn next_point(&mut self) {
@@ -128,8 +128,8 @@ pub(super) fn config() -> Config {
 }
 
 /// As a start of the product opens its directories.
-pub(super) fn open(vfs: Arc<dyn Vfs>) -> Result<Opened, String> {
-    let opened = open::open(&config(), vfs, Box::new(Fresh::default()), 7);
+pub(super) fn open(vfs: Arc<dyn Vfs>, engines: Box<dyn EngineSource>) -> Result<Opened, String> {
+    let opened = open::open(&config(), vfs, engines, 7);
     opened.map_err(|error| error.to_string())
 }
 
@@ -166,8 +166,8 @@ pub(super) fn assemble(opened: Opened) -> Assembled {
     Assembled { log: LogStore::new(wal.clone(), vote), wal, machine, behind, snapshots }
 }
 
-fn recover(fs: &CrashFs, ledger: &Ledger) -> Result<Found, String> {
-    let mut opened = open(Arc::new(fs.clone()))?;
+fn recover(fs: &CrashFs, engine: &Arc<CrashEngine>, ledger: &Ledger) -> Result<Found, String> {
+    let mut opened = open(Arc::new(fs.clone()), Box::new(engine.clone()))?;
     if fs.pending() > 0 {
         return Err(format!("{} changes that it relies on are not durable", fs.pending()));
     }
@@ -188,7 +188,8 @@ fn recover(fs: &CrashFs, ledger: &Ledger) -> Result<Found, String> {
     }
     let reached = start(&mut log, &mut machine)?;
     check_state(&behind.reader(), reached, ledger)?;
-    Ok(Found { vote, purged, last, snapshots, reached })
+    let hash = behind.reader().hash().map_err(|error| error.to_string())?;
+    Ok(Found { vote, purged, last, snapshots, reached, hash })
 }
 
 /// Each entry of the log is the one that was written before the last.

@@ -31,10 +31,12 @@ pub(super) enum Kind {
     Receive,
     /// Another's snapshot breaks off.
     Forget,
+    /// What was applied is written to the engine.
+    Flush,
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 8] = [
+    pub(super) const ALL: [Kind; 9] = [
         Kind::Append,
         Kind::Write,
         Kind::Vote,
@@ -43,6 +45,7 @@ impl Kind {
         Kind::Purge,
         Kind::Receive,
         Kind::Forget,
+        Kind::Flush,
     ];
 }
 
@@ -90,7 +93,7 @@ impl Chance {
     }
 
     fn kind(&mut self) -> Kind {
-        match self.below(40) {
+        match self.below(48) {
             0..=11 => Kind::Append,
             12..=18 => Kind::Write,
             19..=20 => Kind::Vote,
@@ -98,7 +101,8 @@ impl Chance {
             23..=26 => Kind::Snapshot,
             27..=31 => Kind::Purge,
             32..=38 => Kind::Receive,
-            _ => Kind::Forget,
+            39 => Kind::Forget,
+            _ => Kind::Flush,
         }
     }
 
@@ -128,6 +132,7 @@ impl Chance {
                 return member.receive(|member| self.sending(member));
             }
             Kind::Forget => return member.forget(),
+            Kind::Flush => return member.flush(),
         }
         true
     }

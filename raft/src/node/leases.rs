@@ -21,7 +21,8 @@ impl<R: AsyncRuntime> Node<R> {
         self.by_the_clock(Wish::KeepAlive(id)).await
     }
 
-    /// Time left, in whole seconds rounded down; `None`: no such lease. Cancel safe.
+    /// Time left, in whole seconds rounded down; `None`: no such lease. This member has then applied
+    /// what the leader's clock knew of: the grant, and keys. Cancel safe.
     ///
     /// # Errors
     /// [`Error::Timeout`], [`Error::Stopped`], [`Error::Fatal`].
@@ -43,7 +44,7 @@ impl<R: AsyncRuntime> Node<R> {
             let answer = match (self.inner.leaders.current(), wish) {
                 (Leader::Here, Wish::KeepAlive(id)) => self.keep_alive_here(id).await?,
                 (Leader::Here, Wish::Remaining(id)) => self.remaining_here(id).await?,
-                (Leader::There(leader), wish) => self.ask(leader, wish).await,
+                (Leader::There(leader), wish) => self.ask_and_follow(leader, wish).await?,
                 (Leader::Unknown, _) => None,
             };
             if let Some(answer) = answer {
@@ -106,6 +107,15 @@ impl<R: AsyncRuntime> Node<R> {
         self.inner.barrier.pass::<R>().await?;
         self.inner.lessor.learned().await;
         Ok(())
+    }
+
+    /// The leader's answer, when this member has applied what that rests on, if it matters.
+    async fn ask_and_follow(&self, leader: u64, wish: Wish) -> Result<Option<Option<i64>>, Error> {
+        let answer = self.ask(leader, wish).await;
+        if answer.is_some() && matches!(wish, Wish::Remaining(_)) {
+            self.inner.barrier.pass::<R>().await?;
+        }
+        Ok(answer)
     }
 
     /// Asks the leader, until another leads; `None`: it gave no answer.

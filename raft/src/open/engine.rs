@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use store::engine::{Engine, SledEngine};
+use store::engine::{CrashEngine, Engine, SledEngine};
 
 /// Opens the engine and can do away with it.
 pub trait EngineSource: Send {
@@ -37,5 +37,16 @@ impl EngineSource for SledSource {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
+    }
+}
+
+/// The same engine at each start, as one on a disk is.
+impl EngineSource for Arc<CrashEngine> {
+    fn open(&mut self) -> io::Result<Arc<dyn Engine>> {
+        Ok(self.clone())
+    }
+
+    fn destroy(&mut self) -> io::Result<()> {
+        self.clear()
     }
 }

@@ -73,23 +73,13 @@ fn a_power_failure_at_any_operation_leaves_whole_snapshots_and_the_newest() {
     let mut tried = 0;
     for halt_at in 0..=operations {
         let run = run_until(halt_at, &contents);
-        for rule in rules(run.fs.pending()) {
+        for rule in CrashRule::for_pending(run.fs.pending()) {
             check(&run, &run.fs.crash(rule), &contents)
                 .unwrap_or_else(|why| panic!("power cut at operation {halt_at}, {rule:?}: {why}"));
             tried += 1;
         }
     }
     assert!(tried > 800, "only {tried} failures were tried");
-}
-
-fn rules(pending: usize) -> Vec<CrashRule> {
-    let mut rules = vec![CrashRule::DropAll, CrashRule::KeepAll];
-    for changes in 0..pending {
-        let prefix = |sectors| CrashRule::KeepPrefix { changes, sectors };
-        rules.extend([0, 1, 2, 4].map(prefix));
-    }
-    rules.extend((0..6).map(|seed| CrashRule::Tear { seed }));
-    rules
 }
 
 fn run_until(halt_at: u64, contents: &Contents) -> Run {

@@ -34,6 +34,24 @@ pub enum CrashRule {
     },
 }
 
+impl CrashRule {
+    /// What to try when a power failure finds `pending` changes: to lose all, to keep all, to keep
+    /// every prefix with some sectors of the change behind it, and a few throws of the coins.
+    pub fn for_pending(pending: usize) -> Vec<CrashRule> {
+        if pending == 0 {
+            // All rules leave the same.
+            return vec![CrashRule::DropAll];
+        }
+        let mut rules = vec![CrashRule::DropAll, CrashRule::KeepAll];
+        for changes in 0..pending {
+            let prefix = |sectors| CrashRule::KeepPrefix { changes, sectors };
+            rules.extend([0, 1, 2, 4].map(prefix));
+        }
+        rules.extend((0..6).map(|seed| CrashRule::Tear { seed }));
+        rules
+    }
+}
+
 /// A file system in memory; clones share it.
 #[derive(Clone, Default)]
 pub struct CrashFs {

@@ -7,14 +7,16 @@
 //! stop.
 //!
 //! Start at the traits below; [`RealFs`] is the production side, [`CrashFs`] the one that loses
-//! power on purpose.
+//! power on purpose, and [`Gated`] puts something of a test's before either.
 
 mod crash;
 #[cfg(test)]
 mod crash_tests;
+mod gated;
 mod real;
 
 pub use crash::{CrashFs, CrashRule};
+pub use gated::{Gate, Gated, Operation};
 pub use real::RealFs;
 
 use std::io;

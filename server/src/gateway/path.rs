@@ -94,6 +94,10 @@ mod tests {
         assert_eq!(target("/v3/kv/range/"), path("/v3/kv/range/"));
         assert_eq!(target("/v3/kv/%zz%f"), path("/v3/kv/%zz%f"));
         assert_eq!(target("/v3/kv/a/../range"), moved("/v3/kv/range"));
+        assert_eq!(target("/v3/kv/a/%2E%2e/range"), moved("/v3/kv/range"));
+        assert_eq!(target("/../v3/../../v3/kv/range/.."), moved("/v3/kv"));
+        assert_eq!(target("/v3/kv/./range"), moved("/v3/kv/range"));
+        assert_eq!(target("/v3/kv/..range"), path("/v3/kv/..range"));
         assert_eq!(target("/v3//kv/range?x=1"), moved("/v3/kv/range?x=1"));
     }
 }

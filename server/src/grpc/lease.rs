@@ -105,10 +105,7 @@ impl Lease {
     ) -> Result<LeaseTimeToLiveResponse, Error> {
         let node = self.context.node();
         let gone = LeaseTimeToLiveResponse { id: asked.id, ttl: -1, ..Default::default() };
-        // Its clock runs at the leader's, which may know of a grant that this member has yet to
-        // apply, and of keys.
         let remaining = node.lease_remaining(asked.id).await?;
-        self.context.read_index().await?;
         if asked.keys {
             self.check_keys(principal, asked.id, Access::Read)?;
         }

@@ -23,18 +23,13 @@ impl Context {
             if self.node().is_learner() && !self.serve_learner_reads() {
                 return Err(Error::NotSupportedForLearner);
             }
-            self.read_index().await?;
+            let waited = steps::step("read index", self.node().linearizable()).await;
+            if let Err(error) = &waited {
+                self.metrics().read_index_failed(error);
+            }
+            waited?;
         }
         Ok(())
-    }
-
-    /// Waits until the state shows everything acknowledged so far, whoever asks.
-    pub(super) async fn read_index(&self) -> Result<(), Error> {
-        let waited = steps::step("read index", self.node().linearizable()).await;
-        if let Err(error) = &waited {
-            self.metrics().read_index_failed(error);
-        }
-        Ok(waited?)
     }
 
     /// Runs `read` on the present state; `short` says that it cannot hold up others.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use testkit::{Cluster, Net, Place, Proxy, Weather, Wire, skipped, subject};
+use testkit::{Cluster, Net, Weather, Wire, skipped, subject};
 
 use crate::workload::Load;
 
@@ -122,14 +122,7 @@ async fn a_flapping_link_costs_time_and_nothing_else() {
 /// time and nothing else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_network_costs_time_and_nothing_else() {
-    let (mut places, mut proxies) = (Vec::new(), Vec::new());
-    for _ in 0..3 {
-        let place = Place::loopback();
-        let proxy = Proxy::start(place.peer.clone()).await;
-        places.push(place.behind(proxy.address().to_owned()));
-        proxies.push(proxy);
-    }
-    let mut cluster = Cluster::start_with(subject!(), places, &[]).await;
+    let (mut cluster, proxies) = Cluster::start_behind_proxies(subject!(), 3, &[]).await;
     let load = Load::start(&cluster);
     let weather = |delay, stalled| Weather { delay: Duration::from_millis(delay), stalled };
     for (delay_ms, stall_ms) in [(20, 400), (60, 800), (5, 2_500)] {

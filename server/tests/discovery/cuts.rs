@@ -1,18 +1,14 @@
 //! Sidecars that reach no endpoint at all: once registered, on their way out, and before they have
 //! begun.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use api::etcdserverpb::{LeaseLeasesRequest, RangeRequest};
+use tempfile::TempDir;
 use testkit::{Clients, Proxy, Server, Weather, eventually, subject};
 
 use crate::register::{HEALTH, INSTANCE, register, until_registered, until_status};
 use crate::tool::{SOON_S, Tool, done, get};
-
-/// What a sidecar runs: it touches a file, and ends with 7 when it is asked to.
-fn command(started: &Path) -> String {
-    format!("trap 'exit 7' TERM; touch {}; while :; do sleep 0.05; done", started.display())
-}
 
 /// The way to a server by two endpoints, both of which can be cut.
 struct Ways([Proxy; 2]);
@@ -37,6 +33,38 @@ impl Ways {
     }
 }
 
+/// A server, the ways to it, and a place for what a sidecar's command leaves.
+struct Scene {
+    _server: Server,
+    clients: Clients,
+    ways: Ways,
+    directory: TempDir,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let server = Server::start(subject!(), &[]).await;
+        let (clients, ways) = (server.clients(), Ways::to(&server).await);
+        Self { _server: server, clients, ways, directory: TempDir::new().unwrap() }
+    }
+
+    /// There when the sidecar's command runs.
+    fn started(&self) -> PathBuf {
+        self.directory.path().join("started")
+    }
+
+    /// Its command ends with 7 when it is asked to.
+    fn sidecar(&self, ttl: &str) -> Tool {
+        let started = self.started();
+        let command = format!(
+            "trap 'exit 7' TERM; touch {}; while :; do sleep 0.05; done",
+            started.display()
+        );
+        let flags = [ttl, "--drain=0s", "--", "sh", "-c", &command];
+        Tool::berth(&register(&self.ways.endpoints(), &flags))
+    }
+}
+
 async fn until_gone(clients: &Clients) {
     eventually("gone", SOON_S, async || match get(clients, INSTANCE).await {
         None => Ok(()),
@@ -51,23 +79,22 @@ async fn an_instance_comes_back_when_a_cut_ends() {
     // Proves that an instance which no endpoint hears of for longer than its lease is gone, that its
     // sidecar goes on, and registers it again when one can be reached: under another lease, passing,
     // once; and that it can leave as ever.
-    let server = Server::start(subject!(), &[]).await;
-    let clients = server.clients();
-    let ways = Ways::to(&server).await;
+    let scene = Scene::new().await;
+    let Scene { clients, ways, .. } = &scene;
     let endpoints = ways.endpoints();
     let flags = ["--ttl=3s", "--check=exec:true", "--interval=100ms", "--timeout=30s"];
     let mut sidecar = Tool::berth(&register(&endpoints, &flags));
     for _ in 0..2 {
-        until_status(&clients, "passing").await;
-        let before = until_registered(&clients).await;
+        until_status(clients, "passing").await;
+        let before = until_registered(clients).await;
         ways.cut();
-        until_gone(&clients).await;
+        until_gone(clients).await;
         ways.heal();
-        assert_ne!(until_registered(&clients).await, before, "{}", sidecar.log());
+        assert_ne!(until_registered(clients).await, before, "{}", sidecar.log());
     }
-    until_status(&clients, "passing").await;
+    until_status(clients, "passing").await;
     assert_eq!(sidecar.terminate().await.code(), Some(0), "{}", sidecar.log());
-    until_gone(&clients).await;
+    until_gone(clients).await;
     assert!(sidecar.log().contains("the lease is lost"), "{}", sidecar.log());
 }
 
@@ -75,16 +102,10 @@ async fn an_instance_comes_back_when_a_cut_ends() {
 async fn one_that_is_cut_off_ends_when_it_is_told() {
     // Proves that whoever cannot say farewell ends all the same, with its command's status, says so,
     // and leaves nothing behind that its lease does not take away.
-    let server = Server::start(subject!(), &[]).await;
-    let clients = server.clients();
-    let ways = Ways::to(&server).await;
-    let endpoints = ways.endpoints();
-    let directory = tempfile::tempdir().unwrap();
-    let started = directory.path().join("started");
-    let command = command(&started);
-    let flags = ["--ttl=5s", "--drain=0s", "--", "sh", "-c", &command];
-    let mut sidecar = Tool::berth(&register(&endpoints, &flags));
-    until_registered(&clients).await;
+    let scene = Scene::new().await;
+    let (Scene { clients, ways, .. }, started) = (&scene, scene.started());
+    let mut sidecar = scene.sidecar("--ttl=5s");
+    until_registered(clients).await;
     let runs = async || started.exists().then_some(()).ok_or(sidecar.log());
     eventually("the command runs", SOON_S, runs).await;
     ways.cut();
@@ -92,20 +113,15 @@ async fn one_that_is_cut_off_ends_when_it_is_told() {
     let log = sidecar.log();
     assert!(log.contains("the store does not answer") && !log.contains("deregistered"), "{log}");
     // Nothing that it sent has arrived.
-    until_gone(&clients).await;
+    until_gone(clients).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_told_to_stop_before_it_has_a_lease_leaves_nothing() {
     // Proves that a sidecar ends at once whose first lease is under way, or asked for again and
     // again; and that no key is ever written, also when all that it sent arrives after its end.
-    let server = Server::start(subject!(), &[]).await;
-    let clients = server.clients();
-    let ways = Ways::to(&server).await;
-    let endpoints = ways.endpoints();
-    let directory = tempfile::tempdir().unwrap();
-    let started = directory.path().join("started");
-    let command = command(&started);
+    let scene = Scene::new().await;
+    let (Scene { clients, ways, .. }, started) = (&scene, scene.started());
     let revision = async || {
         let request = RangeRequest { key: INSTANCE.into(), ..RangeRequest::default() };
         let answer = done(clients.clone().kv.range(request)).await;
@@ -114,8 +130,7 @@ async fn one_told_to_stop_before_it_has_a_lease_leaves_nothing() {
     let before = revision().await;
     for is_retried in [false, true] {
         ways.cut();
-        let flags = ["--ttl=3s", "--drain=0s", "--", "sh", "-c", &command];
-        let mut sidecar = Tool::berth(&register(&endpoints, &flags));
+        let mut sidecar = scene.sidecar("--ttl=3s");
         let is_asking = async || {
             let log = sidecar.log();
             let retried = log.contains("the store does not do what it is asked");

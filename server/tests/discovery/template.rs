@@ -412,3 +412,37 @@ async fn sealed_values_are_ages() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_and_its_name_are_on_the_disk() {
+    // Proves that the new file is synced before it takes the place of the old one, and the directory
+    // then: by the real calls of the real process. So a power failure leaves one of the two, whole.
+    let directory = TempDir::new().unwrap();
+    let syncs = match testkit::Syncs::compile(directory.path()) {
+        Ok(syncs) => syncs,
+        Err(why) => return testkit::skipped("syncs of a template's file", &why),
+    };
+    let server = Server::start(subject!(), &[]).await;
+    let config = Config::new("name {{ getv('/app/name') }}\n", "");
+    let args = ["template", &endpoints(&server), &config.flag(), "--onetime"];
+    let place = config.dest().parent().unwrap().display().to_string();
+    // The second time there is an old file, of which a copy is kept until the new one has its place.
+    for (name, files) in [("shop", 1), ("store", 2)] {
+        put(&server.clients(), "/app/name", name).await;
+        let list = directory.path().join(name);
+        let script = testkit::Script::new(Path::new(env!("CARGO_BIN_EXE_berth")), &args);
+        let variables = syncs.recording(&list);
+        let script = variables.iter().fold(script, |script, (name, value)| script.env(name, value));
+        let done = script.run().await;
+        assert_eq!((done.code, config.read()), (Some(0), format!("name {name}\n")), "{done:?}");
+        let list = std::fs::read_to_string(list).unwrap_or_default();
+        let synced: Vec<&str> = list.lines().filter(|path| path.starts_with(&place)).collect();
+        let (last, before) = synced.split_last().expect("something is synced");
+        let is_staged = |path: &&&str| path.starts_with(&format!("{place}/.out.conf."));
+        assert_eq!(
+            (*last, before.iter().filter(is_staged).count()),
+            (&*place, files),
+            "{synced:?}"
+        );
+    }
+}

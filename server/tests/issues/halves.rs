@@ -1,6 +1,6 @@
 //! Three members, one of which can be cut off from the others; its clients stay where they are.
 
-use testkit::{Clients, Cluster, Place, Proxy, Weather, subject};
+use testkit::{Clients, Cluster, Proxy, Weather, subject};
 
 /// The members that go on are near, the one that is cut off is far.
 pub(crate) struct Halves {
@@ -14,14 +14,7 @@ pub(crate) struct Halves {
 
 impl Halves {
     pub(crate) async fn start(flags: &[&str]) -> Halves {
-        let (mut places, mut proxies) = (Vec::new(), Vec::new());
-        for _ in 0..3 {
-            let place = Place::loopback();
-            let proxy = Proxy::start(place.peer.clone()).await;
-            places.push(place.behind(proxy.address().to_owned()));
-            proxies.push(proxy);
-        }
-        let mut cluster = Cluster::start_with(subject!(), places, flags).await;
+        let (mut cluster, proxies) = Cluster::start_behind_proxies(subject!(), 3, flags).await;
         let near = cluster.leader().await;
         let far = cluster.others(near)[0];
         Halves { cluster, proxies, near, far }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
-use super::{Batch, Engine, MemEngine, SledEngine};
+use super::{Batch, CrashEngine, Engine, MemEngine, SledEngine};
 
 const CACHE_BYTES: usize = 1 << 20;
 const LARGE_VALUE_BYTES: usize = 3 << 19;
@@ -20,6 +20,9 @@ macro_rules! conformance {
     ($($name:ident,)*) => {
         mod mem {
             $(#[test] fn $name() { super::$name(&super::MemEngine::new()); })*
+        }
+        mod crash {
+            $(#[test] fn $name() { super::$name(&super::CrashEngine::new()); })*
         }
         mod sled {
             $(#[test] fn $name() {

@@ -32,6 +32,13 @@ impl MemEngine {
     }
 }
 
+/// Another with the same content.
+impl Clone for MemEngine {
+    fn clone(&self) -> Self {
+        Self { entries: RwLock::new(self.entries.read().clone()) }
+    }
+}
+
 impl Engine for MemEngine {
     fn get(&self, key: &[u8]) -> io::Result<Option<Bytes>> {
         Ok(self.entries.read().get(key).cloned())

@@ -4,11 +4,12 @@
 //! caller honesty (an error rather than a wrong answer) and order, not durability at once. It must
 //! never interpret a key, keep a lock while a visitor runs, or hold a whole scan in memory.
 //!
-//! Start with [`Engine`]; [`MemEngine`] is the reference, [`SledEngine`] the one on disk, and
-//! `conformance.rs` is what both must pass.
+//! Start with [`Engine`]; [`MemEngine`] is the reference, [`SledEngine`] the one on disk,
+//! [`CrashEngine`] the one that loses power on purpose, and `conformance.rs` is what all must pass.
 
 #[cfg(test)]
 mod conformance;
+mod crash;
 mod mem;
 mod sled;
 
@@ -17,6 +18,7 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
+pub use self::crash::CrashEngine;
 pub use self::mem::MemEngine;
 pub use self::sled::SledEngine;
 

@@ -50,7 +50,7 @@ impl Cluster {
         let mut surroundings = match &home.disk {
             Some(disk) => {
                 let mut surroundings = Surroundings::real(&home.config);
-                surroundings.vfs = std::sync::Arc::new(disk.clone());
+                surroundings.vfs = disk.vfs();
                 surroundings.engines = Box::new(home.engines.clone());
                 surroundings
             }
@@ -302,7 +302,8 @@ fn snapshots(fs: &CrashFs) -> Vec<PathBuf> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leases_are_kept_alive_through_any_member() {
-    // Proves that a follower asks the leader's clock, and that a new leader gives the full time.
+    // Proves that a follower asks the leader's clock, that it has applied what it tells of then, and
+    // that a new leader gives the full time.
     let mut cluster = Cluster::start(3).await;
     let leader = cluster.leader().await;
     let follower = cluster.follower_of(leader);
@@ -311,6 +312,12 @@ async fn leases_are_kept_alive_through_any_member() {
     for id in 10..200 {
         node.propose(grant(id, 60)).await.unwrap().result.unwrap();
         assert_eq!(node.keep_alive(id).await, Ok(Some(60)));
+    }
+    // And slower.
+    for id in 200..240 {
+        cluster.nodes[&leader].propose(grant(id, 60)).await.unwrap().result.unwrap();
+        assert!(node.lease_remaining(id).await.unwrap().is_some());
+        assert_eq!(node.reader().lease(id).unwrap().ttl_s, 60);
     }
     node.propose(grant(7, 60)).await.unwrap().result.unwrap();
     assert_eq!(node.keep_alive(7).await, Ok(Some(60)));

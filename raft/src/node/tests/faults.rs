@@ -8,100 +8,55 @@ use std::time::Duration;
 
 use super::cluster::{Cluster, SOON};
 use super::home::{Home, get, process, put, write};
-use crate::vfs::{CrashFs, File, Lock, Vfs};
+use crate::vfs::{CrashFs, Gate, Gated, Operation, Vfs};
 use crate::{Node, Surroundings};
 
-/// Another's files, with two switches. Clones share it.
+/// Another's files, with three switches. Clones share it.
 #[derive(Clone)]
 pub(super) struct FaultyFs {
-    inner: CrashFs,
-    /// There is no room for another snapshot, which is found when it is written.
-    full: Arc<AtomicBool>,
-    /// The same, and the disk says so before.
-    says_full: Arc<AtomicBool>,
-    /// Syncs do not return.
-    hangs: Arc<AtomicBool>,
+    files: CrashFs,
+    switches: Arc<Switches>,
 }
 
-struct FaultyFile {
-    inner: Arc<dyn File>,
-    hangs: Arc<AtomicBool>,
+#[derive(Default)]
+struct Switches {
+    /// There is no room for another snapshot, which is found when it is written.
+    full: AtomicBool,
+    /// The same, and the disk says so before.
+    says_full: AtomicBool,
+    /// Syncs do not return.
+    hangs: AtomicBool,
 }
 
 impl FaultyFs {
-    pub(super) fn new(inner: CrashFs) -> FaultyFs {
-        FaultyFs { inner, full: Arc::default(), says_full: Arc::default(), hangs: Arc::default() }
+    pub(super) fn new(files: CrashFs) -> FaultyFs {
+        FaultyFs { files, switches: Arc::default() }
     }
 
-    fn file(&self, inner: Arc<dyn File>) -> Arc<dyn File> {
-        Arc::new(FaultyFile { inner, hangs: self.hangs.clone() })
+    pub(super) fn vfs(&self) -> Arc<dyn Vfs> {
+        Arc::new(Gated::new(Arc::new(self.files.clone()), self.switches.clone()))
     }
 }
 
-impl Vfs for FaultyFs {
-    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+impl Gate for Switches {
+    fn pass(&self, operation: Operation, path: &Path) -> io::Result<()> {
         let is_snapshot = path.parent().is_some_and(|dir| dir.ends_with("snap"));
-        if is_snapshot && self.full.load(Ordering::SeqCst) {
-            return Err(io::ErrorKind::StorageFull.into());
+        match operation {
+            Operation::Create if is_snapshot && self.full.load(Ordering::SeqCst) => {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            Operation::Sync => {
+                while self.hangs.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Ok(())
+            }
+            _ => Ok(()),
         }
-        Ok(self.file(self.inner.create(path)?))
     }
 
-    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        Ok(self.file(self.inner.open(path)?))
-    }
-
-    fn read_dir(&self, dir: &Path) -> io::Result<Vec<String>> {
-        self.inner.read_dir(dir)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.inner.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.inner.remove(path)
-    }
-
-    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        self.inner.create_dir_all(dir)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.inner.sync_dir(dir)
-    }
-
-    fn available_bytes(&self, _: &Path) -> io::Result<Option<u64>> {
-        Ok(self.says_full.load(Ordering::SeqCst).then_some(1))
-    }
-
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
-        self.inner.lock(path)
-    }
-}
-
-impl File for FaultyFile {
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.inner.write_at(bytes, offset)
-    }
-
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.inner.read_at(buffer, offset)
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.inner.len()
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.inner.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        while self.hangs.load(Ordering::SeqCst) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        self.inner.sync_data()
+    fn available_bytes(&self) -> Option<u64> {
+        self.says_full.load(Ordering::SeqCst).then_some(1)
     }
 }
 
@@ -116,10 +71,11 @@ fn a_disk_without_room_for_a_snapshot_costs_a_longer_log_and_nothing_else() {
     let value = "v".repeat(16 << 10);
     process().block_on(async {
         for round in 0..3 {
-            let switch = if round == 1 { &disk.says_full } else { &disk.full };
+            let switches = &disk.switches;
+            let switch = if round == 1 { &switches.says_full } else { &switches.full };
             switch.store(true, Ordering::SeqCst);
             let mut surroundings = Surroundings::real(&home.config);
-            surroundings.vfs = Arc::new(disk.clone());
+            surroundings.vfs = disk.vfs();
             surroundings.engines = Box::new(home.engines.clone());
             let node: super::home::TestNode =
                 Node::start_in(home.config.clone(), surroundings).await.unwrap();
@@ -161,8 +117,8 @@ async fn a_leader_whose_disk_hangs_leads_no_longer() {
     let old = cluster.leader().await;
     let other = cluster.follower_of(old);
     write(&cluster.nodes[&other], "a", "1").await;
-    let hangs = cluster.homes[&old].disk.as_ref().expect("all have one").hangs.clone();
-    hangs.store(true, Ordering::SeqCst);
+    let disk = cluster.homes[&old].disk.clone().expect("all have one");
+    disk.switches.hangs.store(true, Ordering::SeqCst);
     // An election on a slow machine may cost one of them its answer.
     let moved = async {
         while cluster.nodes[&other].leader().is_none_or(|leader| leader == old) {
@@ -172,7 +128,7 @@ async fn a_leader_whose_disk_hangs_leads_no_longer() {
         while cluster.nodes[&other].propose(put("a", "3")).await.is_err() {}
     };
     tokio::time::timeout(SOON, moved).await.expect("another leader");
-    hangs.store(false, Ordering::SeqCst);
+    disk.switches.hangs.store(false, Ordering::SeqCst);
     tokio::time::timeout(SOON, cluster.nodes[&old].ready()).await.unwrap().unwrap();
     assert_eq!(get(&cluster.nodes[&old].reader(), "a").as_deref(), Some("3"));
     for id in [1, 2, 3] {

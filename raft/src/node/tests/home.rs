@@ -1,7 +1,6 @@
 //! A member's disk and engine, which outlive its node.
 
 use std::io;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -76,16 +75,7 @@ impl Engines {
 
     /// A copy of what is in it now.
     pub(super) fn copy(&self) -> Arc<MemEngine> {
-        let copy = MemEngine::new();
-        let mut batch = Batch::default();
-        let mut take = |key: &[u8], value: &[u8]| {
-            let value = Some(Bytes::copy_from_slice(value));
-            batch.ops.push((Bytes::copy_from_slice(key), value));
-            ControlFlow::Continue(())
-        };
-        self.0.lock().0.scan(&[], &[0xff; 64], &mut take).unwrap();
-        copy.apply(batch).unwrap();
-        Arc::new(copy)
+        Arc::new((*self.0.lock().0).clone())
     }
 
     pub(super) fn put_back(&self, engine: Arc<MemEngine>) {

@@ -7,21 +7,6 @@ use crate::vfs::{CrashFs, CrashRule};
 /// number; the time grows with its square.
 const OPS_DEFAULT: usize = 1000;
 
-fn rules(pending: usize) -> Vec<CrashRule> {
-    if pending == 0 {
-        // All rules leave the same.
-        return vec![CrashRule::DropAll];
-    }
-    let mut rules = vec![CrashRule::DropAll, CrashRule::KeepAll];
-    for changes in 0..pending {
-        for sectors in [0, 1, 2, 4] {
-            rules.push(CrashRule::KeepPrefix { changes, sectors });
-        }
-    }
-    rules.extend((0..6).map(|seed| CrashRule::Tear { seed }));
-    rules
-}
-
 /// Runs the script until the power goes before operation `halt_at` of the disk; `None` if it went
 /// before the log existed.
 fn run_until(halt_at: u64, ops: &[Op]) -> (CrashFs, Option<Rig>) {
@@ -80,7 +65,7 @@ fn a_power_failure_at_any_operation_loses_nothing_acknowledged_and_invents_nothi
 /// Cuts the power before one operation, by every rule. How many those were.
 fn fail_at(halt_at: u64, ops: &[Op]) -> usize {
     let (fs, rig) = run_until(halt_at, ops);
-    let rules = rules(fs.pending());
+    let rules = CrashRule::for_pending(fs.pending());
     for &rule in &rules {
         let after = fs.crash(rule);
         let recovered = match &rig {

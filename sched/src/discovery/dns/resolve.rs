@@ -251,6 +251,31 @@ mod tests {
     }
 
     #[test]
+    fn aliases_are_followed_until_no_message_has_room() {
+        // Proves that names which have many addresses each are not all looked up: what one answer
+        // costs is bounded by its records, not by its names alone.
+        const EACH: usize = 1000;
+        let mut view = View::new("/skydns");
+        let mut put = |key: String, host: String| {
+            let (key, value) = (key.into(), format!(r#"{{"host":"{host}"}}"#).into());
+            view.apply(
+                Part::SkyDns,
+                &[Change::Put(KeyValue { key, value, ..KeyValue::default() })],
+            );
+        };
+        for name in 0..10 {
+            put(format!("/skydns/local/cluster/all/{name}"), format!("n{name}.cluster.local"));
+            for at in 0..EACH {
+                let address = format!("10.{name}.{}.{}", at / 250, at % 250);
+                put(format!("/skydns/local/cluster/n{name}/{at}"), address);
+            }
+        }
+        let found = ask(&view, "all", RecordType::A).answers;
+        let addresses = found.iter().filter(|found| found.record_type() == RecordType::A).count();
+        assert_eq!(addresses, RECORDS_MAX.div_ceil(EACH) * EACH);
+    }
+
+    #[test]
     fn aliases_lead_to_names_of_every_kind() {
         // Proves that an alias inside the zone is followed by all rules: from a Service to what is
         // registered, and from a SkyDNS record to both, as addresses and as service records.

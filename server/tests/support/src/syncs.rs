@@ -1,4 +1,4 @@
-//! The syncs of a member: which files they were of, and a disk on which they fail.
+//! The syncs of a process: which files they were of, and a disk on which they fail.
 //!
 //! By a library that is loaded before the process, so that it is the system's own call that is seen.
 
@@ -32,16 +32,21 @@ impl Syncs {
 
     /// From its next start on, every sync of the member fails while the file `switch` exists.
     pub fn break_while(&self, member: &mut Member, switch: &Path) {
-        self.preload(member, "BERTH_BROKEN_DISK", switch);
+        member.env.extend(self.preload("BERTH_BROKEN_DISK", switch));
     }
 
     /// From its next start on, the path of each file that the member has synced is a line in `list`.
     pub fn record(&self, member: &mut Member, list: &Path) {
-        self.preload(member, "BERTH_SYNCS", list);
+        member.env.extend(self.recording(list));
     }
 
-    fn preload(&self, member: &mut Member, name: &str, path: &Path) {
-        member.env.insert("LD_PRELOAD".to_owned(), self.0.display().to_string());
-        member.env.insert(name.to_owned(), path.display().to_string());
+    /// The same for any process that starts with these variables.
+    pub fn recording(&self, list: &Path) -> [(String, String); 2] {
+        self.preload("BERTH_SYNCS", list)
+    }
+
+    fn preload(&self, name: &str, path: &Path) -> [(String, String); 2] {
+        [("LD_PRELOAD", &*self.0), (name, path)]
+            .map(|(name, path)| (name.to_owned(), path.display().to_string()))
     }
 }

@@ -15,6 +15,7 @@ pub use place::Place;
 
 use crate::client::Clients;
 use crate::program::{Kind, Program};
+use crate::proxy::Proxy;
 use crate::wait::eventually;
 
 /// How many clusters run at the same time in one test program: more would only slow each other
@@ -48,6 +49,23 @@ impl Cluster {
             member.wait_serving().await;
         }
         cluster
+    }
+
+    /// `count` members with etcd's flags `flags`, and before each a proxy, by which the others reach
+    /// it; its clients do not pass there.
+    pub async fn start_behind_proxies(
+        program: Program,
+        count: usize,
+        flags: &[&str],
+    ) -> (Self, Vec<Proxy>) {
+        let (mut places, mut proxies) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            let place = Place::loopback();
+            let proxy = Proxy::start(place.peer.clone()).await;
+            places.push(place.behind(proxy.address().to_owned()));
+            proxies.push(proxy);
+        }
+        (Self::start_with(program, places, flags).await, proxies)
     }
 
     /// Like [`Self::start_with`], and nothing runs yet.

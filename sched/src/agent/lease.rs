@@ -72,7 +72,7 @@ impl Keeper {
         if let Err(error) = told.and_then(|told| told.map_err(|error| error.to_string())) {
             tracing::warn!(
                 node = self.node,
-                "cannot tell containers how long they may run; they may be stopped: {error}"
+                "cannot say how long containers may run should this agent be gone: {error}"
             );
         }
     }

@@ -162,3 +162,8 @@ pub fn images_below(root: &Path) -> PathBuf {
 pub fn runc_below(root: &Path) -> PathBuf {
     root.join("runc")
 }
+
+/// Where an agent with this root keeps what guards its containers of a Docker engine.
+pub fn docker_below(root: &Path) -> PathBuf {
+    root.join("docker")
+}

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 use sched::agent::images::pull::Registries;
-use sched::agent::runc_below;
 use sched::agent::runtime::Runtime;
 use sched::agent::runtime::docker::{self, Docker};
 use sched::agent::runtime::fake::{Fake, Latency};
 use sched::agent::runtime::runc::{self, Runc};
+use sched::agent::{docker_below, runc_below};
 
 use crate::ctl::failure::Failure;
 
@@ -107,6 +107,7 @@ async fn docker(wanted: &Wanted) -> Result<Arc<dyn Runtime>, Failure> {
         socket: wanted.docker_socket.clone(),
         network: wanted.bridge.clone(),
         program: own_program()?,
+        directory: docker_below(&wanted.root),
     };
     let docker = Docker::connect(settings).await.map_err(|error| Failure::error(error.message))?;
     Ok(Arc::new(docker))

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::coordination::v1::Lease;
 use serde_json::json;
+use testkit::processes;
 
 use crate::scene::{PATIENCE, Scene, container, first, is_ready};
 
@@ -65,9 +66,5 @@ async fn until_runs(words: &str) {
 
 /// Whether the command line of a process of this machine begins with these words.
 fn is_running(words: &str) -> bool {
-    let entries = std::fs::read_dir("/proc").unwrap().flatten();
-    let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
-    lines
-        .into_iter()
-        .any(|line| String::from_utf8_lossy(&line).replace('\0', " ").starts_with(words))
+    !processes(|line| line.starts_with(words)).is_empty()
 }

@@ -48,7 +48,7 @@ pub(crate) struct Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         drop(self.berth.take());
-        remains::end_all(&self.directory.path().join("default.berth-agent"));
+        remains::end_all(&self.root());
         if let Some(pid) = self.engine.as_ref().and_then(Child::id) {
             // It ends its containers before itself.
             let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
@@ -71,6 +71,13 @@ fn wait_until(mut is_so: impl FnMut() -> bool) {
 impl Machine {
     /// A fresh one with the image of the example, and `berth` running; `None`: not here, and says so.
     pub(crate) async fn start(test: &str, has: Has) -> Option<Self> {
+        let mut machine = Self::bare(test, has).await?;
+        machine.start_berth();
+        Some(machine)
+    }
+
+    /// The same before anybody has typed anything.
+    pub(crate) async fn bare(test: &str, has: Has) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             skipped(test, "machines of their own need root");
             return None;
@@ -102,7 +109,6 @@ impl Machine {
                 std::os::unix::fs::chown(machine.directory.path(), Some(NOBODY), None).unwrap();
             }
         }
-        machine.start_berth();
         Some(machine)
     }
 
@@ -116,7 +122,7 @@ impl Machine {
         self.engine = Some(command.spawn().unwrap());
         eventually("the engine answers", ENGINE_S_MAX, async || {
             let said = self.docker(&["version"]).await;
-            let log = || std::fs::read_to_string(self.path("engine.log")).unwrap_or_default();
+            let log = || self.read("engine.log");
             if said.code == Some(0) { Ok(()) } else { Err(format!("{said:?}\n{}", log())) }
         })
         .await;
@@ -193,7 +199,21 @@ impl Machine {
     }
 
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+        self.read("log")
+    }
+
+    /// What those say that run beside it.
+    pub(crate) fn log_beside(&self) -> String {
+        self.read("beside")
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    /// Where the agent keeps what it must find again.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.directory.path().join("default.berth-agent")
     }
 
     pub(crate) async fn page(&self, url: &str) -> Finished {
@@ -219,18 +239,9 @@ impl Machine {
 
     /// berth beside it, until the child is dropped.
     pub(crate) fn beside(&self, arguments: &[&str]) -> Child {
-        let [enter, network] = self.net.member(0).0.only_network();
-        let log = std::fs::File::create(self.directory.path().join("beside")).unwrap();
-        Command::new(enter)
-            .arg(network)
-            .arg(env!("CARGO_BIN_EXE_berth"))
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap()
+        let log = std::fs::File::options().create(true).append(true).open(self.path("beside"));
+        let mut command = self.command(env!("CARGO_BIN_EXE_berth"));
+        command.args(arguments).stdout(Stdio::null()).stderr(log.unwrap()).spawn().unwrap()
     }
 }
 

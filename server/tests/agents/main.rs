@@ -5,6 +5,7 @@
 mod alone;
 mod datagrams;
 mod docker;
+mod guard;
 mod lease;
 mod machine;
 mod names;

@@ -1,7 +1,8 @@
-//! What the `runc` runtime has on disk of its containers, as docs/internals/agent.md has it.
+//! What runtimes have on disk of what outlives an agent, as docs/internals/agent.md has it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
@@ -41,15 +42,29 @@ pub(crate) fn end_all(root: &Path) {
             let value = document(&file).unwrap_or_default();
             // The shim last: what it holds would be nobody's.
             for process in [&value["init"], &value["pause"], &value["shim"]] {
-                if let Some(pid) = process["pid"].as_i64() {
-                    let _ = Command::new("kill")
-                        .args(["-KILL", &pid.to_string()])
-                        .stderr(Stdio::null())
-                        .status();
-                }
+                kill(process);
             }
         }
     }
+    kill(&guard(root));
+}
+
+fn kill(process: &Value) {
+    if let Some(pid) = process["pid"].as_i64() {
+        let _ =
+            Command::new("kill").args(["-KILL", &pid.to_string()]).stderr(Stdio::null()).status();
+    }
+}
+
+/// The process that guards what runs in a Docker engine.
+pub(crate) fn guard(root: &Path) -> Value {
+    document(&root.join("docker").join("guard.json")).unwrap_or_default()
+}
+
+/// Until when what others would start may run in a Docker engine, since the machine booted.
+pub(crate) fn docker_fence(root: &Path) -> Option<Duration> {
+    let bytes = std::fs::read(root.join("docker").join("fence")).ok()?;
+    Some(Duration::from_millis(u64::from_le_bytes(bytes.try_into().ok()?)))
 }
 
 fn pods(root: &Path) -> Vec<PathBuf> {

@@ -5,12 +5,16 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sched::agent::runtime::Runtime;
+use rustix::time::{ClockId, clock_gettime};
 use sched::agent::runtime::contract::{Subject, keep};
 use sched::agent::runtime::docker::{Docker, Settings};
-use testkit::{busybox_archive, require, skipped};
+use sched::agent::runtime::{ContainerSpec, PodRef, Runtime, SandboxSpec, State};
+use testkit::{busybox_archive, eventually, processes, require, skipped};
 
 const STARTS_S_MAX: u64 = 60;
+const IMAGE: &str = "busybox:test";
+/// How long anything here may take on a busy machine.
+const SOON_S: u64 = 60;
 
 /// An engine with a socket and a directory of its own; stopped, with what it runs, at the end.
 struct Engine {
@@ -59,10 +63,34 @@ impl Engine {
         command.args(["--host", &host]).args(args).stdout(Stdio::null()).stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     }
+
+    fn load_busybox(&self) {
+        let archive = busybox_archive(self.directory.path(), IMAGE);
+        assert!(self.docker(&["load", "--input", &archive.to_string_lossy()]));
+    }
+
+    fn settings(&self, bridge: &str) -> Settings {
+        Settings {
+            socket: self.path("sock"),
+            network: bridge.into(),
+            program: Path::new(env!("CARGO_BIN_EXE_berth")).to_owned(),
+            directory: self.path("agent"),
+        }
+    }
+
+    /// The processes that guard what runs in it.
+    fn guards(&self) -> Vec<u32> {
+        let words = format!("container guard {} ", self.path("agent").display());
+        processes(|line| line.contains(&words))
+    }
 }
 
 impl Drop for Engine {
     fn drop(&mut self) {
+        for pid in self.guards() {
+            let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
         let id = rustix::process::Pid::from_child(&self.process);
         let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
         let _ = self.process.wait();
@@ -74,13 +102,8 @@ async fn docker_keeps_the_contract() {
     // Proves the whole contract with the containers of a real Docker engine.
     let bridge = "bertht1";
     let Some(engine) = Engine::start("docker_keeps_the_contract", bridge) else { return };
-    let archive = busybox_archive(engine.directory.path(), "busybox:test");
-    assert!(engine.docker(&["load", "--input", &archive.to_string_lossy()]));
-    let settings = Settings {
-        socket: engine.path("sock"),
-        network: bridge.into(),
-        program: Path::new(env!("CARGO_BIN_EXE_berth")).to_owned(),
-    };
+    engine.load_busybox();
+    let settings = engine.settings(bridge);
     let open = move || {
         let connecting = Docker::connect(settings.clone());
         let docker = tokio::task::block_in_place(|| {
@@ -89,6 +112,88 @@ async fn docker_keeps_the_contract() {
         Arc::new(docker) as Arc<dyn Runtime>
     };
     let cidr = "10.231.8.0/24".parse().unwrap();
-    keep(&Subject { image: "busybox:test".into(), cidr, open: Box::new(open) }).await;
+    keep(&Subject { image: IMAGE.into(), cidr, open: Box::new(open) }).await;
     assert!(engine.docker(&["network", "rm", bridge]), "no container is left in it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_fenced_in_docker_ends_when_nobody_renews_and_not_before() {
+    // Proves that a container which does not listen goes on while its time is renewed, by one agent
+    // after another, and is killed when that stops; that one which nobody would start elsewhere goes
+    // on; that the guard of the next agent takes the place of the one before; and that it ends by
+    // itself once no pod is left that is fenced.
+    let test = "what_is_fenced_in_docker_ends_when_nobody_renews_and_not_before";
+    let bridge = "bertht7";
+    let Some(engine) = Engine::start(test, bridge) else { return };
+    engine.load_busybox();
+    let docker = Docker::connect(engine.settings(bridge)).await.unwrap();
+    let cidr = "10.231.10.0/24".parse().unwrap();
+    docker.set_pod_cidr(&cidr, &cidr).await.unwrap();
+    let (first, second) = (in_seconds(8), in_seconds(14));
+    docker.set_fence(first).await.unwrap();
+    let guards = engine.guards();
+    assert_eq!(guards.len(), 1, "{guards:?}");
+    for (name, is_fenced) in [("fenced", true), ("free", false)] {
+        start(&docker, name, is_fenced).await;
+    }
+    drop(docker);
+
+    let next = Docker::connect(engine.settings(bridge)).await.unwrap();
+    next.set_fence(second).await.unwrap();
+    let is_in_time = now() < first;
+    next.set_fence(first).await.unwrap();
+    let newer = engine.guards();
+    assert!(newer.len() == 1 && newer != guards, "{guards:?}, {newer:?}");
+    drop(next);
+
+    let looker = Docker::connect(engine.settings(bridge)).await.unwrap();
+    eventually("what is fenced has ended", SOON_S, async || {
+        if runs(&looker, "fenced").await { Err("it runs".to_owned()) } else { Ok(()) }
+    })
+    .await;
+    assert!(now() >= second || !is_in_time, "it ended before its time");
+    assert!(runs(&looker, "free").await, "nobody else would start it");
+    assert_eq!(engine.guards(), newer, "something may still begin");
+    for name in ["fenced", "free"] {
+        looker.remove_pod(name).await.unwrap();
+    }
+    eventually("the guard has ended", SOON_S, async || match &engine.guards()[..] {
+        [] => Ok(()),
+        several => Err(format!("{several:?}")),
+    })
+    .await;
+}
+
+/// Since the machine booted.
+fn now() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.try_into().unwrap())
+}
+
+fn in_seconds(seconds: u64) -> Duration {
+    now() + Duration::from_secs(seconds)
+}
+
+/// A pod of this name and uid; its container is deaf to requests to end.
+async fn start(docker: &Docker, name: &str, is_fenced: bool) {
+    let pod = PodRef { namespace: "default".into(), name: name.into(), uid: name.into() };
+    let sandbox = SandboxSpec { pod: pod.clone(), hostname: name.into(), host_network: false };
+    docker.start_sandbox(&sandbox).await.unwrap();
+    docker.set_fenced(name, is_fenced).await.unwrap();
+    let spec = ContainerSpec {
+        pod,
+        name: "main".into(),
+        image: IMAGE.into(),
+        command: ["/bin/busybox", "sleep", "3600"].map(str::to_owned).into(),
+        log_bytes_max: 1 << 20,
+        log_files_max: 1,
+        ..ContainerSpec::default()
+    };
+    docker.start_container(&spec).await.unwrap();
+}
+
+async fn runs(docker: &Docker, uid: &str) -> bool {
+    let sandbox = docker.observe(uid).await.unwrap().unwrap();
+    let [container] = &sandbox.containers[..] else { panic!("{sandbox:?}") };
+    matches!(container.state, State::Running { .. })
 }

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sched::agent::images::Images;
-use sched::agent::runtime::Runtime;
 use sched::agent::runtime::contract::{Subject, keep};
 use sched::agent::runtime::runc::{Runc, Settings};
-use testkit::{Layout, busybox_archive, require, skipped};
+use sched::agent::runtime::{PodRef, Runtime, SandboxSpec};
+use testkit::{Layout, busybox_archive, eventually, processes, require, skipped};
 
 pub(crate) const IMAGE: &str = "docker.io/library/busybox:test";
 /// Machines whose control groups are of both versions at once have the second here.
@@ -15,6 +15,8 @@ const UNIFIED: &str = "/sys/fs/cgroup/unified";
 /// Old crun refuses such a machine. It sees none with the second version out of its sight.
 const WITHOUT_UNIFIED: &str = "#!/bin/sh\nexec unshare --mount -- \
     sh -c 'umount /sys/fs/cgroup/unified && exec \"$0\" \"$@\"' ";
+/// How long anything here may take on a busy machine.
+const SOON_S: u64 = 60;
 
 /// Taken down at the end, whatever happens before.
 struct Bridge(&'static str);
@@ -41,6 +43,72 @@ async fn crun_keeps_the_contract() {
     keeps("crun", crun, |_| layout.archive(), "bertht5", "10.231.6.0/24").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_cannot_be_made_leaves_no_pause_process() {
+    // Proves that a pod whose making fails, or ends with its agent, between its pause process and its
+    // address has one such process at most, however often it is tried, and none once it is removed.
+    let test = "a_pod_that_cannot_be_made_leaves_no_pause_process";
+    if !rustix::process::geteuid().is_root() {
+        return skipped(test, "containers need root");
+    }
+    let bridge = Bridge("bertht6");
+    let directory = tempfile::tempdir().unwrap();
+    let program = require("runc", "runc");
+    let runtime = Runc::open(settings(directory.path().join("runc"), program, &bridge)).unwrap();
+    // The node's own address, and that of one pod.
+    let cidr = "10.231.9.0/30".parse().unwrap();
+    runtime.set_pod_cidr(&cidr, &cidr).await.unwrap();
+    let [first, second] = ["first", "second"].map(Pod::new);
+    runtime.start_sandbox(&first.0).await.unwrap();
+    assert_eq!(first.pauses().len(), 1);
+    for _ in 0..3 {
+        let error = runtime.start_sandbox(&second.0).await.unwrap_err();
+        assert!(error.message.contains("no address is left"), "{error}");
+    }
+    eventually("at most one is left", SOON_S, async || match second.pauses() {
+        several if several.len() > 1 => Err(format!("{several:?}")),
+        _ => Ok(()),
+    })
+    .await;
+    for pod in [&first, &second] {
+        runtime.remove_pod(&pod.0.pod.uid).await.unwrap();
+        eventually("none is left", SOON_S, async || match &pod.pauses()[..] {
+            [] => Ok(()),
+            several => Err(format!("{several:?}")),
+        })
+        .await;
+    }
+    // Its address is free for others.
+    runtime.start_sandbox(&second.0).await.unwrap();
+    runtime.remove_pod(&second.0.pod.uid).await.unwrap();
+}
+
+/// A pod that no other test has; what holds it ends with the test, whatever happens before.
+struct Pod(SandboxSpec);
+
+impl Pod {
+    fn new(name: &str) -> Self {
+        let uid = format!("{name}-{:08x}", rand::random::<u32>());
+        let pod = PodRef { namespace: "default".into(), name: name.into(), uid: uid.clone() };
+        Self(SandboxSpec { pod, hostname: uid, host_network: false })
+    }
+
+    /// The processes that hold what it shares.
+    fn pauses(&self) -> Vec<u32> {
+        let words = format!("container pause {} ", self.0.hostname);
+        processes(|line| line.ends_with(&words))
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        for pid in self.pauses() {
+            let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
 async fn keeps(
     name: &'static str,
     program: impl Fn(&Path) -> PathBuf,
@@ -57,13 +125,7 @@ async fn keeps(
     let archive = archive(directory.path());
     let imported = Images::open(&root.join("images")).unwrap().import(&archive, None).unwrap();
     assert_eq!(imported[0].to_string(), IMAGE);
-    let settings = Settings {
-        root: root.clone(),
-        program: program(directory.path()),
-        helper: vec![env!("CARGO_BIN_EXE_berth").into(), "container".into()],
-        bridge: bridge.0.into(),
-        registries: Default::default(),
-    };
+    let settings = settings(root.clone(), program(directory.path()), &bridge);
     let open = move || {
         let runtime = Runc::open(settings.clone()).unwrap();
         assert_eq!(runtime.name(), name);
@@ -74,6 +136,11 @@ async fn keeps(
     let left = std::fs::read_dir(root.join("pods")).unwrap().count();
     let addresses = std::fs::read_dir(root.join("addresses")).unwrap().count();
     assert_eq!((left, addresses), (0, 0), "nothing is left of pods");
+}
+
+fn settings(root: PathBuf, program: PathBuf, bridge: &Bridge) -> Settings {
+    let helper = vec![env!("CARGO_BIN_EXE_berth").into(), "container".into()];
+    Settings { root, program, helper, bridge: bridge.0.into(), registries: Default::default() }
 }
 
 /// As it is, or on a machine that it refuses, with what it would do without.

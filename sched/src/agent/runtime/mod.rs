@@ -13,7 +13,9 @@ pub mod docker;
 mod error;
 pub mod fake;
 pub(crate) mod fence;
+mod helper;
 pub mod logs;
+mod process;
 pub mod runc;
 mod spec;
 
@@ -64,7 +66,7 @@ pub trait Runtime: Send + Sync + 'static {
     async fn set_pod_cidr(&self, own: &Cidr, all: &Cidr) -> Result<()>;
 
     /// Containers of fenced pods may run until then (since the machine booted), whatever becomes of
-    /// the agent. A runtime that has nobody beside its containers cannot see to that.
+    /// the agent. Those of a runtime that goes with its agent need nobody to see to that.
     async fn set_fence(&self, _until: Duration) -> Result<()> {
         Ok(())
     }

@@ -6,33 +6,35 @@
 //! pulled for it.
 //!
 //! Start at [`Docker`]; `create.rs` says what the engine is asked for, `observe.rs` what it tells,
-//! `exec.rs` runs commands.
+//! `containers.rs` finds, ends and removes what is ours, `exec.rs` runs commands, `guard.rs` sees to it
+//! that containers end with the node's lease.
 
+mod containers;
 mod create;
 mod exec;
+pub mod guard;
 mod observe;
 mod pause;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bollard::API_DEFAULT_VERSION;
 use bollard::errors::Error as EngineError;
-use bollard::models::{
-    ContainerSummary, EventMessageTypeEnum, Ipam, IpamConfig, NetworkCreateRequest,
-};
+use bollard::models::{EventMessageTypeEnum, Ipam, IpamConfig, NetworkCreateRequest};
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, EventsOptionsBuilder,
-    KillContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
-    RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
+    CreateImageOptionsBuilder, EventsOptionsBuilder, LogsOptionsBuilder,
 };
 use bytes::Bytes;
 use futures::StreamExt;
 use tokio::sync::broadcast;
 
+use self::containers::{Containers, DIES_MAX};
+use self::guard::Guard;
 use super::{
     CHANGES_WAITING_MAX, Cidr, ContainerSpec, Error, Exec, ExecSpec, Image, Kind, LogQuery,
     LogStream, PodRef, Result, Runtime, Sandbox, SandboxSpec, connections, error_while,
@@ -43,8 +45,6 @@ use crate::agent::images::Reference;
 const ANSWERS_S_MAX: u64 = 120;
 /// Between two tries to follow the engine's events.
 const RETRY: Duration = Duration::from_secs(1);
-/// How long a killed container may take to be gone.
-const DIES_MAX: Duration = Duration::from_secs(10);
 const NOT_FOUND: u16 = 404;
 const CONFLICT: u16 = 409;
 const NOT_MODIFIED: u16 = 304;
@@ -55,14 +55,18 @@ pub struct Settings {
     pub socket: PathBuf,
     /// The pods' network, and its bridge; whoever has another one has other pods.
     pub network: String,
-    /// The program that pause containers run, which is this very one.
+    /// The program that pause containers and the guard run, which is this very one.
     pub program: PathBuf,
+    /// What the guard goes by is there.
+    pub directory: PathBuf,
 }
 
 /// The runtime.
 pub struct Docker {
     engine: bollard::Docker,
+    containers: Containers,
     settings: Settings,
+    guard: Arc<Guard>,
     changes: broadcast::Sender<String>,
     events: tokio::task::JoinHandle<()>,
 }
@@ -77,86 +81,26 @@ impl Docker {
     /// Connects, and makes the image of pause containers. Must be called within a runtime.
     ///
     /// # Errors
-    /// No engine answers there.
+    /// No engine answers there, or the directory cannot be written to.
     pub async fn connect(settings: Settings) -> Result<Self> {
-        let socket = settings.socket.to_string_lossy().into_owned();
-        let failing = || error_while(format!("the Docker engine at {socket}"));
-        let engine =
-            bollard::Docker::connect_with_unix(&socket, ANSWERS_S_MAX, API_DEFAULT_VERSION);
-        let engine = engine.map_err(failing())?;
-        // Older engines speak less.
-        let engine = engine.negotiate_version().await.map_err(failing())?;
+        let engine = reach(&settings.socket).await?;
         pause::make_image(&engine).await?;
+        let guard = Arc::new(Guard::new(settings.clone())?);
         let changes = broadcast::channel(CHANGES_WAITING_MAX).0;
         let events =
             tokio::spawn(follow(engine.clone(), settings.network.clone(), changes.clone()));
-        Ok(Self { engine, settings, changes, events })
+        let owner = settings.network.clone();
+        let containers = Containers { engine: engine.clone(), owner };
+        Ok(Self { engine, containers, settings, guard, changes, events })
     }
+}
 
-    fn filters(&self, uid: Option<&str>) -> HashMap<String, Vec<String>> {
-        let mut labels = vec![format!("{}={}", create::OWNER, self.settings.network)];
-        labels.extend(uid.map(|uid| format!("{}={uid}", create::UID)));
-        HashMap::from([("label".to_owned(), labels)])
-    }
-
-    async fn list(&self, uid: Option<&str>) -> Result<Vec<ContainerSummary>> {
-        let options =
-            ListContainersOptionsBuilder::default().all(true).filters(&self.filters(uid)).build();
-        self.engine.list_containers(Some(options)).await.map_err(error_while("listing containers"))
-    }
-
-    async fn pause_of(&self, uid: &str) -> Result<Option<ContainerSummary>> {
-        let all = self.list(Some(uid)).await?;
-        Ok(all.into_iter().find(create::is_pause))
-    }
-
-    async fn remove(&self, id: &str, force: bool) -> Result<()> {
-        let options = RemoveContainerOptionsBuilder::default().force(force).v(true).build();
-        match self.engine.remove_container(id, Some(options)).await {
-            Err(error) if is(&error, NOT_FOUND) => Ok(()),
-            // It is being removed already.
-            Err(error) if force && is(&error, CONFLICT) => Ok(()),
-            outcome => outcome.map_err(error_while(format!("removing container {id}"))),
-        }
-    }
-
-    async fn kill(&self, id: &str, signal: &str) -> Result<()> {
-        let options = KillContainerOptionsBuilder::default().signal(signal).build();
-        match self.engine.kill_container(id, Some(options)).await {
-            // It has ended.
-            Err(error) if is(&error, NOT_FOUND) || is(&error, CONFLICT) => Ok(()),
-            outcome => outcome.map_err(error_while(format!("stopping container {id}"))),
-        }
-    }
-
-    /// Resolves when a container does not run.
-    async fn ended(&self, id: &str) {
-        let options = WaitContainerOptionsBuilder::default().condition("not-running").build();
-        let mut waiting = self.engine.wait_container(id, Some(options));
-        // An exit code other than 0 comes as an error; so does that it is gone.
-        while let Some(Ok(_)) = waiting.next().await {}
-    }
-
-    /// Creates a container. One of its name that never ran is in the way.
-    async fn create(
-        &self,
-        name: &str,
-        body: bollard::models::ContainerCreateBody,
-    ) -> Result<String> {
-        let options = || Some(CreateContainerOptionsBuilder::default().name(name).build());
-        let created = match self.engine.create_container(options(), body.clone()).await {
-            Err(error) if is(&error, CONFLICT) => {
-                self.remove(name, false).await?;
-                self.engine.create_container(options(), body).await
-            }
-            outcome => outcome,
-        };
-        match created {
-            Ok(created) => Ok(created.id),
-            Err(error) if is(&error, NOT_FOUND) => Err(Error::no_image(message(error))),
-            Err(error) => Err(Error::invalid(message(error))),
-        }
-    }
+async fn reach(socket: &Path) -> Result<bollard::Docker> {
+    let socket = socket.to_string_lossy();
+    let failing = || error_while(format!("the Docker engine at {socket}"));
+    let engine = bollard::Docker::connect_with_unix(&socket, ANSWERS_S_MAX, API_DEFAULT_VERSION);
+    // Older engines speak less.
+    engine.map_err(failing())?.negotiate_version().await.map_err(failing())
 }
 
 fn is(error: &EngineError, status: u16) -> bool {
@@ -238,16 +182,24 @@ impl Runtime for Docker {
             .map_err(|error| Error::failed(format!("network {name}: {}", message(error))))
     }
 
+    async fn set_fence(&self, until: Duration) -> Result<()> {
+        self.guard.set(until).await
+    }
+
+    async fn set_fenced(&self, uid: &str, is_fenced: bool) -> Result<()> {
+        self.guard.mark(uid, is_fenced)
+    }
+
     async fn pods(&self) -> Result<Vec<PodRef>> {
         let mut pods: Vec<PodRef> =
-            self.list(None).await?.iter().filter_map(create::pod_of).collect();
+            self.containers.all().await?.iter().filter_map(create::pod_of).collect();
         pods.sort();
         pods.dedup();
         Ok(pods)
     }
 
     async fn observe(&self, uid: &str) -> Result<Option<Sandbox>> {
-        let list = self.list(Some(uid)).await?;
+        let list = self.containers.of_pod(uid).await?;
         observe::sandbox(&self.engine, &self.settings.network, list).await
     }
 
@@ -277,26 +229,26 @@ impl Runtime for Docker {
 
     async fn start_sandbox(&self, spec: &SandboxSpec) -> Result<()> {
         let uid = &spec.pod.uid;
-        if let Some(pause) = self.pause_of(uid).await? {
+        if let Some(pause) = self.containers.pause_of(uid).await? {
             let sandbox = self.observe(uid).await?;
             if sandbox.is_some_and(|sandbox| sandbox.is_ready) {
                 return Ok(());
             }
-            self.remove(&pause.id.unwrap_or_default(), true).await?;
+            self.containers.remove(&pause.id.unwrap_or_default(), true).await?;
         }
         let (name, body) = create::pause(spec, &self.settings);
-        let id = self.create(&name, body).await?;
+        let id = self.containers.create(&name, body).await?;
         let started = self.engine.start_container(&id, None).await;
         started.map_err(|error| Error::failed(format!("the pause container: {}", message(error))))
     }
 
     async fn stop_sandbox(&self, uid: &str) -> Result<()> {
-        match self.pause_of(uid).await? {
+        match self.containers.pause_of(uid).await? {
             // It stays, so that there is something to look at.
             Some(pause) => {
                 let id = pause.id.unwrap_or_default();
-                self.kill(&id, "KILL").await?;
-                let _ = tokio::time::timeout(DIES_MAX, self.ended(&id)).await;
+                self.containers.kill(&id, "KILL").await?;
+                let _ = tokio::time::timeout(DIES_MAX, self.containers.ended(&id)).await;
                 Ok(())
             }
             None => Ok(()),
@@ -305,21 +257,21 @@ impl Runtime for Docker {
 
     async fn remove_pod(&self, uid: &str) -> Result<()> {
         let (pauses, others): (Vec<_>, Vec<_>) =
-            self.list(Some(uid)).await?.into_iter().partition(create::is_pause);
+            self.containers.of_pod(uid).await?.into_iter().partition(create::is_pause);
         for container in others.into_iter().chain(pauses) {
-            self.remove(&container.id.unwrap_or_default(), true).await?;
+            self.containers.remove(&container.id.unwrap_or_default(), true).await?;
         }
-        Ok(())
+        self.guard.mark(uid, false)
     }
 
     async fn start_container(&self, spec: &ContainerSpec) -> Result<String> {
         if self.image(&spec.image).await?.is_none() {
             return Err(Error::no_image(format!("the image {:?} is not on this node", spec.image)));
         }
-        let pause = self.pause_of(&spec.pod.uid).await?.and_then(|pause| pause.id);
+        let pause = self.containers.pause_of(&spec.pod.uid).await?.and_then(|pause| pause.id);
         let pause = pause.ok_or_else(|| Error::failed("the pod's sandbox has ended"))?;
         let body = create::container(spec, &pause, &self.settings.network);
-        let id = self.create(&spec.engine_name(), body).await?;
+        let id = self.containers.create(&spec.engine_name(), body).await?;
         match self.engine.start_container(&id, None).await {
             Err(error) if !is(&error, NOT_MODIFIED) => Err(Error::failed(message(error))),
             _ => Ok(id),
@@ -327,22 +279,11 @@ impl Runtime for Docker {
     }
 
     async fn stop_container(&self, id: &str, grace: Duration) -> Result<()> {
-        if !grace.is_zero() {
-            let wish = self.engine.inspect_container(id, None).await;
-            let wish = wish.ok().and_then(|found| found.config?.stop_signal);
-            self.kill(id, wish.as_deref().unwrap_or("SIGTERM")).await?;
-            if tokio::time::timeout(grace, self.ended(id)).await.is_ok() {
-                return Ok(());
-            }
-        }
-        self.kill(id, "SIGKILL").await?;
-        tokio::time::timeout(DIES_MAX, self.ended(id))
-            .await
-            .map_err(|_| Error::failed(format!("container {id} does not die")))
+        self.containers.stop(id, grace).await
     }
 
     async fn connections(&self, uid: &str) -> Result<Option<usize>> {
-        let Some(id) = self.pause_of(uid).await?.and_then(|pause| pause.id) else {
+        let Some(id) = self.containers.pause_of(uid).await?.and_then(|pause| pause.id) else {
             return Ok(None);
         };
         match self.engine.inspect_container(&id, None).await {
@@ -353,7 +294,7 @@ impl Runtime for Docker {
     }
 
     async fn remove_container(&self, id: &str) -> Result<()> {
-        self.remove(id, false).await
+        self.containers.remove(id, false).await
     }
 
     async fn exec(&self, id: &str, spec: ExecSpec) -> Result<Exec> {

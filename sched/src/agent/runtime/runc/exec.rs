@@ -11,8 +11,8 @@ use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
 use super::files::{ContainerDir, ContainerRecord};
-use super::process::Process;
 use crate::agent::files;
+use crate::agent::runtime::process::Process;
 use crate::agent::runtime::{Error, Exec, ExecSpec, Kind, Result, error_while};
 
 /// Sizes of the window that wait to be set.

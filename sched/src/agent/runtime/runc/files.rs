@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::process::Process;
+use crate::agent::runtime::process::Process;
 use crate::agent::runtime::{ContainerSpec, Exit, SandboxSpec};
 
 /// What the containers of a pod share, once it is there.

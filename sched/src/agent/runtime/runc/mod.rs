@@ -10,17 +10,17 @@
 mod bundle;
 pub(crate) mod command;
 mod exec;
-mod fence;
 mod files;
+mod guard;
 mod memory;
 mod network;
-mod process;
 mod sandbox;
 pub mod shim;
 mod user;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -30,14 +30,14 @@ use rustix::process::Signal;
 use tokio::sync::broadcast;
 
 use self::bundle::Bundle;
-use self::fence::Fence;
 use self::files::{ContainerDir, ContainerRecord, Ended, Root, Started};
 use self::network::Network;
-use self::process::Process;
+use super::fence::{self, Fence};
+use super::process::Process;
 use super::{
     CHANGES_WAITING_MAX, Cidr, Container, ContainerSpec, Error, Exec, ExecSpec, Exit, Image, Kind,
     LogQuery, LogStream, PodRef, Result, Runtime, Sandbox, SandboxSpec, State, connections,
-    error_while, logs,
+    error_while, helper, logs,
 };
 use crate::agent::images::pull::Registries;
 use crate::agent::images::{Images, Reference, Used};
@@ -277,15 +277,11 @@ impl Runtime for Runc {
     }
 
     async fn set_fence(&self, until: Duration) -> Result<()> {
-        let fence = self.fence.clone();
-        let writing = tokio::task::spawn_blocking(move || fence.set(until));
-        let path = self.root.fence();
-        writing.await.map_err(error_while(path.display()))?.map_err(error_while(path.display()))
+        self.fence.set(until).await
     }
 
     async fn set_fenced(&self, uid: &str, is_fenced: bool) -> Result<()> {
-        let path = self.root.fenced(uid);
-        fence::mark(&path, is_fenced).map_err(error_while(path.display()))
+        fence::mark(&self.root.fenced(uid), is_fenced)
     }
 
     async fn pods(&self) -> Result<Vec<PodRef>> {
@@ -372,7 +368,7 @@ impl Runtime for Runc {
             self.helper.split_first().ok_or_else(|| Error::failed("no helper"))?;
         shim.args(["--mount", "--propagation", "slave", "--", program]).args(args);
         shim.arg("shim").arg(directory.path());
-        if let Err(error) = sandbox::started(shim, "the container").await {
+        if let Err(error) = helper::started(shim, Stdio::null(), "the container").await {
             if directory.ended().exists() {
                 return Err(error);
             }

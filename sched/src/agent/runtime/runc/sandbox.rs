@@ -1,23 +1,17 @@
 //! What the containers of a pod share: namespaces that a pause process holds, and an address.
 
-use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Duration;
 
 use rustix::process::Signal;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
 use super::files::{Root, SandboxRecord};
 use super::network::{self, Network};
-use super::process::Process;
-use super::shim;
-use crate::agent::runtime::{Error, Result, SandboxSpec, error_while};
+use crate::agent::runtime::process::Process;
+use crate::agent::runtime::{Error, Result, SandboxSpec, error_while, helper};
 use crate::agent::{clock, files};
 
-/// How long our own program may take to say that it runs.
-pub(super) const STARTS_MAX: Duration = Duration::from_secs(30);
 /// Namespaces of host name, message queues and network.
 const NAMESPACES: [&str; 3] = ["--net", "--ipc", "--uts"];
 
@@ -94,28 +88,7 @@ pub(super) fn is_ready(record: &SandboxRecord) -> bool {
 async fn start_pause(program: &[String], hostname: &str) -> Result<Process> {
     let mut command = Command::new("unshare");
     command.args(NAMESPACES).arg("--").args(program).args(["pause", hostname]);
-    started(command, "the pause process").await
-}
-
-/// Starts one of our own processes, which goes on without us, and waits until it says that it runs.
-pub(super) async fn started(mut command: Command, what: &str) -> Result<Process> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let starting = || error_while(format!("starting {what}"));
-    let mut child = command.spawn().map_err(starting())?;
-    let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
-    let process = pid.and_then(Process::of);
-    let stdout = child.stdout.take().ok_or_else(|| Error::failed("no pipe"))?;
-    let mut line = String::new();
-    let mut stdout = BufReader::new(stdout);
-    let said = tokio::time::timeout(STARTS_MAX, stdout.read_line(&mut line)).await;
-    // It is waited for once it has ended, lest it stays as a zombie.
-    tokio::spawn(async move { child.wait().await });
-    match (said, process) {
-        (Ok(Ok(_)), Some(process)) if line.trim_end() == shim::RUNS => Ok(process),
-        (Ok(Ok(_)), _) if !line.is_empty() => Err(Error::failed(line.trim_end())),
-        (Ok(Err(error)), _) if error.kind() != ErrorKind::UnexpectedEof => Err(starting()(error)),
-        _ => Err(Error::failed(format!("{what} does not start"))),
-    }
+    helper::started(command, Stdio::null(), "the pause process").await
 }
 
 /// Where what the containers leave behind is.

@@ -4,7 +4,7 @@
 //! It is the program itself under a hidden command, in a mount namespace of its own: the root file
 //! system that it mounts goes with it, however it ends. No async runtime: it must stay small.
 
-use std::io::{BufRead, BufReader, PipeReader, Read, Write};
+use std::io::{BufRead, BufReader, PipeReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -14,17 +14,15 @@ use rustix::mount::{MountFlags, mount};
 use rustix::process::{Pid, WaitOptions, set_child_subreaper, setsid, wait, waitpid};
 use serde_json::Value;
 
-use super::fence::Guarded;
 use super::files::{ContainerDir, ContainerRecord, Ended, Started};
+use super::guard::Guarded;
 use super::memory::Memory;
-use super::process::Process;
 use super::{NOT_STARTED, signal};
-use crate::agent::runtime::Exit;
 use crate::agent::runtime::logs::{LINE_BYTES_MAX, LogWriter};
+use crate::agent::runtime::process::Process;
+use crate::agent::runtime::{Exit, helper};
 use crate::agent::{clock, files};
 
-/// What it says to whoever started it, once the container runs.
-pub(super) const RUNS: &str = "runs";
 /// How long output may stay open after the container has ended.
 const OUTPUT_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Of a process that was killed by a signal, as shells count.
@@ -48,11 +46,8 @@ pub fn run(directory: PathBuf) -> Result<(), String> {
         // If it cannot be written, whoever started this writes it.
         let _ = files::write_json(&directory.ended(), &ended);
     }
-    let mut stdout = std::io::stdout();
-    let line = begun.as_ref().map_or_else(String::clone, |_| RUNS.to_owned());
     // Whoever started it may be gone; the container runs all the same.
-    let _ = writeln!(stdout, "{}", line.replace('\n', " "));
-    let _ = stdout.flush();
+    let _ = helper::say(begun.as_ref().map_or_else(String::as_str, |_| helper::RUNS));
     let begun = begun?;
     begun.guard(&directory);
     begun.finish(&directory)
@@ -232,8 +227,7 @@ pub fn pause(hostname: Option<&str>) -> Result<(), String> {
         rustix::system::sethostname(hostname.as_bytes())
             .map_err(|error| format!("cannot be called {hostname:?}: {error}"))?;
     }
-    let mut stdout = std::io::stdout();
-    writeln!(stdout, "{RUNS}").and_then(|()| stdout.flush()).map_err(|error| error.to_string())?;
+    helper::say(helper::RUNS).map_err(|error| error.to_string())?;
     loop {
         // With a process namespace of its own it would be everybody's parent.
         let _ = waitpid(None::<Pid>, WaitOptions::NOHANG);

@@ -45,7 +45,7 @@ impl Scene {
     async fn new() -> Self {
         let server = Server::start(subject!(), &[]).await;
         let (clients, ways) = (server.clients(), Ways::to(&server).await);
-        Self { _server: server, clients, ways, directory: TempDir::new().unwrap() }
+        Self { _server: server, clients, ways, directory: TempDir::new().expect("a directory") }
     }
 
     /// There when the sidecar's command runs.

@@ -122,7 +122,8 @@ async fn a_status_is_replaced_alone() {
         objects.update_status(stored, &before, Some(after), |pod, now| pod.status = now).await
     };
     let second = write(&first, "Running").await.unwrap();
-    assert_eq!(second.document["status"], json!({"phase": "Running", "ours": 7}));
+    let status = &second.document["status"];
+    assert_eq!((&status["phase"], &status["ours"]), (&json!("Running"), &json!(7)));
     assert_eq!(second.metadata.generation, Some(1));
     let read = objects.get::<Pod>(Some("default"), "web").await.unwrap().unwrap();
     assert_eq!(second, read);

@@ -11,6 +11,10 @@ use super::*;
 use crate::kv::testing::Etcd;
 use crate::objects::{Delete, Objects};
 
+/// How often something is looked for, a minute in all, and between two looks.
+const TRIES: usize = 1200;
+const PAUSE: Duration = Duration::from_millis(50);
+
 struct Running {
     _etcd: Etcd,
     objects: Objects,
@@ -49,24 +53,31 @@ impl Running {
     /// Waits until the pods are so.
     async fn until(&self, what: &str, is_so: impl Fn(&[Pod]) -> bool) -> Vec<Pod> {
         let mut pods = Vec::new();
-        for _ in 0..300 {
+        for _ in 0..TRIES {
             pods = self.pods().await;
             if is_so(&pods) {
                 return pods;
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(PAUSE).await;
         }
         let seen: Vec<_> = pods.iter().map(|pod| (&pod.metadata.name, node_of(pod))).collect();
         panic!("{what}: {seen:?}");
     }
 
-    async fn event(&self, reason: &str, pod: &str) -> Option<String> {
-        let events = self.objects.list::<Event>(Some("default")).await.unwrap().items;
-        let mut about = events.into_iter().filter(|event| {
-            event.reason.as_deref() == Some(reason)
-                && event.involved_object.name.as_deref() == Some(pod)
-        });
-        about.next_back().and_then(|event| event.object.message)
+    /// The message of an event, which comes after what it tells of.
+    async fn event(&self, reason: &str, pod: &str) -> String {
+        for _ in 0..TRIES {
+            let events = self.objects.list::<Event>(Some("default")).await.unwrap().items;
+            let mut about = events.into_iter().filter(|event| {
+                event.reason.as_deref() == Some(reason)
+                    && event.involved_object.name.as_deref() == Some(pod)
+            });
+            if let Some(message) = about.next_back().and_then(|event| event.object.message) {
+                return message;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        panic!("no event {reason} of {pod}");
     }
 }
 
@@ -114,9 +125,9 @@ async fn three_schedulers_never_overcommit() {
     let waiting = waiting.metadata.name.clone().unwrap();
     let gone = pods.iter().find(|pod| node_of(pod).is_some()).unwrap();
     let (gone, uid) = (gone.metadata.name.clone().unwrap(), gone.metadata.uid.clone().unwrap());
-    let message = running.event("FailedScheduling", &waiting).await.expect("an event");
+    let message = running.event("FailedScheduling", &waiting).await;
     assert!(message.contains("6 Insufficient cpu"), "{message}");
-    let message = running.event("Scheduled", &gone).await.expect("an event");
+    let message = running.event("Scheduled", &gone).await;
     assert!(message.starts_with(&format!("Successfully assigned default/{gone} to n")));
     running.objects.delete::<Pod>(Some("default"), &gone, &Delete::now(&uid)).await.unwrap();
     running

@@ -221,7 +221,7 @@ impl Nemesis {
 
     async fn change_in_turn(&self, lost: Option<u64>) {
         // A disk more would be one too many while a lost one's member may have its vote still.
-        if !self.settle().await {
+        if !self.settle().await || self.is_over() {
             return;
         }
         let Some(known) = self.cluster.membership() else { return };

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use testkit::{Kubectl, eventually};
+use testkit::{Kubectl, eventually, skipped};
 
 use crate::machine::{Has, Machine, SOON_S};
+use crate::remains;
 
 /// Pods of the example, with their container's id and how often it was started again.
 const CONTAINERS: &str = "-o=jsonpath={range .items[*]}{.metadata.name} \
@@ -33,7 +34,18 @@ async fn docker_runs_what_is_applied() {
     let before = containers(&kubectl).await;
     assert_eq!(before.lines().filter(|line| line.ends_with(" 0 true")).count(), 2, "{before}");
     machine.kill_berth().await;
+    let until = remains::docker_fence(&machine.root()).expect("containers of a Deployment run");
     machine.start_berth();
+    let is_in_time =
+        eventually("the agent is back", SOON_S, async || {
+            match remains::docker_fence(&machine.root()) {
+                Some(now) if now > until => Ok(remains::since_boot() < until),
+                still => Err(format!("{still:?}")),
+            }
+        });
+    if !is_in_time.await {
+        return skipped(test, "the agent was not back before its lease ended, nor its containers");
+    }
     // What begins after has been seen by an agent that has looked at the others, too.
     kubectl.shows(&["get", "namespace"], "default").await;
     run(&kubectl, "beside", &["sleep", "3600"]).await;

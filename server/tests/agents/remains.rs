@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 
 /// A container that was started once.
@@ -65,6 +66,13 @@ pub(crate) fn guard(root: &Path) -> Value {
 pub(crate) fn docker_fence(root: &Path) -> Option<Duration> {
     let bytes = std::fs::read(root.join("docker").join("fence")).ok()?;
     Some(Duration::from_millis(u64::from_le_bytes(bytes.try_into().ok()?)))
+}
+
+/// On the same clock.
+pub(crate) fn since_boot() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    Duration::from_secs(now.tv_sec.unsigned_abs())
+        + Duration::from_nanos(now.tv_nsec.unsigned_abs())
 }
 
 fn pods(root: &Path) -> Vec<PathBuf> {

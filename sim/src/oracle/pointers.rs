@@ -33,6 +33,10 @@ impl Pointers {
         }
         *before = purged_index.max(*before);
         let newest = self.snapshots.entry(id).or_default();
+        // 0: a process that has just begun has not looked yet.
+        if snapshot_index != 0 && snapshot_index < *newest {
+            world.violation(OF, format!("member {id} had a snapshot of {newest}: {status:?}"));
+        }
         if snapshot_index > *newest {
             world.count("snapshots");
         }

@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
 
 use super::events::Events;
 use super::hook::Target;
@@ -35,7 +36,7 @@ const LOOK: Duration = Duration::from_secs(30);
 /// After something could not be seen or written.
 const RETRY: Duration = Duration::from_secs(1);
 /// How long it is kept back that a pod is coming up: most run by then, and then all is told at once.
-const KEPT_BACK: SignedDuration = SignedDuration::from_secs(1);
+const KEPT_BACK: Duration = Duration::from_secs(1);
 /// What has been found and not looked at.
 const WAITING_MAX: usize = 64;
 /// What its containers get to end in, when the pod's key has gone.
@@ -77,7 +78,9 @@ pub(in crate::agent) struct Worker {
     begun: JoinSet<()>,
     stops: BTreeMap<String, AbortHandle>,
     /// Since when something is kept back; see [`KEPT_BACK`].
-    kept_back: Option<Timestamp>,
+    kept_back: Option<Instant>,
+    /// The lease that was planned with last.
+    lease: Lease,
     /// Whether the pod is being deleted: what only brings it up is given up.
     ending: watch::Sender<bool>,
     has_finished: bool,
@@ -89,6 +92,7 @@ impl Worker {
         let (sender, orders) = watch::channel(Some(pod.clone()));
         let look = Arc::new(tokio::sync::Notify::new());
         let events = Events::new(context.recorder.clone(), &pod.object);
+        let lease = *context.lease.borrow();
         let worker = Self {
             context,
             pod,
@@ -103,6 +107,7 @@ impl Worker {
             begun: JoinSet::new(),
             stops: BTreeMap::new(),
             kept_back: None,
+            lease,
             ending: watch::Sender::new(false),
             has_finished: false,
         };
@@ -134,6 +139,7 @@ impl Worker {
         self.mind_probes(sandbox.as_ref(), address);
         self.read_messages(sandbox.as_ref());
         let now = clock::now();
+        self.lease = *self.context.lease.borrow();
         let pod = self.desired();
         self.ending.send_replace(spec::deleted(&pod).is_some());
         let plan = plan(&self.view(&pod, sandbox.as_ref(), now));
@@ -146,9 +152,9 @@ impl Worker {
             // Rounded up, or it would wake just before.
             left.unsigned_abs() + Duration::from_millis(1)
         });
+        let kept_back = self.kept_back.map(|since| KEPT_BACK.saturating_sub(since.elapsed()));
         match written {
-            Ok(()) if self.kept_back.is_some() => Ok(wait.min(KEPT_BACK.unsigned_abs())),
-            Ok(()) => Ok(wait.min(LOOK)),
+            Ok(()) => Ok(wait.min(kept_back.unwrap_or(LOOK)).min(LOOK)),
             Err(error) => {
                 tracing::warn!(pod = spec::name(&self.pod), "cannot write its status: {error}");
                 Ok(wait.min(RETRY))
@@ -176,7 +182,7 @@ impl Worker {
             sandbox,
             memory: &self.memory,
             backoff: self.context.settings.backoff.of(pod),
-            lease: *self.context.lease.borrow(),
+            lease: self.lease,
             now,
         }
     }
@@ -203,15 +209,14 @@ impl Worker {
         if self.has_finished {
             return;
         }
-        let mut lease = self.context.lease.clone();
-        let before = *lease.borrow_and_update();
+        let (mut lease, planned_with) = (self.context.lease.clone(), self.lease);
         let end = tokio::time::sleep(wait);
         tokio::pin!(end);
         loop {
             tokio::select! {
                 () = &mut end => break,
                 () = self.look.notified() => break,
-                Ok(_) = lease.wait_for(|now| *now != before) => break,
+                Ok(_) = lease.wait_for(|now| *now != planned_with) => break,
                 Some(done) = self.done.1.recv() => break self.take_done(done),
                 Some(finding) = self.findings.1.recv() => break self.take_finding(finding),
                 // What it wrote itself comes back, too.
@@ -467,8 +472,8 @@ impl Worker {
         if !is_news(&pod.object, &wanted) {
             return Ok(());
         }
-        let since = kept_back.unwrap_or(now);
-        if self.keeps_back(&wanted, now, since) {
+        let since = kept_back.unwrap_or_else(Instant::now);
+        if self.keeps_back(&wanted, since) {
             self.kept_back = Some(since);
             return Ok(());
         }
@@ -478,6 +483,8 @@ impl Worker {
                 .update_status(&pod, &pod.object.status, Some(wanted), |pod, now| pod.status = now);
         let written = match replacing.await {
             Err(error) if error.kind == ErrorKind::Conflict => {
+                // What others changed has not been planned for.
+                self.look.notify_one();
                 let change = |fresh: &mut Pod| {
                     if spec::uid(fresh) != spec::uid(&pod.object) {
                         return false;
@@ -497,6 +504,10 @@ impl Worker {
                 if stored.revision >= self.pod.revision {
                     self.pod = Arc::new(stored);
                 }
+                // When it was begun is known from now on.
+                if spec::deadline(&self.pod) != spec::deadline(&pod) {
+                    self.look.notify_one();
+                }
                 Ok(())
             }
             // It has gone: the mirror will say so.
@@ -507,10 +518,10 @@ impl Worker {
     }
 
     /// Whether this is news that soon comes with more. `since`: it is kept back since then.
-    fn keeps_back(&self, wanted: &PodStatus, now: Timestamp, since: Timestamp) -> bool {
+    fn keeps_back(&self, wanted: &PodStatus, since: Instant) -> bool {
         let is_bringing_up =
             self.memory.busy.iter().any(|task| matches!(task, Task::Sandbox | Task::Start(_)));
-        is_bringing_up && now < since + KEPT_BACK && is_coming_up(wanted)
+        is_bringing_up && since.elapsed() < KEPT_BACK && is_coming_up(wanted)
     }
 
     /// Brings files to what they are made from, as often as that changes.

@@ -156,13 +156,13 @@ impl Watch {
 
     fn run(&self, runtime: &Runtime, agent: &JoinHandle<()>) {
         loop {
-            let until = fence::read(&self.files.fence()).unwrap_or_default();
+            let until = self.until();
             if now() < until {
                 sleep_until(until);
                 continue;
             }
             let is_alone = agent.is_finished();
-            match runtime.block_on(self.end_fenced()) {
+            match runtime.block_on(self.end_fenced(until)) {
                 Ok(Fenced::None) if is_alone => return,
                 Ok(Fenced::Ended) if is_alone && now() >= until + LINGERS => return,
                 // An engine that does not answer may be back.
@@ -171,8 +171,8 @@ impl Watch {
         }
     }
 
-    /// Ends all that must not run any more.
-    async fn end_fenced(&self) -> Result<Fenced> {
+    /// Ends all that must not run any more since `until`.
+    async fn end_fenced(&self, until: Duration) -> Result<Fenced> {
         if !self.has_marks() {
             return Ok(Fenced::None);
         }
@@ -180,9 +180,21 @@ impl Watch {
         let containers = Containers { engine, owner: self.network.clone() };
         let running = containers.running().await?;
         let fenced = running.iter().filter(|container| self.is_fenced(container));
-        let ids = fenced.filter_map(|container| container.id.as_deref());
-        let ended = join_all(ids.map(|id| containers.stop(id, GRACE))).await;
-        ended.into_iter().collect::<Result<()>>().map(|()| Fenced::Ended)
+        let ids: Vec<&str> = fenced.filter_map(|container| container.id.as_deref()).collect();
+        if ids.is_empty() {
+            return Ok(Fenced::Ended);
+        }
+        // The engine may have taken its time, and the agent be back.
+        if self.until() == until {
+            let ended = join_all(ids.into_iter().map(|id| containers.stop(id, GRACE))).await;
+            ended.into_iter().collect::<Result<()>>()?;
+        }
+        Ok(Fenced::Ending)
+    }
+
+    /// 0: nobody has said.
+    fn until(&self) -> Duration {
+        fence::read(&self.files.fence()).unwrap_or_default()
     }
 
     fn has_marks(&self) -> bool {
@@ -202,7 +214,9 @@ impl Watch {
 /// Which pods are fenced.
 enum Fenced {
     None,
-    /// Some, and nothing of them runs now.
+    /// Some, and what ran of them was told to end, or there was no need any more.
+    Ending,
+    /// Some, and nothing of them runs.
     Ended,
 }
 
@@ -223,7 +237,10 @@ fn take_over(path: &Path) -> io::Result<File> {
         }
     }
     let own = Process::of(getpid().as_raw_nonzero().get());
-    file.set_len(0)?;
-    file.write_all_at(&serde_json::to_vec(&own)?, 0)?;
+    let own = own.ok_or_else(|| io::Error::other("this process does not see itself in /proc"))?;
+    let own = serde_json::to_vec(&own)?;
+    // Room that is there is kept, whoever had it: the disk may be full.
+    file.write_all_at(&own, 0)?;
+    file.set_len(own.len() as u64)?;
     Ok(file)
 }

@@ -124,8 +124,9 @@ pub(crate) fn open(
     restore::refuse_unfinished(&*vfs, &config.data_dir, &config.wal_dir)?;
     let lock = lock(&*vfs, &config.data_dir)?;
     let snap_dir = config.data_dir.join("snap");
+    let cannot_read = format!("the snapshots in {} cannot be read", snap_dir.display());
     let snapshots = SnapshotDir::open(vfs.clone(), snap_dir, config.snapshot_bytes_per_s_max)
-        .map_err(|error| Error::Refused(format!("the snapshots cannot be read: {error}")))?;
+        .map_err(|error| Error::Refused(format!("{cannot_read}: {error}")))?;
     check_snapshots(config, &snapshots)?;
 
     let (wal, recovered, writer) = open_wal(config, vfs, log_salt)?;

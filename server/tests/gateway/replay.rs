@@ -138,6 +138,11 @@ async fn record(program: Program) -> Vec<Told> {
     let mut chosen = Chosen::by(&server);
     for case in CASES {
         all.push(ask(&mut http, case, &mut chosen).await);
+        // etcd's Raft drops a change of members that comes before it is done with the last one, and
+        // such a call is never answered. A read that goes through Raft comes after that.
+        if case.path.starts_with("/v3/cluster/member/") {
+            http.call("/v3/kv/range", r#"{"key":"Zm9v"}"#).await;
+        }
         // A stream without an end was left in the middle.
         if case.lines > 0 || !http.is_open().await {
             assert!(case.lines > 0, "{case:?} closed the connection");

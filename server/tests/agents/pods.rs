@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::{SinkExt, StreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Secret, Service};
 use serde_json::{Value, json};
-use testkit::{Script, eventually};
+use testkit::{Script, cpu_part, eventually};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::scene::{IMAGE, Scene, container, ended, first, is_ready, phase, waits};
@@ -267,7 +267,8 @@ async fn what_goes_wrong_is_said_and_tried_again() {
 async fn secrets_are_not_told(scene: &Scene) {
     let told = eventually("what is wrong is told", SOON_S, async || {
         let told = scene.objects.list::<Event>(None).await.unwrap().items;
-        let told: Vec<String> = told.iter().map(|event| event.document.to_string()).collect();
+        let told: Vec<String> =
+            told.iter().map(|event| event.document().unwrap().to_string()).collect();
         let wanted = ["/no/such/program", "registry.invalid/y:1", "Startup probe failed"];
         match wanted.iter().find(|text| !told.iter().any(|event| event.contains(**text))) {
             None => Ok(told),
@@ -277,24 +278,6 @@ async fn secrets_are_not_told(scene: &Scene) {
     .await;
     for secret in [SECRET, SECRET_DATA] {
         assert!(!told.iter().any(|event| event.contains(secret)), "{secret}: {told:#?}");
-    }
-}
-
-/// How much of one CPU the kernel lets a container have, of whichever version its groups are;
-/// `None`: there is no limit, or no such container.
-fn cpu_part(uid: &str, container: &str) -> Option<f64> {
-    let read = |directory: &str, file: &str| {
-        let path = format!("/sys/fs/cgroup/{directory}berth/{uid}/{container}/{file}");
-        std::fs::read_to_string(path).ok()
-    };
-    let words = match read("", "cpu.max") {
-        Some(both) => both,
-        None => read("cpu/", "cpu.cfs_quota_us")? + " " + &read("cpu/", "cpu.cfs_period_us")?,
-    };
-    let numbers: Vec<f64> = words.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    match numbers.as_slice() {
-        [quota, period] if *quota > 0.0 => Some(quota / period),
-        _ => None,
     }
 }
 

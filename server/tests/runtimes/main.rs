@@ -6,3 +6,4 @@ mod docker;
 mod layout;
 mod registry;
 mod runc;
+mod unified;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use sched::agent::images::Images;
 use sched::agent::runtime::contract::{Subject, keep};
 use sched::agent::runtime::runc::{Runc, Settings};
-use sched::agent::runtime::{PodRef, Runtime, SandboxSpec};
-use testkit::{Layout, busybox_archive, eventually, processes, require, skipped};
+use sched::agent::runtime::{ContainerSpec, Exit, Limits, PodRef, Runtime, SandboxSpec, State};
+use testkit::{Layout, busybox_archive, cpu_part, eventually, processes, require, skipped};
 
 pub(crate) const IMAGE: &str = "docker.io/library/busybox:test";
 /// Machines whose control groups are of both versions at once have the second here.
@@ -81,6 +81,64 @@ async fn a_pod_that_cannot_be_made_leaves_no_pause_process() {
     // Its address is free for others.
     runtime.start_sandbox(&second.0).await.unwrap();
     runtime.remove_pod(&second.0.pod.uid).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_are_the_kernels() {
+    // Proves that the kernel is told how much of the processors a container may have, that one that
+    // takes more memory than it may is ended for that, and that this is told from an end of its own.
+    let test = "limits_are_the_kernels";
+    if !rustix::process::geteuid().is_root() {
+        return skipped(test, "containers need root");
+    }
+    let bridge = Bridge("bertht7");
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("runc");
+    let archive = busybox_archive(directory.path(), "busybox:test");
+    Images::open(&root.join("images")).unwrap().import(&archive, None).unwrap();
+    let runtime = Runc::open(settings(root, require("runc", "runc"), &bridge)).unwrap();
+    let cidr = "10.231.20.0/24".parse().unwrap();
+    runtime.set_pod_cidr(&cidr, &cidr).await.unwrap();
+    let pod = Pod::new("limits");
+    let uid = &pod.0.pod.uid;
+    runtime.start_sandbox(&pod.0).await.unwrap();
+    let start = async |name: &str, script: &str, limits: Limits| {
+        let spec = ContainerSpec {
+            pod: pod.0.pod.clone(),
+            name: name.into(),
+            image: "busybox:test".into(),
+            command: ["/bin/busybox", "sh", "-c", script].map(str::to_owned).into(),
+            hostname: pod.0.hostname.clone(),
+            limits,
+            ..ContainerSpec::default()
+        };
+        runtime.start_container(&spec).await.unwrap()
+    };
+    let ended = async |id: &str| {
+        eventually("it ends", SOON_S, async || {
+            let seen = runtime.observe(uid).await.unwrap().unwrap();
+            let state = seen.containers.into_iter().find(|one| one.id == id).unwrap().state;
+            match state {
+                State::Exited { reason, .. } => Ok(reason),
+                State::Running { .. } => Err("it runs".to_owned()),
+            }
+        })
+        .await
+    };
+    let quarter = Limits { cpu_millis: Some(250), ..Limits::default() };
+    start("slow", "sleep 600", quarter).await;
+    assert_eq!(cpu_part(uid, "slow_0"), Some(0.25));
+    let free = start("free", "sleep 600", Limits::default()).await;
+    assert_eq!(cpu_part(uid, "free_0"), None);
+    let seen = runtime.observe(uid).await.unwrap().unwrap().containers;
+    let free = seen.iter().find(|one| one.id == free).unwrap();
+    assert!(matches!(free.state, State::Running { .. }), "{free:?}");
+    let little = Limits { memory_bytes: Some(16 << 20), ..Limits::default() };
+    let hungry = start("hungry", "x=a; while true; do x=$x$x; done", little).await;
+    assert_eq!(ended(&hungry).await, Exit::OutOfMemory);
+    let modest = start("modest", "exit 137", little).await;
+    assert_eq!(ended(&modest).await, Exit::Ended);
+    runtime.remove_pod(uid).await.unwrap();
 }
 
 /// A pod that no other test has; what holds it ends with the test, whatever happens before.

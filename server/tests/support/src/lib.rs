@@ -6,6 +6,7 @@
 //! process, at [`Cluster`] for several.
 
 mod bridge;
+mod cgroup;
 mod client;
 mod cluster;
 mod command;
@@ -26,6 +27,7 @@ mod syncs;
 mod wait;
 
 pub use bridge::remove_bridge;
+pub use cgroup::cpu_part;
 pub use client::{Clients, bounded, connect, enable_auth, with_token};
 pub use cluster::{Birth, Cluster, Member, Place};
 pub use command::{Finished, Script, require};

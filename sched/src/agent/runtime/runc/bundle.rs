@@ -110,7 +110,7 @@ impl Bundle<'_> {
             "mounts": self.mounts(),
             "linux": {
                 "namespaces": self.namespaces(),
-                "cgroupsPath": format!("/berth/{}/{}_{}", spec.pod.uid, spec.name, spec.attempt),
+                "cgroupsPath": control_group(spec),
                 "resources": resources(&spec.limits, privileged),
                 "maskedPaths": hidden(&MASKED),
                 "readonlyPaths": hidden(&READ_ONLY),
@@ -222,6 +222,11 @@ impl Bundle<'_> {
             }),
         }
     }
+}
+
+/// Below where the kernel shows them.
+pub(super) fn control_group(spec: &ContainerSpec) -> String {
+    format!("/berth/{}/{}_{}", spec.pod.uid, spec.name, spec.attempt)
 }
 
 fn resources(limits: &Limits, privileged: bool) -> Value {

@@ -14,6 +14,7 @@ use rustix::mount::{MountFlags, mount};
 use rustix::process::{Pid, WaitOptions, set_child_subreaper, setsid, wait, waitpid};
 use serde_json::Value;
 
+use super::bundle;
 use super::files::{ContainerDir, ContainerRecord, Ended, Started};
 use super::guard::Guarded;
 use super::memory::Memory;
@@ -69,7 +70,7 @@ fn begin(directory: &ContainerDir) -> Result<Begun, String> {
     let (outputs_closed, pid) = start(directory, &record)?;
     let at = clock::now();
     let init = Process::of(pid).ok_or("the container ended at once")?;
-    let memory = Memory::of(pid);
+    let memory = Memory::of(&bundle::control_group(&record.spec));
     let started = Started { at, init, shim };
     files::write_json(&directory.started(), &started).map_err(|error| error.to_string())?;
     Ok(Begun { record, started, memory, outputs_closed })

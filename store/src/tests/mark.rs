@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::Revision;
-use crate::engine::Batch;
+use crate::engine::{Batch, CrashEngine};
 use crate::persist::records::value_key;
 
 fn at(index: u64) -> Position {
@@ -53,6 +53,38 @@ fn a_damaged_snapshot_leaves_nothing_to_open() {
         let opened = Store::open(engine, Options::default());
         assert!(opened.is_err() || opened.unwrap().reader().revision() == 1);
     }
+}
+
+#[test]
+fn a_restored_engine_has_the_snapshot_alone_and_keeps_it() {
+    // Proves that what was there before is gone, and that a power failure right after takes nothing.
+    let mut fixture = Fixture::new();
+    fixture.put("k", "v", 0);
+    let mut bytes = Vec::new();
+    fixture.store.snapshot().write_to(&mut bytes).unwrap();
+    let used = Arc::new(CrashEngine::new());
+    let store = Store::open(used.clone(), Options::default()).unwrap();
+    let mut before = Fixture { store, index: 0 };
+    for key in ["a", "b", "c"] {
+        before.put(key, "v", 0);
+    }
+    while before.store.flusher().flush_once().unwrap() {}
+    used.flush().unwrap();
+    drop(before);
+    let empty = Arc::new(MemEngine::new());
+    for engine in [used.clone() as Arc<dyn Engine>, empty.clone()] {
+        Store::restore(engine, Options::default(), &mut &bytes[..]).unwrap();
+    }
+    let all = |engine: &dyn Engine| {
+        let mut all = Vec::new();
+        let mut take = |key: &[u8], value: &[u8]| {
+            all.push((key.to_vec(), value.to_vec()));
+            std::ops::ControlFlow::Continue(())
+        };
+        engine.scan(&[], &[u8::MAX], &mut take).unwrap();
+        all
+    };
+    assert_eq!(all(&used.crash(0)), all(&*empty));
 }
 
 #[test]

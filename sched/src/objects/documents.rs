@@ -76,23 +76,19 @@ impl Document {
     /// # Errors
     /// The value is not a JSON object with metadata ([`ErrorKind::Unreadable`]): that is told of.
     pub fn read(kv: &KeyValue) -> Result<Self> {
-        let told = |error: &Error| unreadable::tell(&kv.key, kv.mod_revision, error);
-        Self::parse(kv).inspect_err(told)
+        Self::parse(&kv.value, kv.mod_revision)
+            .map_err(|reason| unreadable::told(&kv.key, kv.mod_revision, &reason))
     }
 
-    fn parse(kv: &KeyValue) -> Result<Self> {
-        let wrong = |reason: String| {
-            let key = String::from_utf8_lossy(&kv.key);
-            Error::new(ErrorKind::Unreadable, format!("{key} holds no object: {reason}"))
-        };
-        let mut value: Value =
-            serde_json::from_slice(&kv.value).map_err(|error| wrong(error.to_string()))?;
-        let object = value.as_object_mut().ok_or_else(|| wrong("not a JSON object".into()))?;
+    /// What is stored as `text`, or why it is no object.
+    pub(super) fn parse(text: &[u8], revision: i64) -> std::result::Result<Self, String> {
+        let mut value: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        let object = value.as_object_mut().ok_or("not a JSON object")?;
         if !object.get("metadata").is_some_and(Value::is_object) {
-            return Err(wrong("it has no metadata".into()));
+            return Err("it has no metadata".into());
         }
-        set_revision(object, kv.mod_revision);
-        Ok(Self { value, revision: kv.mod_revision })
+        set_revision(object, revision);
+        Ok(Self { value, revision })
     }
 
     pub fn metadata(&self) -> &Value {
@@ -117,9 +113,13 @@ impl Objects {
         namespace: Option<&str>,
         name: &str,
     ) -> Result<Option<Document>> {
-        let key = key(resource.plural, namespace, name).into();
-        let found = self.store.range(RangeRequest { key, ..RangeRequest::default() }).await?;
-        found.kvs.first().map(Document::read).transpose()
+        let found = self.key_value(key(resource.plural, namespace, name)).await?;
+        found.as_ref().map(Document::read).transpose()
+    }
+
+    pub(super) async fn key_value(&self, key: Vec<u8>) -> Result<Option<KeyValue>> {
+        let request = RangeRequest { key: key.into(), ..RangeRequest::default() };
+        Ok(self.store.range(request).await?.kvs.into_iter().next())
     }
 
     /// All objects of a kind at one revision. What cannot be read is passed over, told of and
@@ -271,6 +271,20 @@ impl Objects {
             self.erase(resource, &after).await?;
             return Ok(after);
         }
+        self.overwrite(resource, after, beside).await
+    }
+
+    /// Replaces an object that was read at `after.revision`, whose metadata and spec the caller has
+    /// left as they were: neither is looked at.
+    ///
+    /// # Errors
+    /// As [`Objects::update_beside`].
+    pub(super) async fn overwrite(
+        &self,
+        resource: &Resource,
+        mut after: Document,
+        beside: &Beside,
+    ) -> Result<Document> {
         let key = own_key(resource, &after.value)?;
         let put = match beside.lease {
             0 => kv::put_keeping_lease(key.clone(), bytes(&mut after.value)),

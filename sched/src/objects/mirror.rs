@@ -7,7 +7,6 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use super::documents::Document;
 use super::typed::{Kind, Stored};
 use super::{Objects, REGISTRY};
 use crate::kv::follow::{Change, Follower, News};
@@ -224,24 +223,17 @@ async fn follow<T: Kind>(state: Arc<State<T>>, mut follower: Follower) {
 }
 
 fn take<T: Kind>(state: &State<T>, changes: Vec<Change>, revision: i64) {
-    let mut names = BTreeSet::new();
+    // Read before the lock is taken: whoever looks is not kept waiting for that.
+    let changes: Vec<_> = changes.iter().filter_map(read::<T>).collect();
+    let names: BTreeSet<ObjectName> = changes.iter().map(|(name, _)| name.clone()).collect();
     {
         let mut view = state.view.write();
         let map = Arc::make_mut(&mut view.objects);
-        for change in changes {
-            let Some(name) = ObjectName::of_key(T::URL_PATH_SEGMENT, change.key()) else {
-                continue;
-            };
-            match &change {
-                Change::Put(kv) => {
-                    // What cannot be read stays as it was known last: it is there.
-                    let read = Document::read(kv).and_then(Stored::new);
-                    let Ok(object) = read else { continue };
-                    map.insert(name.clone(), Arc::new(object));
-                }
-                Change::Delete(_) => drop(map.remove(&name)),
+        for (name, object) in changes {
+            match object {
+                Some(object) => drop(map.insert(name, object)),
+                None => drop(map.remove(&name)),
             }
-            names.insert(name);
         }
         view.revision = revision;
     }
@@ -253,4 +245,14 @@ fn take<T: Kind>(state: &State<T>, changes: Vec<Change>, revision: i64) {
         true
     });
     state.revision.send_replace(revision);
+}
+
+/// What an object is from now on; `None` there: deleted. What cannot be read stays as it was known
+/// last: it is there.
+fn read<T: Kind>(change: &Change) -> Option<(ObjectName, Option<Arc<Stored<T>>>)> {
+    let name = ObjectName::of_key(T::URL_PATH_SEGMENT, change.key())?;
+    match change {
+        Change::Put(kv) => Some((name, Some(Arc::new(Stored::read(kv).ok()?)))),
+        Change::Delete(_) => Some((name, None)),
+    }
 }

@@ -93,13 +93,54 @@ async fn unknown_fields_and_leases_survive_a_change() {
     };
     let changed = objects.update(&with_status, image).await.unwrap();
     assert_eq!(changed.metadata.generation, Some(2));
-    assert_eq!(changed.document["spec"]["containers"][0]["ours"], 7);
+    assert_eq!(changed.document().unwrap()["spec"]["containers"][0]["ours"], 7);
 
     let key = Objects::key::<Pod>(Some("default"), "web");
     let answer = store.range(kv::range(&key)).await.unwrap();
     assert_eq!(answer.kvs[0].lease, lease.id());
     let raw: Value = serde_json::from_slice(&answer.kvs[0].value).unwrap();
     assert!(raw["metadata"].get("resourceVersion").is_none());
+}
+
+#[test]
+fn what_is_stored_is_read_as_far_as_it_is_asked_for() {
+    // Proves that an object read from its text has the fields that its type knows, and the others
+    // when they are asked for; that one of those that cannot be read spoils only that; and what is
+    // not taken for an object of the kind.
+    let read = |text: &str| {
+        let key = Objects::key::<ConfigMap>(Some("n"), "a").into();
+        let kv = api::mvccpb::KeyValue {
+            key,
+            value: text.to_owned().into(),
+            mod_revision: 7,
+            ..Default::default()
+        };
+        Stored::<ConfigMap>::read(&kv)
+    };
+    let text = r#"{"metadata": {"name": "a", "namespace": "n"}, "data": {"x": "1"}, "ours": 7}"#;
+    let text = text.replacen('{', r#"{"apiVersion": "v1", "kind": "ConfigMap", "#, 1);
+    let stored = read(&text).unwrap();
+    assert_eq!(stored.metadata.resource_version.as_deref(), Some("7"));
+    assert_eq!(stored.data.as_ref().unwrap()["x"], "1");
+    let mut expected: Value = serde_json::from_str(&text).unwrap();
+    expected["metadata"]["resourceVersion"] = "7".into();
+    assert_eq!(*stored.document().unwrap(), expected);
+    assert_eq!(stored, Stored::new(Document { value: expected, revision: 7 }).unwrap());
+
+    let spoilt = read(&text.replace("\"ours\": 7", "\"ours\": 1e999")).unwrap();
+    assert_eq!(spoilt.data, stored.data);
+    let error = spoilt.document().unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unreadable);
+    assert!(error.message.starts_with("/registry/configmaps/n/a holds no object: "), "{error}");
+    assert_eq!(spoilt, spoilt.clone());
+    assert_ne!(spoilt, stored);
+
+    assert!(read(&text.replace(r#""name": "a", "#, "")).is_ok(), "its key has its name");
+    let wrong = [("metadata", "meta"), ("ConfigMap", "Pod"), (r#""1""#, "1"), ("}", "")];
+    for (part, other) in wrong {
+        let error = read(&text.replace(part, other)).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unreadable, "{other}");
+    }
 }
 
 #[tokio::test]
@@ -122,7 +163,8 @@ async fn a_status_is_replaced_alone() {
         objects.update_status(stored, &before, Some(after), |pod, now| pod.status = now).await
     };
     let second = write(&first, "Running").await.unwrap();
-    let status = &second.document["status"];
+    let document = second.document().unwrap();
+    let status = &document["status"];
     assert_eq!((&status["phase"], &status["ours"]), (&json!("Running"), &json!(7)));
     assert_eq!(second.metadata.generation, Some(1));
     let read = objects.get::<Pod>(Some("default"), "web").await.unwrap().unwrap();

@@ -1,5 +1,9 @@
 //! Objects as Kubernetes' types.
 
+use std::borrow::Cow;
+
+use api::mvccpb::KeyValue;
+use bytes::Bytes;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::{Metadata, Resource};
 use serde::Serialize;
@@ -37,13 +41,21 @@ impl<T> Kind for T where
 }
 
 /// An object as it was at one revision.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Stored<T> {
     pub object: T,
     /// The mod revision of its key, which `metadata.resourceVersion` has too.
     pub revision: i64,
-    /// The whole document, with the fields that `T` does not know.
-    pub document: Value,
+    whole: Whole,
+}
+
+/// The document that an object was read from.
+#[derive(Clone, Debug)]
+enum Whole {
+    /// As it is stored. Most are only looked at: what no type here knows is not read for that.
+    Text(Bytes),
+    /// Read already.
+    Value(Value),
 }
 
 /// All objects of a kind at one revision, in the order of their keys.
@@ -68,7 +80,52 @@ impl<T: Kind> Stored<T> {
             unreadable::tell(&key.into(), document.revision, &error);
             error
         })?;
-        Ok(Self { object, revision: document.revision, document: document.value })
+        Ok(Self { object, revision: document.revision, whole: Whole::Value(document.value) })
+    }
+
+    /// An object from its key, and of its document no more than the type knows.
+    ///
+    /// # Errors
+    /// The value is no document of this kind ([`ErrorKind::Unreadable`]): that is told of.
+    pub fn read(kv: &KeyValue) -> Result<Self> {
+        match serde_json::from_slice::<T>(&kv.value) {
+            Ok(mut object) if object.metadata().name.is_some() => {
+                object.metadata_mut().resource_version = Some(kv.mod_revision.to_string());
+                // A copy: what came is a part of something larger.
+                let whole = Whole::Text(Bytes::copy_from_slice(&kv.value));
+                Ok(Self { object, revision: kv.mod_revision, whole })
+            }
+            // Without metadata, which the types do not miss, or wrong: the document shows which.
+            _ => Self::new(Document::read(kv)?),
+        }
+    }
+
+    /// The whole document, with the fields that `T` does not know.
+    ///
+    /// # Errors
+    /// One of those fields cannot be read ([`ErrorKind::Unreadable`]): that is told of.
+    pub fn document(&self) -> Result<Cow<'_, Value>> {
+        match &self.whole {
+            Whole::Value(value) => Ok(Cow::Borrowed(value)),
+            Whole::Text(text) => Document::parse(text, self.revision)
+                .map(|document| Cow::Owned(document.value))
+                .map_err(|reason| {
+                    let metadata = self.object.metadata();
+                    let name = metadata.name.as_deref().unwrap_or_default();
+                    let key = Objects::key::<T>(metadata.namespace.as_deref(), name).into();
+                    unreadable::told(&key, self.revision, &reason)
+                }),
+        }
+    }
+}
+
+impl<T: Kind + PartialEq> PartialEq for Stored<T> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.revision, &self.object) == (other.revision, &other.object)
+            && match (&self.whole, &other.whole) {
+                (Whole::Text(one), Whole::Text(other)) => one == other,
+                _ => self.document().is_ok_and(|one| other.document().is_ok_and(|it| it == one)),
+            }
     }
 }
 
@@ -88,8 +145,9 @@ impl Objects {
         namespace: Option<&str>,
         name: &str,
     ) -> Result<Option<Stored<T>>> {
-        let found = self.get_document(resource::<T>()?, namespace, name).await?;
-        found.map(Stored::new).transpose()
+        resource::<T>()?;
+        let found = self.key_value(Self::key::<T>(namespace, name)).await?;
+        found.as_ref().map(Stored::read).transpose()
     }
 
     /// All objects of a kind, in one namespace or in all. What cannot be read is passed over, told
@@ -148,14 +206,15 @@ impl Objects {
     ) -> Result<Stored<T>> {
         let mut after = stored.object.clone();
         change(&mut after);
-        let mut document = stored.document.clone();
+        let before = stored.document()?;
+        let mut document = before.clone().into_owned();
         fold(&value(&stored.object)?, &value(&after)?, &mut document);
-        if document == stored.document && beside.is_empty() {
+        if document == *before && beside.is_empty() {
             return Ok(stored.clone());
         }
         let after = Document { value: document, revision: stored.revision };
         let resource = resource::<T>()?;
-        Stored::new(self.update_beside(resource, &stored.document, after, beside).await?)
+        Stored::new(self.update_beside(resource, &before, after, beside).await?)
     }
 
     /// Replaces the status of an object alone, as [`Objects::update`] would; cheaper, as nothing else
@@ -174,16 +233,15 @@ impl Objects {
         if was == is {
             return Ok(stored.clone());
         }
-        let mut value = stored.document.clone();
+        let resource = resource::<T>()?;
+        let mut value = stored.document()?.into_owned();
         fold(&was, &is, &mut value["status"]);
-        let written = Document { value, revision: stored.revision };
-        let beside = Beside::default();
-        let written =
-            self.update_beside(resource::<T>()?, &stored.document, written, &beside).await?;
+        let document = Document { value, revision: stored.revision };
+        let written = self.overwrite(resource, document, &Beside::default()).await?;
         let mut object = stored.object.clone();
         set(&mut object, after);
         object.metadata_mut().resource_version = Some(written.revision.to_string());
-        Ok(Stored { object, revision: written.revision, document: written.value })
+        Ok(Stored { object, revision: written.revision, whole: Whole::Value(written.value) })
     }
 
     /// Changes an object as it is now, as often as somebody else is faster; bounded. `change` says

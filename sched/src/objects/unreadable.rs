@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::Error;
+use super::{Error, ErrorKind};
 
 /// Keys that are remembered as told of. With more, some are told of again.
 const TOLD_MAX: usize = 10_000;
@@ -22,6 +22,14 @@ static TOLD: Mutex<BTreeMap<Bytes, i64>> = Mutex::new(BTreeMap::new());
 /// once.
 pub fn count() -> u64 {
     COUNT.load(Ordering::Relaxed)
+}
+
+/// Tells of a document of which nothing, or not all, can be read, and why: that is returned.
+pub(super) fn told(key: &Bytes, revision: i64, reason: &str) -> Error {
+    let name = String::from_utf8_lossy(key);
+    let error = Error::new(ErrorKind::Unreadable, format!("{name} holds no object: {reason}"));
+    tell(key, revision, &error);
+    error
 }
 
 /// Tells of a document that is passed over, unless this version of it has been told of.
@@ -43,7 +51,6 @@ pub fn tell(key: &Bytes, revision: i64, error: &Error) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ErrorKind;
     use super::*;
 
     #[test]

@@ -582,3 +582,6 @@ pub(in crate::agent) fn is_of(pod: &Pod, node: &str) -> bool {
     spec::spec(pod).and_then(|spec| spec.node_name.as_deref()) == Some(node)
         && !make::pod_ref(pod).uid.is_empty()
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::super::path::Target;
 use super::super::status::{Failure, Result};
 use super::super::{ApiServer, Body, Call, body, respond};
-use crate::objects::{Delete, ErrorKind, Stored};
+use crate::objects::{self, Delete, ErrorKind, Stored};
 
 /// How often a budget that somebody else uses at the same moment is asked again.
 const TRIES_MAX: u32 = 4;
@@ -51,10 +51,14 @@ impl ApiServer {
             if listed.unreadable > 0 {
                 return Err(refused("a disruption budget cannot be read: see the server's log"));
             }
-            let budgets = listed.items;
-            let mut covering = budgets.into_iter().filter(|budget| covers(budget, pod));
-            let Some(budget) = covering.next() else { return Ok(()) };
-            if covering.next().is_some() {
+            let mut covering = Vec::new();
+            for budget in listed.items {
+                if covers(&budget, pod).map_err(failed)? {
+                    covering.push(budget);
+                }
+            }
+            let Some(budget) = covering.pop() else { return Ok(()) };
+            if !covering.is_empty() {
                 let message = "This pod has more than one PodDisruptionBudget, which the eviction \
                                subresource does not support.";
                 return Err(Failure::internal(message));
@@ -67,7 +71,7 @@ impl ApiServer {
                 let status = budget.status.get_or_insert_default();
                 status.disruptions_allowed -= 1;
                 let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-                let now = crate::objects::clock::time();
+                let now = objects::clock::time();
                 status.disrupted_pods.get_or_insert_default().insert(name, now);
             };
             match self.objects().update(&budget, spend).await {
@@ -80,9 +84,11 @@ impl ApiServer {
     }
 }
 
-fn covers(budget: &Stored<PodDisruptionBudget>, pod: &Value) -> bool {
-    let selector = &budget.document["spec"]["selector"];
-    selector.is_object() && super::super::selector::selects(selector, &pod["metadata"]["labels"])
+fn covers(budget: &Stored<PodDisruptionBudget>, pod: &Value) -> objects::Result<bool> {
+    let document = budget.document()?;
+    let selector = &document["spec"]["selector"];
+    let labels = &pod["metadata"]["labels"];
+    Ok(selector.is_object() && super::super::selector::selects(selector, labels))
 }
 
 fn check(budget: &Stored<PodDisruptionBudget>) -> Result<()> {

@@ -189,7 +189,7 @@ async fn a_binding_that_is_late_changes_nothing() {
     let node = running.objects.get::<Node>(None, "n").await.unwrap().unwrap();
     let bind = async |name: &str, revision: i64, node_revision: i64, known: i64| {
         let target = bind::Target { name: "n".to_owned(), revision: node_revision, known };
-        let document = read(name).await.document.to_string().into();
+        let document = read(name).await.document().unwrap().to_string().into();
         let binding = bind::Binding { key: key(name), revision, document, beside: None };
         let request = bind::request(&target, &[binding], "2026-01-01T00:00:00Z").unwrap();
         bind::outcome(&running.objects.store().txn(request).await.unwrap())

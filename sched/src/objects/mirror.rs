@@ -213,7 +213,7 @@ async fn follow<T: Kind>(state: Arc<State<T>>, mut follower: Follower) {
     loop {
         match follower.next().await {
             News::Changes(changes) => {
-                take(&state, changes.list, changes.revision);
+                take(&state, &changes.list, changes.revision);
                 state.fresh.send_if_modified(|fresh| !std::mem::replace(fresh, true));
             }
             News::Stale(_) => drop(state.fresh.send_replace(false)),
@@ -222,7 +222,7 @@ async fn follow<T: Kind>(state: Arc<State<T>>, mut follower: Follower) {
     }
 }
 
-fn take<T: Kind>(state: &State<T>, changes: Vec<Change>, revision: i64) {
+fn take<T: Kind>(state: &State<T>, changes: &[Change], revision: i64) {
     // Read before the lock is taken: whoever looks is not kept waiting for that.
     let changes: Vec<_> = changes.iter().filter_map(read::<T>).collect();
     let names: BTreeSet<ObjectName> = changes.iter().map(|(name, _)| name.clone()).collect();

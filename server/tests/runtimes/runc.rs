@@ -91,7 +91,7 @@ async fn limits_are_the_kernels() {
     if !rustix::process::geteuid().is_root() {
         return skipped(test, "containers need root");
     }
-    let bridge = Bridge("bertht7");
+    let bridge = Bridge("bertht8");
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("runc");
     let archive = busybox_archive(directory.path(), "busybox:test");

@@ -224,7 +224,7 @@ impl Bundle<'_> {
     }
 }
 
-/// Below where the kernel shows them.
+/// A path of its own for each start of a container, below the root of the control groups.
 pub(super) fn control_group(spec: &ContainerSpec) -> String {
     format!("/berth/{}/{}_{}", spec.pod.uid, spec.name, spec.attempt)
 }

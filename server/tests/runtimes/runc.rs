@@ -141,6 +141,129 @@ async fn limits_are_the_kernels() {
     runtime.remove_pod(uid).await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_is_being_started_does_not_run_yet() {
+    // Proves that a container is not said to run while the OCI runtime is still at it, that an agent
+    // that finds it so waits for it and starts no other, and that a pod that is removed meanwhile
+    // leaves nothing behind.
+    let test = "a_container_that_is_being_started_does_not_run_yet";
+    if !rustix::process::geteuid().is_root() {
+        return skipped(test, "containers need root");
+    }
+    let bridge = Bridge("bertht9");
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("runc");
+    let archive = busybox_archive(directory.path(), "busybox:test");
+    Images::open(&root.join("images")).unwrap().import(&archive, None).unwrap();
+    let hesitant = Hesitant::new(directory.path());
+    let settings = settings(root, hesitant.program.clone(), &bridge);
+    let open = || Arc::new(Runc::open(settings.clone()).unwrap());
+    let agent = open();
+    let cidr = "10.231.21.0/24".parse().unwrap();
+    agent.set_pod_cidr(&cidr, &cidr).await.unwrap();
+    let pod = Pod::new("hesitant");
+    let uid = &pod.0.pod.uid;
+    agent.start_sandbox(&pod.0).await.unwrap();
+    let spec = |name: &str| ContainerSpec {
+        pod: pod.0.pod.clone(),
+        name: name.into(),
+        image: "busybox:test".into(),
+        command: ["/bin/busybox", "sh", "-c", &format!("sleep 600; : {uid}")]
+            .map(str::to_owned)
+            .into(),
+        hostname: pod.0.hostname.clone(),
+        ..ContainerSpec::default()
+    };
+    // An agent that dies while it waits for the container, and the next one.
+    let begin = async |name: &str| {
+        let (agent, spec) = (open(), spec(name));
+        let starting = tokio::spawn(async move { agent.start_container(&spec).await });
+        hesitant.is_asked().await;
+        starting.abort();
+        open()
+    };
+    let states = async |agent: &Runc| -> Vec<State> {
+        let seen = agent.observe(uid).await.unwrap().unwrap().containers;
+        seen.into_iter().map(|container| container.state).collect()
+    };
+
+    let next = begin("first").await;
+    assert_eq!(states(&next).await, [], "it does not run yet");
+    let adopting = {
+        let (next, spec) = (next.clone(), spec("first"));
+        tokio::spawn(async move { next.start_container(&spec).await })
+    };
+    hesitant.goes_on();
+    adopting.await.unwrap().unwrap();
+    assert!(matches!(states(&next).await[..], [State::Running { .. }]));
+    assert_eq!(hesitant.asked(), 1, "no other was started");
+
+    let next = begin("second").await;
+    let removing = {
+        let (next, uid) = (next.clone(), uid.clone());
+        tokio::spawn(async move { next.remove_pod(&uid).await })
+    };
+    eventually("the first one is gone", SOON_S, async || match states(&next).await[..] {
+        [] => Ok(()),
+        [..] => Err("it is there".to_owned()),
+    })
+    .await;
+    hesitant.goes_on();
+    removing.await.unwrap().unwrap();
+    assert_eq!(next.observe(uid).await.unwrap(), None);
+    assert_eq!(hesitant.asked(), 2);
+    eventually("nothing runs unseen", SOON_S, async || {
+        match processes(|line| line.contains(uid)) {
+            left if left.is_empty() => Ok(()),
+            left => Err(format!("{left:?}")),
+        }
+    })
+    .await;
+}
+
+/// An OCI runtime that runs containers when it is told to.
+struct Hesitant {
+    program: PathBuf,
+    directory: PathBuf,
+}
+
+impl Hesitant {
+    fn new(directory: &Path) -> Self {
+        let directory = directory.join("hesitant");
+        std::fs::create_dir(&directory).unwrap();
+        let program = directory.join("runc");
+        let place = directory.display();
+        let script = format!(
+            "case \"$*\" in *' run --detach '*)\n\
+             echo >> {place}/asked\n\
+             until rm {place}/go; do sleep 0.05; [ -d {place} ] || exit 1; done;;\nesac\n\
+             exec {} \"$@\"\n",
+            require("runc", "runc").display()
+        );
+        executable(&program, &format!("#!/bin/sh\n{script}"));
+        Self { program, directory }
+    }
+
+    /// How often it was told to run one.
+    fn asked(&self) -> usize {
+        let lines = std::fs::read_to_string(self.directory.join("asked"));
+        lines.map_or(0, |lines| lines.lines().count())
+    }
+
+    async fn is_asked(&self) {
+        let before = self.asked();
+        eventually("the OCI runtime is asked", SOON_S, async || match self.asked() {
+            now if now > before => Ok(()),
+            now => Err(format!("{now} times")),
+        })
+        .await;
+    }
+
+    fn goes_on(&self) {
+        std::fs::write(self.directory.join("go"), "").unwrap();
+    }
+}
+
 /// A pod that no other test has; what holds it ends with the test, whatever happens before.
 struct Pod(SandboxSpec);
 
@@ -208,8 +331,12 @@ fn crun(directory: &Path) -> PathBuf {
         return crun;
     }
     let script = directory.join("crun");
-    std::fs::write(&script, format!("{WITHOUT_UNIFIED}{} \"$@\"\n", crun.display())).unwrap();
-    let runs = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&script, runs).unwrap();
+    executable(&script, &format!("{WITHOUT_UNIFIED}{} \"$@\"\n", crun.display()));
     script
+}
+
+fn executable(path: &Path, script: &str) {
+    std::fs::write(path, script).unwrap();
+    let runs = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(path, runs).unwrap();
 }

@@ -13,7 +13,7 @@ use super::{Error, Result, error_while};
 /// What it says to whoever started it, once it does what it is for.
 pub(super) const RUNS: &str = "runs";
 /// How long it may take to say so.
-const STARTS_MAX: Duration = Duration::from_secs(30);
+pub(super) const STARTS_MAX: Duration = Duration::from_secs(30);
 
 /// Starts one and waits until it says that it runs.
 pub(super) async fn started(mut command: Command, stdin: Stdio, what: &str) -> Result<Process> {

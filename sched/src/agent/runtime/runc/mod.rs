@@ -47,6 +47,8 @@ use crate::agent::{clock, files as documents};
 const UNSEEN: i32 = 255;
 /// That of one which never ran, as shells count.
 const NOT_STARTED: i32 = 128;
+/// Between two looks whether a container runs that is being started.
+const STARTS_LOOK: Duration = Duration::from_millis(20);
 /// How long a killed container may take to be gone.
 const DIES_MAX: Duration = Duration::from_secs(10);
 /// OCI runtimes that are known to do, the one that most have first.
@@ -184,10 +186,6 @@ impl Runc {
 
     fn observe_container(&self, directory: &ContainerDir) -> Option<Container> {
         let record: ContainerRecord = documents::read_json(&directory.record())?;
-        // One whose shim has not begun was not started: it must not look as if it had ended.
-        if !directory.shim_pid().exists() && !directory.ended().exists() {
-            return None;
-        }
         self.watch(&record.spec.pod.uid, directory);
         Some(Container {
             id: record.id.clone(),
@@ -196,34 +194,57 @@ impl Runc {
             streak: record.spec.streak,
             image: record.spec.image.clone(),
             image_id: record.image_id.clone(),
-            state: state(directory, &record),
+            state: state(directory, &record)?,
         })
     }
 }
 
-/// What the shim has written down, or what it means that it has not.
-fn state(directory: &ContainerDir, record: &ContainerRecord) -> State {
+/// What the shim has written down, or what it means that it has not. `None`: it is not started yet,
+/// and must look neither as if it ran nor as if it had ended.
+fn state(directory: &ContainerDir, record: &ContainerRecord) -> Option<State> {
     let shim: Option<Process> = documents::read_json(&directory.shim_pid());
-    let lives = shim.is_some_and(|shim| shim.is_alive());
+    let lives = shim.as_ref().map(Process::is_alive);
     let started: Option<Started> = documents::read_json(&directory.started());
     let started_at = started.as_ref().map_or(record.created_at, |started| started.at);
     // Asked after the shim: it writes this before it ends.
     let ended: Option<Ended> = documents::read_json(&directory.ended());
     match (ended, lives) {
         (Some(Ended { at, code, reason }), _) => {
-            State::Exited { code, started_at, finished_at: at, reason }
+            Some(State::Exited { code, started_at, finished_at: at, reason })
         }
-        (None, true) => State::Running { started_at },
-        (None, false) => {
+        (None, None) => None,
+        (None, Some(true)) => started.map(|_| State::Running { started_at }),
+        (None, Some(false)) => {
             // What it held must not run on unseen.
             if let Some(started) = &started {
                 started.init.signal(Signal::KILL);
             }
             let reason = "the process beside the container is gone, as after a restart of the node";
             let reason = Exit::Unknown(reason.into());
-            State::Exited { code: UNSEEN, started_at, finished_at: started_at, reason }
+            Some(State::Exited { code: UNSEEN, started_at, finished_at: started_at, reason })
         }
     }
+}
+
+/// Whether a shim is about to run it.
+fn is_being_started(directory: &ContainerDir) -> bool {
+    let shim: Option<Process> = documents::read_json(&directory.shim_pid());
+    shim.is_some_and(|shim| shim.is_alive())
+        && !directory.started().exists()
+        && !directory.ended().exists()
+}
+
+/// Waits for what an agent before has begun to start.
+async fn settled(directory: &ContainerDir) -> Result<()> {
+    let settling = async {
+        while is_being_started(directory) {
+            tokio::time::sleep(STARTS_LOOK).await;
+        }
+    };
+    let place = directory.path().display();
+    tokio::time::timeout(helper::STARTS_MAX, settling)
+        .await
+        .map_err(|_| Error::failed(format!("the container in {place} does not come to run")))
 }
 
 /// What the containers of all pods are made of.
@@ -358,6 +379,13 @@ impl Runtime for Runc {
     }
 
     async fn start_container(&self, spec: &ContainerSpec) -> Result<String> {
+        if let Ok((directory, record)) = self.record(&spec.key()) {
+            settled(&directory).await?;
+            if let Some(State::Running { .. }) = state(&directory, &record) {
+                self.watch(&spec.pod.uid, &directory);
+                return Ok(record.id);
+            }
+        }
         let (directory, record) = {
             // Removing images takes long, and must not hold up a worker.
             let _used = self.use_of_images.lock().await;
@@ -384,6 +412,7 @@ impl Runtime for Runc {
 
     async fn stop_container(&self, id: &str, grace: Duration) -> Result<()> {
         let Ok((directory, record)) = self.record(id) else { return Ok(()) };
+        settled(&directory).await?;
         let Some(started) = documents::read_json::<Started>(&directory.started()) else {
             return Ok(());
         };
@@ -406,7 +435,8 @@ impl Runtime for Runc {
 
     async fn remove_container(&self, id: &str) -> Result<()> {
         let Ok((directory, record)) = self.record(id) else { return Ok(()) };
-        if let State::Running { .. } = state(&directory, &record) {
+        settled(&directory).await?;
+        if let Some(State::Running { .. }) = state(&directory, &record) {
             return Err(Error::failed(format!("container {id} still runs")));
         }
         // The shim has done this, unless it was killed.
@@ -420,7 +450,7 @@ impl Runtime for Runc {
 
     async fn exec(&self, id: &str, spec: ExecSpec) -> Result<Exec> {
         let (directory, record) = self.record(id)?;
-        if !matches!(state(&directory, &record), State::Running { .. }) {
+        if !matches!(state(&directory, &record), Some(State::Running { .. })) {
             return Err(Error::no_container(id));
         }
         exec::start(&directory, &record, &spec)
@@ -429,7 +459,8 @@ impl Runtime for Runc {
     async fn logs(&self, id: &str, query: LogQuery) -> Result<LogStream> {
         let (directory, record) = self.record(id)?;
         let log = directory.log();
-        let is_running = move || matches!(state(&directory, &record), State::Running { .. });
+        let is_running =
+            move || !matches!(state(&directory, &record), Some(State::Exited { .. }));
         Ok(logs::read(&log, query, is_running))
     }
 }

@@ -24,7 +24,6 @@ use futures::channel::oneshot;
 use futures::lock::Mutex as AsyncMutex;
 use openraft::async_runtime::WatchReceiver;
 use openraft::{AsyncRuntime, Raft, RaftMetrics, ServerState};
-use openraft_rt_tokio::TokioRuntime;
 use parking_lot::Mutex;
 use store::Reader;
 use store::engine::Engine;
@@ -41,6 +40,7 @@ use crate::lessor::Lessor;
 use crate::open::Ended;
 use crate::peer::{Heard, Identity, Network, Roster};
 use crate::read_index::ReadIndex;
+use crate::runtime::Runtime;
 use crate::snapshot::{SnapshotDir, SnapshotHeader};
 use crate::state_machine::StateMachine;
 use crate::tally::Tally;
@@ -58,7 +58,7 @@ pub struct Node<R: AsyncRuntime> {
 }
 
 /// The node of the server.
-pub type ServerNode = Node<TokioRuntime>;
+pub type ServerNode = Node<Runtime>;
 
 struct Inner<R: AsyncRuntime> {
     raft: Raft<Types<R>, StateMachine<R>>,

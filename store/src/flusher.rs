@@ -51,7 +51,7 @@ impl Flusher {
             self.shared.values.insert(written.entry.revision, written.value.clone());
         }
         // Only now: whoever does not find a value among the pending ones finds it in the engine.
-        self.shared.state.write().pending.remove_oldest(deltas.len());
+        self.shared.state.write().pending.forget(&deltas);
         let flushed = &self.shared.flushed;
         flushed.index.store(mark.position.index, Ordering::Release);
         flushed.compact_revision.store(mark.compact_revision, Ordering::Release);

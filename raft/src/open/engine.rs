@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use store::engine::{CrashEngine, Engine, SledEngine};
 
+use crate::runtime;
+
 /// Opens the engine and can do away with it.
 pub trait EngineSource: Send {
     /// Opens what is there, or an empty one.
@@ -29,6 +31,7 @@ impl SledSource {
 
 impl EngineSource for SledSource {
     fn open(&mut self) -> io::Result<Arc<dyn Engine>> {
+        runtime::ready_engine_threads();
         Ok(Arc::new(SledEngine::open(&self.path, self.cache_bytes)?))
     }
 

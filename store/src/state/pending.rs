@@ -91,9 +91,11 @@ impl Pending {
         taken
     }
 
-    /// Forgets the oldest `count` deltas: the engine has them.
-    pub(crate) fn remove_oldest(&mut self, count: usize) {
-        for delta in self.deltas.drain(..count) {
+    /// Forgets these, the oldest: the engine has them. The caller drops them when nobody waits.
+    pub(crate) fn forget(&mut self, oldest: &[Arc<Delta>]) {
+        for known in oldest {
+            let delta = self.deltas.pop_front().expect("it has what it gave");
+            assert!(Arc::ptr_eq(&delta, known), "deltas leave in the order of the log");
             self.bytes -= delta.bytes();
         }
     }

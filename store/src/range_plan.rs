@@ -57,6 +57,22 @@ impl RangePlan {
         Ok((!chunk.is_empty()).then_some(chunk))
     }
 
+    /// Whether the values are in memory, a few of few bytes: then it holds them, and handing out the
+    /// answer waits for nothing.
+    pub fn is_at_hand(&mut self, keys_max: usize, bytes_max: usize) -> bool {
+        let len = self.found.len();
+        if self.keys_only || self.ready.len() == len {
+            return true;
+        }
+        if self.next > 0 || len > keys_max || self.read_ahead_end(bytes_max) < len {
+            return false;
+        }
+        let entries = (0..len).map(|place| self.found.entry(place));
+        let Some(values) = self.view.shared.values_at_hand(entries) else { return false };
+        self.ready = values.into();
+        true
+    }
+
     fn next_value(&mut self) -> Result<Bytes, Error> {
         if self.keys_only {
             return Ok(Bytes::new());

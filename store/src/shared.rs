@@ -91,6 +91,18 @@ impl Shared {
         Ok(values)
     }
 
+    /// The same, if none of it has to be read from the engine.
+    pub(crate) fn values_at_hand<'e>(
+        &self,
+        entries: impl Iterator<Item = &'e Entry>,
+    ) -> Option<Vec<Bytes>> {
+        let state = self.state.read();
+        let at_hand = |entry: &Entry| {
+            pending_value(&state.pending, entry).or_else(|| self.values.cached(entry.revision))
+        };
+        entries.map(at_hand).collect()
+    }
+
     /// The value of one version; `None` for a tombstone, or if it has been compacted away.
     pub(crate) fn value(&self, entry: &Entry) -> Result<Option<Bytes>, Error> {
         if entry.tombstone {

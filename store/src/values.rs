@@ -47,7 +47,7 @@ impl Values {
 
     /// The value of a version that has a value and is no longer pending.
     pub(crate) fn settled(&self, entry: &Entry) -> Result<Option<Bytes>, Error> {
-        if let Some(value) = self.shard(entry.revision).read().get(entry.revision) {
+        if let Some(value) = self.cached(entry.revision) {
             return Ok(Some(value));
         }
         let Some(value) = self.engine.get(&records::value_key(entry.revision))? else {
@@ -58,6 +58,10 @@ impl Values {
         }
         self.insert(entry.revision, value.clone());
         Ok(Some(value))
+    }
+
+    pub(crate) fn cached(&self, revision: Revision) -> Option<Bytes> {
+        self.shard(revision).read().get(revision)
     }
 
     pub(crate) fn insert(&self, revision: Revision, value: Bytes) {

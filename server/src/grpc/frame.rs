@@ -15,6 +15,11 @@ use super::errors::Error;
 
 pub(crate) const HEAD_BYTES: usize = 5;
 
+/// Messages grow to this length as they come in.
+const GROWS_BYTES_MAX: usize = 32 << 10;
+/// How often what has come in there may be room for.
+const GROWTH_MAX: usize = 32;
+
 /// Begins a frame whose message has `len` bytes.
 pub(crate) fn put_head(out: &mut BytesMut, len: usize) {
     out.put_u8(0);
@@ -46,6 +51,7 @@ where
         if let Ok(data) = frame.into_data() {
             received.extend_from_slice(&data);
             check_head(&received, len_max)?;
+            make_room(&mut received);
         }
     }
     if received.len() < HEAD_BYTES {
@@ -57,6 +63,18 @@ where
         return Err(Status::internal("grpc: the request is not one message"));
     }
     Ok(received.freeze())
+}
+
+/// Room for all of a long message once a part of it is there: it would be copied again and again as
+/// it grows. A length alone, which costs its sender nothing, gets no memory.
+fn make_room(received: &mut BytesMut) {
+    if received.len() < GROWS_BYTES_MAX {
+        return;
+    }
+    let len = HEAD_BYTES + announced(received);
+    if received.capacity() < len && len <= received.len() * GROWTH_MAX {
+        received.reserve(len - received.len());
+    }
 }
 
 /// Refuses as soon as the head is known, before the rest is taken in.

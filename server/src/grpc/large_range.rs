@@ -3,9 +3,11 @@
 //! One gRPC message is one frame, and its length comes first. A plan knows that length before it
 //! has read a value, so a large answer goes out piece by piece: the frame's head, the header, then
 //! chunks of key-values as the client takes them. The bytes are those of the usual encoding, since
-//! the encoding of a repeated field is the concatenation of its parts.
+//! the encoding of a repeated field is the concatenation of its parts. A large value goes out from
+//! where it lies in memory, and is not copied.
 
 use api::etcdserverpb::{RangeRequest, RangeResponse, ResponseHeader};
+use api::mvccpb::KeyValue;
 use axum::body::Body;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::{Stream, StreamExt, stream};
@@ -13,6 +15,7 @@ use http::{Request, Response, header};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use prost::Message;
+use prost::encoding::{self, WireType, encode_key, encode_varint};
 use store::RangePlan;
 use tonic::Status;
 use tonic::metadata::{GRPC_CONTENT_TYPE, MetadataMap};
@@ -33,6 +36,14 @@ const WHOLE_BYTES_MAX: usize = 1 << 20;
 /// Answers of one key up to this are read where they are asked for: what waits for the disk then is
 /// at most one place of it.
 const AT_ONCE_BYTES_MAX: usize = 16 << 10;
+/// Answers up to this, of so many keys, are made where they are asked for if all of their values are
+/// in memory.
+const AT_HAND_BYTES_MAX: usize = 4 << 20;
+const AT_HAND_KEYS_MAX: usize = 32;
+/// Those of them that are made as one piece.
+const COPIED_BYTES_MAX: usize = 64 << 10;
+/// A value from here on is not copied.
+const APART_BYTES_MIN: usize = 16 << 10;
 /// Bytes of a piece of a larger one. A slow client keeps a few of them in memory.
 const PIECE_BYTES: usize = 256 << 10;
 /// What grpc-go would refuse to send.
@@ -75,33 +86,45 @@ pub(super) async fn answer(
     if len > ANSWER_BYTES_MAX {
         return Err(Error::AnswerTooLarge { len, len_max: ANSWER_BYTES_MAX }.into());
     }
-    let pieces = Pieces { plan, left: len, stage: Stage::Head(head) };
+    let mut pieces = Pieces { plan, left: len, stage: Stage::Head(head) };
     let readers = kv.context.readers();
-    if len <= WHOLE_BYTES_MAX {
-        Ok(Answer::Whole(whole(readers, pieces).await?))
-    } else {
-        Ok(Answer::Pieces(piecewise(readers.clone(), pieces)))
+    // Reading values may wait for the disk; an answer that has none to speak of is made at once.
+    if !pieces.may_wait() {
+        return Ok(Answer::Whole(pieces.collect().map_err(Error::from)?));
     }
+    if pieces.plan.is_at_hand(AT_HAND_KEYS_MAX, AT_HAND_BYTES_MAX) {
+        return Ok(match len {
+            ..COPIED_BYTES_MAX => Answer::Whole(pieces.collect().map_err(Error::from)?),
+            _ => Answer::Pieces(at_hand(pieces).map_err(Error::from)?),
+        });
+    }
+    if len <= WHOLE_BYTES_MAX {
+        let collected = steps::step("read values", readers.run(move || pieces.collect())).await?;
+        return Ok(Answer::Whole(collected.map_err(Error::from)?));
+    }
+    Ok(Answer::Pieces(piecewise(readers.clone(), pieces)))
 }
 
-async fn whole(readers: &Turns, pieces: Pieces) -> Result<Bytes, Status> {
-    // Reading values may wait for the disk; an answer that has none to speak of is made at once.
-    let message = if pieces.may_wait() {
-        steps::step("read values", readers.run(move || pieces.collect())).await?
-    } else {
-        pieces.collect()
-    };
-    Ok(message.map_err(Error::from)?)
+fn at_hand(mut pieces: Pieces) -> Result<Body, store::Error> {
+    let mut parts = Vec::new();
+    while let Some(piece) = pieces.next()? {
+        parts.extend(piece);
+    }
+    Ok(with_trailers(stream::iter(parts.into_iter().map(|part| Ok(Frame::data(part))))))
 }
 
 fn piecewise(readers: Turns, mut pieces: Pieces) -> Body {
     // The head goes out first, so a failure after it can only break the stream off: the client
     // sees a reset, never a short answer.
     let pieces = feed(readers, move || pieces.next(), STALL_MAX);
-    with_trailers(pieces.map(|piece| match piece {
-        Ok(piece) => Ok(Frame::data(piece)),
-        Err(error) => Err(std::io::Error::other(Status::from(error).message().to_owned())),
-    }))
+    let frames = pieces.map(|piece| match piece {
+        Ok(parts) => parts.into_iter().map(|part| Ok(Frame::data(part))).collect(),
+        Err(error) => {
+            let message = Status::from(error).message().to_owned();
+            vec![Err(std::io::Error::other(message))]
+        }
+    });
+    with_trailers(frames.flat_map(stream::iter))
 }
 
 /// `frames`, and the trailers that say that all went well.
@@ -127,50 +150,104 @@ enum Stage {
 }
 
 impl Pieces {
-    /// The next piece of the frame; `None` after the last. Blocks.
-    fn next(&mut self) -> Result<Option<Bytes>, store::Error> {
-        let mut piece = BytesMut::new();
+    /// The next piece of the frame, in parts; `None` after the last. Blocks.
+    fn next(&mut self) -> Result<Option<Vec<Bytes>>, store::Error> {
+        let mut parts = Parts::default();
         match std::mem::replace(&mut self.stage, Stage::Keys) {
             Stage::Done => return Ok(None),
             Stage::Head(head) => {
-                frame::put_head(&mut piece, self.left);
-                self.put(&head, &mut piece)?;
+                frame::put_head(&mut parts.open, self.left);
+                self.put(&head, &mut parts)?;
             }
             Stage::Keys => {}
         }
         match self.plan.next_chunk(PIECE_BYTES)? {
-            Some(kvs) => self.put(&RangeResponse { kvs, ..Default::default() }, &mut piece)?,
+            Some(kvs) => {
+                let copied = kvs.iter().filter(|kv| kv.value.len() < APART_BYTES_MIN);
+                parts.open.reserve(copied.map(item_len).sum());
+                kvs.into_iter().try_for_each(|kv| self.put_item(kv, &mut parts))?;
+            }
             None => {
                 let (more, count) = (self.plan.more(), self.plan.count());
-                self.put(&RangeResponse { more, count, ..Default::default() }, &mut piece)?;
+                self.put(&RangeResponse { more, count, ..Default::default() }, &mut parts)?;
                 self.stage = Stage::Done;
                 if self.left > 0 {
                     return Err(off_plan());
                 }
             }
         }
-        Ok(Some(piece.freeze()))
+        Ok(Some(parts.close()))
     }
 
     /// The whole frame. Blocks.
     fn collect(mut self) -> Result<Bytes, store::Error> {
         let mut message = BytesMut::with_capacity(HEAD_BYTES + self.left);
         while let Some(piece) = self.next()? {
-            message.put(piece);
+            piece.into_iter().for_each(|part| message.put(part));
         }
         Ok(message.freeze())
     }
 
-    fn put(&mut self, part: &RangeResponse, piece: &mut BytesMut) -> Result<(), store::Error> {
-        let len = part.encoded_len();
+    fn put(&mut self, part: &RangeResponse, parts: &mut Parts) -> Result<(), store::Error> {
+        self.account(part.encoded_len())?;
+        part.encode(&mut parts.open).map_err(|error| store::Error::Engine(error.to_string()))
+    }
+
+    fn put_item(&mut self, kv: KeyValue, parts: &mut Parts) -> Result<(), store::Error> {
+        self.account(item_len(&kv))?;
+        parts.put_item(kv);
+        Ok(())
+    }
+
+    fn account(&mut self, len: usize) -> Result<(), store::Error> {
         self.left = self.left.checked_sub(len).ok_or_else(off_plan)?;
-        piece.reserve(len);
-        part.encode(piece).map_err(|error| store::Error::Engine(error.to_string()))
+        Ok(())
     }
 
     /// A single small value is read at once.
     fn may_wait(&self) -> bool {
         self.plan.count() > 1 || self.left > AT_ONCE_BYTES_MAX
+    }
+}
+
+/// The tags of `RangeResponse.kvs` and of `KeyValue.value`. Behind the value there is the lease.
+const KVS: u32 = 2;
+const VALUE: u32 = 5;
+
+/// Encoded length of one key-value in the list, with its tag and length.
+fn item_len(kv: &KeyValue) -> usize {
+    encoding::message::encoded_len(KVS, kv)
+}
+
+/// A piece in the making.
+#[derive(Default)]
+struct Parts {
+    done: Vec<Bytes>,
+    open: BytesMut,
+}
+
+impl Parts {
+    fn put_item(&mut self, mut kv: KeyValue) {
+        if kv.value.len() < APART_BYTES_MIN {
+            return encoding::message::encode(KVS, &kv, &mut self.open);
+        }
+        encode_key(KVS, WireType::LengthDelimited, &mut self.open);
+        encode_varint(kv.encoded_len() as u64, &mut self.open);
+        let value = std::mem::take(&mut kv.value);
+        let behind = KeyValue { lease: std::mem::take(&mut kv.lease), ..KeyValue::default() };
+        kv.encode_raw(&mut self.open);
+        encode_key(VALUE, WireType::LengthDelimited, &mut self.open);
+        encode_varint(value.len() as u64, &mut self.open);
+        self.done.push(self.open.split().freeze());
+        self.done.push(value);
+        behind.encode_raw(&mut self.open);
+    }
+
+    fn close(mut self) -> Vec<Bytes> {
+        if !self.open.is_empty() {
+            self.done.push(self.open.freeze());
+        }
+        self.done
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Four things happen here, in one place because each byte passes it: whoever connects and says
 //! nothing is let go, the header blocks of old clients are mended, answers that become ready
-//! together leave together, and a long one leaves in turns with those of others.
+//! together leave together, and what is long comes and goes in turns with that of others.
 
 use std::io;
 use std::pin::Pin;
@@ -23,7 +23,8 @@ const PREFACE: &[u8] = b"PRI ";
 
 /// From here on there is enough to write at once.
 const GATHERED_BYTES_MAX: usize = 8 << 10;
-/// So much is written before others have their turn: some tens of microseconds of the kernel's time.
+/// So much is written, or read, before others have their turn: some tens of microseconds of the
+/// kernel's time.
 const TURN_BYTES: usize = 64 << 10;
 
 /// A connection that fails unless its opening comes in time.
@@ -32,7 +33,8 @@ pub(super) struct Wire<S> {
     mending: Option<Mending>,
     opening: Opening,
     gathering: Gathering,
-    turn: WriteTurn,
+    reading: Turn,
+    writing: Turn,
     /// The place it takes until it is closed: a WebSocket outlives the HTTP that it began with.
     _room: Option<OwnedSemaphorePermit>,
 }
@@ -40,8 +42,15 @@ pub(super) struct Wire<S> {
 impl<S> Wire<S> {
     /// `time_max`: how long its first bytes may take.
     pub(super) fn new(inner: S, room: Option<OwnedSemaphorePermit>, time_max: Duration) -> Self {
-        let (gathering, turn) = (Gathering::default(), WriteTurn::default());
-        Self { inner, mending: None, opening: Opening::new(time_max), gathering, turn, _room: room }
+        Self {
+            inner,
+            mending: None,
+            opening: Opening::new(time_max),
+            gathering: Gathering::default(),
+            reading: Turn::default(),
+            writing: Turn::default(),
+            _room: room,
+        }
     }
 
     /// With the header blocks of old clients mended.
@@ -117,28 +126,34 @@ impl Gathering {
     }
 }
 
-/// How much a connection has written since others had their turn.
+/// How much has passed one way since others had their turn.
 ///
 /// HTTP/2 writes as long as the client's window and the socket take more, megabytes of a large
-/// answer, and a short call of somebody else would wait for all of it.
+/// answer, and reads as long as there is something of a large request: a short call of somebody else
+/// would wait for all of it.
 #[derive(Default)]
-struct WriteTurn {
-    written_bytes: usize,
+struct Turn {
+    passed_bytes: usize,
 }
 
-impl WriteTurn {
-    /// Whether there may be more now; if not, the task is woken again, behind the others.
+impl Turn {
+    /// Whether more may pass now; if not, the task is woken again, behind the others.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.written_bytes < TURN_BYTES {
+        if self.passed_bytes < TURN_BYTES {
             return Poll::Ready(());
         }
-        self.written_bytes = 0;
+        self.passed_bytes = 0;
         context.waker().wake_by_ref();
         Poll::Pending
     }
 
-    fn written(&mut self, bytes: usize) {
-        self.written_bytes += bytes;
+    fn passed(&mut self, bytes: usize) {
+        self.passed_bytes += bytes;
+    }
+
+    /// Nothing more is there: whoever comes next begins anew.
+    fn over(&mut self) {
+        self.passed_bytes = 0;
     }
 }
 
@@ -149,6 +164,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        ready!(this.reading.poll(context));
         let before = out.filled().len();
         let polled = match &mut this.mending {
             Some(mending) => mending.poll_read(&mut this.inner, context, out),
@@ -158,8 +174,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
             let fresh = &out.filled()[before..];
             this.gathering.is_http2 |= this.opening.is_new() && fresh.starts_with(PREFACE);
             this.opening.received(fresh.len());
+            this.reading.passed(fresh.len());
             return polled;
         }
+        this.reading.over();
         this.opening.expired(context)
     }
 }
@@ -181,11 +199,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         let this = self.get_mut();
         this.opening.answered();
         ready!(this.gathering.poll(context, parts));
-        ready!(this.turn.poll(context));
+        ready!(this.writing.poll(context));
         let written = ready!(Pin::new(&mut this.inner).poll_write_vectored(context, parts));
         this.gathering.written();
         if let Ok(bytes) = written {
-            this.turn.written(bytes);
+            this.writing.passed(bytes);
         }
         Poll::Ready(written)
     }
@@ -272,5 +290,37 @@ mod tests {
         let woken = wakes.0.load(Ordering::Relaxed);
         assert_eq!((pauses, woken), (2, 2), "after the fourth piece and the eighth");
         assert_eq!(wire.inner.len(), 12 * piece.len());
+    }
+
+    #[tokio::test]
+    async fn a_long_request_comes_in_turns() {
+        // Proves the same of one who is read from on and on; and that a connection which had nothing
+        // to say for a moment begins anew.
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(wakes.clone());
+        let mut context = Context::from_waker(&waker);
+        let (mut client, server) = duplex(TURN_BYTES);
+        let mut wire = Wire::new(server, None, SHORT);
+        let mut space = vec![0; TURN_BYTES / 4];
+        let mut read = |wire: &mut Wire<_>| {
+            let mut out = ReadBuf::new(&mut space);
+            let polled = Pin::new(wire).poll_read(&mut context, &mut out);
+            polled.is_ready().then_some(out.filled().len())
+        };
+        let woken = || wakes.0.load(Ordering::Relaxed);
+        for _ in 0..3 {
+            client.write_all(&[7; TURN_BYTES / 4]).await.unwrap();
+            assert_eq!(read(&mut wire), Some(TURN_BYTES / 4));
+        }
+        assert_eq!(read(&mut wire), None, "there is nothing, and it begins anew");
+        assert_eq!(woken(), 0);
+        client.write_all(&[7; TURN_BYTES]).await.unwrap();
+        let pieces: Vec<_> = (0..4).map(|_| read(&mut wire)).collect();
+        assert_eq!(pieces, [Some(TURN_BYTES / 4); 4]);
+        client.write_all(&[7]).await.unwrap();
+        let before = woken();
+        assert_eq!(read(&mut wire), None, "it is the others' turn");
+        assert_eq!(woken(), before + 1);
+        assert_eq!(read(&mut wire), Some(1));
     }
 }

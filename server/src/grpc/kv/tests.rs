@@ -1,7 +1,7 @@
 //! The KV service over a node.
 
 use api::etcdserverpb::alarm_request::AlarmAction;
-use api::etcdserverpb::{AlarmRequest, AlarmType, RangeStreamResponse};
+use api::etcdserverpb::{AlarmRequest, AlarmType, LeaseGrantRequest, RangeStreamResponse};
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
@@ -63,6 +63,17 @@ impl Fixture {
         assert_eq!(status.unwrap(), "0");
         (data.freeze(), count)
     }
+
+    /// Asserts that the frames join to exactly the one that one encoding would give; how many.
+    async fn same_as_whole(&self, range: &RangeRequest) -> usize {
+        let whole = self.kv.range(Request::new(range.clone())).await.unwrap().into_inner();
+        let mut expected = BytesMut::new();
+        frame::put_head(&mut expected, whole.encoded_len());
+        whole.encode(&mut expected).unwrap();
+        let (data, frames) = self.call(range).await;
+        assert!(data == expected.freeze(), "{range:?}");
+        frames
+    }
 }
 
 fn everything() -> RangeRequest {
@@ -79,14 +90,35 @@ async fn a_large_answer_goes_out_in_pieces_and_is_the_same() {
     let limited = RangeRequest { limit: 200, ..everything() };
     let small = RangeRequest { limit: 3, ..everything() };
     for (range, in_pieces) in [(everything(), true), (limited, true), (small, false)] {
-        let whole = fixture.kv.range(Request::new(range.clone())).await.unwrap().into_inner();
-        let mut expected = BytesMut::new();
-        frame::put_head(&mut expected, whole.encoded_len());
-        whole.encode(&mut expected).unwrap();
-        let (data, pieces) = fixture.call(&range).await;
-        assert_eq!(data, expected.freeze());
+        let pieces = fixture.same_as_whole(&range).await;
         assert_eq!(pieces > 1, in_pieces);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_values_go_out_as_they_are() {
+    // Shows that the answer is the same where values are not copied, beside small and empty ones,
+    // with a lease behind the value, with few of them and with more than are made at once.
+    let fixture = fixture(None).await;
+    let grant = LeaseGrantRequest { ttl: 600, id: 7 };
+    fixture.kv.context.propose(None, Op::LeaseGrant(grant)).await.unwrap();
+    for (number, len) in [100_000, 0, 16 << 10, 10, (16 << 10) - 1, 1 << 20].into_iter().enumerate()
+    {
+        let (key, value) = (format!("k/{number}").into(), vec![b'v'; len].into());
+        let lease = if number % 2 == 0 { 7 } else { 0 };
+        let put = PutRequest { key, value, lease, ..Default::default() };
+        fixture.kv.put(Request::new(put)).await.unwrap();
+    }
+    fixture.same_as_whole(&everything()).await;
+    for number in 0..6 {
+        let one = RangeRequest { key: format!("k/{number}").into(), ..Default::default() };
+        fixture.same_as_whole(&one).await;
+    }
+    for number in 0..40 {
+        fixture.put(&format!("more/{number}"), 200_000).await.unwrap();
+    }
+    fixture.same_as_whole(&everything()).await;
+    fixture.same_as_whole(&RangeRequest { keys_only: true, ..everything() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -459,8 +459,7 @@ impl Runtime for Runc {
     async fn logs(&self, id: &str, query: LogQuery) -> Result<LogStream> {
         let (directory, record) = self.record(id)?;
         let log = directory.log();
-        let is_running =
-            move || !matches!(state(&directory, &record), Some(State::Exited { .. }));
+        let is_running = move || !matches!(state(&directory, &record), Some(State::Exited { .. }));
         Ok(logs::read(&log, query, is_running))
     }
 }

@@ -83,10 +83,17 @@ impl Shared {
                 values.push(value.unwrap_or_default());
             }
         }
+        missing.retain(|place| match self.values.cached(entries[*place].revision) {
+            Some(value) => {
+                values[*place] = value;
+                false
+            }
+            None => true,
+        });
         missing.sort_unstable_by_key(|place| entries[*place].revision);
-        for place in missing {
-            let entry = entries[place];
-            values[place] = self.values.settled(entry)?.ok_or_else(|| lost(entry))?;
+        let cold: Vec<&Entry> = missing.iter().map(|place| entries[*place]).collect();
+        for (place, value) in missing.into_iter().zip(self.values.read(&cold)?) {
+            values[place] = value.ok_or_else(|| lost(entries[place]))?;
         }
         Ok(values)
     }

@@ -1,6 +1,7 @@
 //! Values by revision: pending ones, then a bounded cache, then the engine.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,6 +14,11 @@ use crate::{Entry, Error, Revision};
 
 /// Parts of the cache that are locked one by one; a power of two.
 const SHARDS: usize = 16;
+
+/// Values this near to each other, counted in revisions, are read in one go with what lies between,
+/// if there are so many of them: looking one up costs as much as passing by several.
+const GAP_MAX: i64 = 4;
+const SCANNED_MIN: usize = 8;
 
 /// Bytes that a cached value takes beside itself, roughly.
 const CACHED_OVERHEAD_BYTES: usize = 96;
@@ -50,14 +56,56 @@ impl Values {
         if let Some(value) = self.cached(entry.revision) {
             return Ok(Some(value));
         }
-        let Some(value) = self.engine.get(&records::value_key(entry.revision))? else {
-            return Ok(None);
-        };
+        self.get(entry)
+    }
+
+    fn get(&self, entry: &Entry) -> Result<Option<Bytes>, Error> {
+        let found = self.engine.get(&records::value_key(entry.revision))?;
+        found.map(|value| self.warm(entry, value)).transpose()
+    }
+
+    /// The values of such versions from the engine; they ascend by their revisions. Neighbours are
+    /// read together.
+    pub(crate) fn read(&self, entries: &[&Entry]) -> Result<Vec<Option<Bytes>>, Error> {
+        let mut values = Vec::with_capacity(entries.len());
+        let are_near = |a: &&Entry, b: &&Entry| b.revision.main - a.revision.main <= GAP_MAX;
+        for run in entries.chunk_by(are_near) {
+            if run.len() < SCANNED_MIN {
+                for entry in run {
+                    values.push(self.get(entry)?);
+                }
+            } else {
+                self.scan(run, &mut values)?;
+            }
+        }
+        Ok(values)
+    }
+
+    fn scan(&self, run: &[&Entry], values: &mut Vec<Option<Bytes>>) -> Result<(), Error> {
+        let key_of = |entry: &Entry| records::value_key(entry.revision);
+        let (first, last) = (key_of(run[0]), key_of(run[run.len() - 1]));
+        let (mut rest, mut found) = (run.iter().peekable(), Vec::with_capacity(run.len()));
+        self.engine.scan(&first, &[&last[..], &[0]].concat(), &mut |key, value| {
+            while let Some(entry) = rest.next_if(|entry| key_of(entry)[..] <= *key) {
+                let is_it = key_of(entry)[..] == *key;
+                found.push(is_it.then(|| Bytes::copy_from_slice(value)));
+            }
+            ControlFlow::Continue(())
+        })?;
+        // Only now is it certain that all of it is of this state.
+        for (entry, value) in run.iter().zip(found.into_iter().chain(std::iter::repeat(None))) {
+            values.push(value.map(|value| self.warm(entry, value)).transpose()?);
+        }
+        Ok(())
+    }
+
+    /// Keeps what was read for those who ask next.
+    fn warm(&self, entry: &Entry, value: Bytes) -> Result<Bytes, Error> {
         if value.len() != entry.value_len as usize {
             return Err(Error::Engine(format!("value {:?} has the wrong length", entry.revision)));
         }
         self.insert(entry.revision, value.clone());
-        Ok(Some(value))
+        Ok(value)
     }
 
     pub(crate) fn cached(&self, revision: Revision) -> Option<Bytes> {
@@ -138,6 +186,49 @@ mod tests {
         let shard = values.shard(kept).read();
         assert!(shard.bytes <= 10_000);
         assert!(shard.order.len() <= 10_000 / 100);
+    }
+
+    #[test]
+    fn values_are_read_one_by_one_or_with_their_neighbours() {
+        // Whatever lies between them, near and far ones are found, one that is not there is told as
+        // such, also behind the last, and one of a wrong length is an error.
+        let engine = engine();
+        let mut batch = crate::engine::Batch::default();
+        let entry = |main: i64, sub: u32| Entry {
+            revision: Revision::new(main, sub),
+            tombstone: false,
+            create_revision: main,
+            version: 1,
+            lease: 0,
+            value_len: u32::try_from(main).unwrap(),
+        };
+        let all: Vec<Entry> = (1..200).flat_map(|main| [entry(main, 0), entry(main, 1)]).collect();
+        let is_there = |entry: &Entry| entry.revision.main % 7 != 0 && entry.revision.main < 190;
+        for entry in all.iter().filter(|entry| is_there(entry)) {
+            let key = Bytes::copy_from_slice(&records::value_key(entry.revision));
+            let byte = u8::try_from(entry.revision.sub).unwrap();
+            batch.put(key, vec![byte; entry.value_len as usize]);
+        }
+        engine.apply(batch).unwrap();
+        for cache_bytes in [0, 1 << 20] {
+            for step in [1, 2, 3, 9, 30] {
+                let values = Values::new(engine.clone(), cache_bytes);
+                let asked: Vec<&Entry> = all.iter().step_by(step).collect();
+                let found = values.read(&asked).unwrap();
+                assert_eq!(found.len(), asked.len());
+                for (entry, value) in asked.iter().zip(found) {
+                    assert_eq!(value.is_some(), is_there(entry), "{entry:?}");
+                    let expected =
+                        vec![u8::try_from(entry.revision.sub).unwrap(); entry.value_len as usize];
+                    assert!(value.is_none_or(|value| value == expected), "{entry:?}");
+                }
+            }
+        }
+        let values = Values::new(engine, 0);
+        let mut wrong = all[..20].to_vec();
+        wrong[10].value_len += 1;
+        let asked: Vec<&Entry> = wrong.iter().collect();
+        assert!(matches!(values.read(&asked), Err(Error::Engine(_))));
     }
 
     #[test]

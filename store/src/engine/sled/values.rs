@@ -52,6 +52,9 @@ pub(super) fn get(tree: &Tree, key: &[u8]) -> io::Result<Option<Bytes>> {
 
 /// The value whose stored form is `head`, or a newer one, or `None` if the key went meanwhile.
 pub(super) fn resolve(tree: &Tree, key: &[u8], head: &[u8]) -> io::Result<Option<Bytes>> {
+    if let Head::Whole(value) = Head::decode(head)? {
+        return Ok(Some(Bytes::copy_from_slice(value)));
+    }
     let mut current = head.to_vec();
     for _ in 0..ATTEMPTS_MAX {
         let cut = match Head::decode(&current)? {

@@ -44,4 +44,4 @@ pub use error::Error;
 pub use lessor::Lessor;
 pub use node::{Agreement, Backup, MembersError, Node, ServerNode, Status};
 pub use open::{Ended, EngineSource, RunWriter, SledSource, Surroundings, identity_in};
-pub use runtime::Runtime;
+pub use runtime::{Runtime, threads};

@@ -19,12 +19,18 @@ const NICE: i32 = 3;
 /// The same for the engine's, which hold nothing that others wait for: about a tenth.
 const NICE_ENGINE: i32 = 10;
 
-/// Nothing is ever driven by this runtime: it is its pool that is used.
-static BEHIND: LazyLock<Threads> = LazyLock::new(|| {
+static BEHIND: LazyLock<Threads> = LazyLock::new(|| threads("behind", NICE));
+
+/// Threads for what blocks, which add `nice` to their niceness. Nothing is ever driven by this
+/// runtime: it is its pool that is used.
+///
+/// # Panics
+/// Never: a runtime without drivers asks nothing of the system.
+pub fn threads(name: &str, nice: i32) -> Threads {
     let mut builder = Builder::new_current_thread();
-    let built = builder.thread_name("behind").on_thread_start(|| step_back(NICE)).build();
+    let built = builder.thread_name(name).on_thread_start(move || step_back(nice)).build();
     built.expect("a runtime without drivers asks nothing of the system")
-});
+}
 
 /// The engine divides large writes among the threads of a pool that the whole process shares: half
 /// as many as there are processors, with little claim to them.
@@ -46,7 +52,7 @@ pub(crate) fn ready_engine_threads() {
 fn step_back(nice: i32) {
     // One that may not still does its work.
     if let Err(error) = rustix::process::nice(nice) {
-        tracing::debug!(%error, "a thread behind the answers keeps its claim to the processor");
+        tracing::debug!(%error, "a thread keeps its claim to the processor");
     }
 }
 

@@ -61,11 +61,17 @@ impl RangePlan {
     /// answer waits for nothing.
     pub fn is_at_hand(&mut self, keys_max: usize, bytes_max: usize) -> bool {
         let len = self.found.len();
-        if self.keys_only || self.ready.len() == len {
+        if self.next > 0 || len > keys_max {
+            return false;
+        }
+        if self.keys_only {
             return true;
         }
-        if self.next > 0 || len > keys_max || self.read_ahead_end(bytes_max) < len {
+        if self.read_ahead_end(bytes_max) < len {
             return false;
+        }
+        if self.ready.len() == len {
+            return true;
         }
         let entries = (0..len).map(|place| self.found.entry(place));
         let Some(values) = self.view.shared.values_at_hand(entries) else { return false };

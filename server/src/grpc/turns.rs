@@ -8,7 +8,7 @@
 use std::sync::{Arc, LazyLock};
 use std::thread::available_parallelism;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::errors::Error;
@@ -16,19 +16,8 @@ use super::errors::Error;
 /// What the threads of turns add to their niceness: about a tenth of a worker's claim.
 const NICE: i32 = 10;
 
-/// The threads of all turns. Nothing is ever driven by this runtime: it is its pool that is used,
-/// whose threads, unlike those of the workers' runtime, do nothing else.
-static THREADS: LazyLock<Runtime> = LazyLock::new(|| {
-    let built = Builder::new_current_thread().on_thread_start(step_back).build();
-    built.expect("a runtime without drivers asks nothing of the system")
-});
-
-fn step_back() {
-    // On Linux this is of the calling thread alone. A thread that may not still does its work.
-    if let Err(error) = rustix::process::nice(NICE) {
-        tracing::debug!(%error, "a reading thread keeps its claim to the processor");
-    }
-}
+/// The threads of all turns. Unlike those of the workers' runtime they do nothing else.
+static THREADS: LazyLock<Runtime> = LazyLock::new(|| raft::threads("turn", NICE));
 
 /// Runs `work` on a thread of turns, for whoever holds a turn.
 pub(super) fn spawn(work: impl FnOnce() + Send + 'static) {

@@ -1,5 +1,6 @@
 //! The store as its callers see it.
 
+mod at_hand;
 mod concurrent;
 mod mark;
 mod replaced;

@@ -3,7 +3,8 @@
 use super::*;
 use crate::{Reader, Snapshot};
 
-const KEYS: usize = 5;
+/// So many that their values are read together.
+const KEYS: usize = 20;
 
 /// A store with everything in its engine and nothing in its cache, its engine, and how many keys
 /// the state has that takes its place.

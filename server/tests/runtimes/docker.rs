@@ -19,6 +19,8 @@ const SOON_S: u64 = 60;
 /// An engine with a socket and a directory of its own; stopped, with what it runs, at the end.
 struct Engine {
     process: Child,
+    /// Of its network, which the engine leaves behind.
+    bridge: String,
     directory: tempfile::TempDir,
 }
 
@@ -42,7 +44,7 @@ impl Engine {
             .stderr(log)
             .spawn()
             .unwrap();
-        let engine = Self { process, directory };
+        let engine = Self { process, bridge: bridge.to_owned(), directory };
         for _ in 0..STARTS_S_MAX * 10 {
             if engine.docker(&["version"]) {
                 return Some(engine);
@@ -69,10 +71,10 @@ impl Engine {
         assert!(self.docker(&["load", "--input", &archive.to_string_lossy()]));
     }
 
-    fn settings(&self, bridge: &str) -> Settings {
+    fn settings(&self) -> Settings {
         Settings {
             socket: self.path("sock"),
-            network: bridge.into(),
+            network: self.bridge.clone(),
             program: Path::new(env!("CARGO_BIN_EXE_berth")).to_owned(),
             directory: self.path("agent"),
         }
@@ -94,6 +96,7 @@ impl Drop for Engine {
         let id = rustix::process::Pid::from_child(&self.process);
         let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
         let _ = self.process.wait();
+        testkit::remove_bridge(&self.bridge);
     }
 }
 
@@ -103,7 +106,7 @@ async fn docker_keeps_the_contract() {
     let bridge = "bertht1";
     let Some(engine) = Engine::start("docker_keeps_the_contract", bridge) else { return };
     engine.load_busybox();
-    let settings = engine.settings(bridge);
+    let settings = engine.settings();
     let open = move || {
         let connecting = Docker::connect(settings.clone());
         let docker = tokio::task::block_in_place(|| {
@@ -126,7 +129,7 @@ async fn what_is_fenced_in_docker_ends_when_nobody_renews_and_not_before() {
     let bridge = "bertht7";
     let Some(engine) = Engine::start(test, bridge) else { return };
     engine.load_busybox();
-    let docker = Docker::connect(engine.settings(bridge)).await.unwrap();
+    let docker = Docker::connect(engine.settings()).await.unwrap();
     let cidr = "10.231.10.0/24".parse().unwrap();
     docker.set_pod_cidr(&cidr, &cidr).await.unwrap();
     let (first, second) = (in_seconds(8), in_seconds(14));
@@ -138,7 +141,7 @@ async fn what_is_fenced_in_docker_ends_when_nobody_renews_and_not_before() {
     }
     drop(docker);
 
-    let next = Docker::connect(engine.settings(bridge)).await.unwrap();
+    let next = Docker::connect(engine.settings()).await.unwrap();
     next.set_fence(second).await.unwrap();
     let is_in_time = now() < first;
     next.set_fence(first).await.unwrap();
@@ -146,7 +149,7 @@ async fn what_is_fenced_in_docker_ends_when_nobody_renews_and_not_before() {
     assert!(newer.len() == 1 && newer != guards, "{guards:?}, {newer:?}");
     drop(next);
 
-    let looker = Docker::connect(engine.settings(bridge)).await.unwrap();
+    let looker = Docker::connect(engine.settings()).await.unwrap();
     eventually("what is fenced has ended", SOON_S, async || {
         if runs(&looker, "fenced").await { Err("it runs".to_owned()) } else { Ok(()) }
     })

@@ -16,7 +16,8 @@ use tokio::runtime::{Builder, Runtime as Threads};
 /// What the threads behind add to their niceness: about half the claim of those that answer. With
 /// less, one that is stopped while it holds the state's lock would hold up all of them.
 const NICE: i32 = 3;
-/// The same for the engine's, which hold nothing that others wait for: about a tenth.
+/// What the engine's add to that, since those threads start them: they hold nothing that others wait
+/// for.
 const NICE_ENGINE: i32 = 10;
 
 static BEHIND: LazyLock<Threads> = LazyLock::new(|| threads("behind", NICE));

@@ -221,6 +221,39 @@ async fn a_container_that_is_being_started_does_not_run_yet() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_process_that_nobody_keeps_ends() {
+    // Proves that one whose starter ends before it is written down is not left behind, and that one
+    // which is kept outlives its starter.
+    if !rustix::process::geteuid().is_root() {
+        return skipped("a_pause_process_that_nobody_keeps_ends", "host names need root");
+    }
+    for is_kept in [false, true] {
+        let mut child = std::process::Command::new("unshare")
+            .args(["--uts", "--", env!("CARGO_BIN_EXE_berth"), "container", "pause", "nobody"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut said = std::io::BufReader::new(child.stdout.take().unwrap());
+        std::io::BufRead::read_line(&mut said, &mut line).unwrap();
+        assert_eq!(line, "runs\n");
+        let mut waiting = child.stdin.take().unwrap();
+        if is_kept {
+            std::io::Write::write_all(&mut waiting, b"\n").unwrap();
+        }
+        drop((waiting, said));
+        if is_kept {
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            assert_eq!(child.try_wait().unwrap(), None);
+            child.kill().unwrap();
+        }
+        child.wait().unwrap();
+    }
+}
+
 /// An OCI runtime that runs containers when it is told to.
 struct Hesitant {
     program: PathBuf,

@@ -1,7 +1,7 @@
 //! What the containers of a pod share: namespaces that a pause process holds, and an address.
 
+use std::io::{PipeWriter, Write};
 use std::path::PathBuf;
-use std::process::Stdio;
 
 use rustix::process::Signal;
 use tokio::process::Command;
@@ -42,10 +42,11 @@ pub(super) async fn start(
     };
     if !spec.host_network {
         let network = network.ok_or_else(|| Error::failed("the node has no pod network yet"))?;
-        let pause = start_pause(program, &spec.hostname).await?;
+        let (pause, mut waiting) = start_pause(program, &spec.hostname).await?;
         record.pause = Some(pause.clone());
         // Known before it has an address, so that it can be ended by whoever finds it.
         write(root, &record)?;
+        waiting.write_all(b"\n").map_err(error_while("keeping the pause process"))?;
         let address = network.claim(root, uid)?;
         if let Err(error) = network.join(uid, pause.pid, address).await {
             pause.signal(Signal::KILL);
@@ -85,10 +86,14 @@ pub(super) fn is_ready(record: &SandboxRecord) -> bool {
     !record.is_stopped && holds
 }
 
-async fn start_pause(program: &[String], hostname: &str) -> Result<Process> {
+/// It waits to be told that it is kept, and ends if nobody tells it: one that was not written down,
+/// because the agent was killed, would be nobody's.
+async fn start_pause(program: &[String], hostname: &str) -> Result<(Process, PipeWriter)> {
+    let (heard, waiting) = std::io::pipe().map_err(error_while("starting the pause process"))?;
     let mut command = Command::new("unshare");
     command.args(NAMESPACES).arg("--").args(program).args(["pause", hostname]);
-    helper::started(command, Stdio::null(), "the pause process").await
+    let pause = helper::started(command, heard.into(), "the pause process").await?;
+    Ok((pause, waiting))
 }
 
 /// Where what the containers leave behind is.

@@ -218,10 +218,11 @@ fn delete(record: &ContainerRecord) {
 }
 
 /// Holds a pod's namespaces until it is killed. Its standard output gets one line when they are
-/// there.
+/// there. One with a host name, which an agent starts, is then told by its standard input that it is
+/// kept, or ends with that; one without is a Docker engine's, which knows of it.
 ///
 /// # Errors
-/// The host name is refused.
+/// The host name is refused, or whoever started this has ended before anybody else knew of it.
 pub fn pause(hostname: Option<&str>) -> Result<(), String> {
     let _ = setsid();
     if let Some(hostname) = hostname {
@@ -229,6 +230,9 @@ pub fn pause(hostname: Option<&str>) -> Result<(), String> {
             .map_err(|error| format!("cannot be called {hostname:?}: {error}"))?;
     }
     helper::say(helper::RUNS).map_err(|error| error.to_string())?;
+    if hostname.is_some() {
+        std::io::stdin().read_exact(&mut [0]).map_err(|_| "nobody keeps it".to_owned())?;
+    }
     loop {
         // With a process namespace of its own it would be everybody's parent.
         let _ = waitpid(None::<Pid>, WaitOptions::NOHANG);

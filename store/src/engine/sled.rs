@@ -29,8 +29,9 @@ use self::handles::Handles;
 use super::{Batch, Engine, Visit};
 
 /// Entries in one leaf of the tree, the unit of sled's reads and writes. With values cut at
-/// [`values::INLINE_BYTES_MAX`] it bounds a leaf at 4 MiB.
-const LEAF_ENTRIES_MAX: usize = 256;
+/// [`values::INLINE_BYTES_MAX`] it bounds a leaf at 1 MiB: one that grows is written anew each time,
+/// and whoever shares the processor with that waits for it.
+const LEAF_ENTRIES_MAX: usize = 64;
 
 /// Entries and bytes that one hold of the database hands to a scan.
 const SLICE_ENTRIES_MAX: usize = 1024;
@@ -38,6 +39,10 @@ const SLICE_BYTES_MAX: usize = 1 << 20;
 
 /// The database is not reopened for fewer bytes written than this.
 const RECYCLE_BYTES_MIN: u64 = 64 << 20;
+
+/// Bytes after which what was written is synced, though nothing asks for it: a sync of much at once
+/// would hold up the log's own syncs on the same disk for as long.
+const SYNC_BYTES: u64 = 16 << 20;
 
 /// zstd's level: the fastest, for the leaves that still grow are written again and again.
 const COMPRESSION_LEVEL: i32 = 1;
@@ -55,8 +60,15 @@ pub struct SledEngine {
     fence: Fence,
     /// Locked for writing only to close the database; `None` when it could not be opened again.
     handles: RwLock<Option<Handles>>,
-    /// Held by the one writer: bytes applied since the database was opened.
-    written_bytes: Mutex<u64>,
+    /// Held by the one writer.
+    written: Mutex<Written>,
+}
+
+/// Bytes of applied batches.
+#[derive(Default)]
+struct Written {
+    since_open: u64,
+    since_sync: u64,
 }
 
 impl SledEngine {
@@ -80,7 +92,7 @@ impl SledEngine {
             recycle_bytes,
             fence,
             handles: RwLock::new(Some(handles)),
-            written_bytes: Mutex::new(0),
+            written: Mutex::default(),
         })
     }
 
@@ -125,7 +137,7 @@ impl SledEngine {
     /// wait meanwhile.
     fn reopen(
         &self,
-        written_bytes: &mut u64,
+        written: &mut Written,
         between: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<()> {
         let mut handles = self.handles.write();
@@ -136,7 +148,7 @@ impl SledEngine {
             between()?;
             Handles::open(&self.path, self.cache_bytes)
         })?);
-        *written_bytes = 0;
+        *written = Written::default();
         Ok(())
     }
 
@@ -147,13 +159,18 @@ impl SledEngine {
         remove_dir(&discarded(&self.path))
     }
 
-    fn recycle_if_due(&self, written_bytes: &mut u64) -> io::Result<()> {
-        if *written_bytes < self.recycle_bytes {
+    fn sync_if_due(&self, written: &mut Written) -> io::Result<()> {
+        let recycle = written.since_open >= self.recycle_bytes;
+        if !recycle && written.since_sync < SYNC_BYTES {
             return Ok(());
         }
-        // Flushed once before readers are shut out, so that closing finds little left to flush.
+        // Before readers are shut out, too, so that closing finds little left to flush.
         self.with_tree(|tree| tree.flush().map(drop))?;
-        self.reopen(written_bytes, || Ok(()))
+        written.since_sync = 0;
+        match recycle {
+            true => self.reopen(written, || Ok(())),
+            false => Ok(()),
+        }
     }
 }
 
@@ -186,8 +203,8 @@ impl Engine for SledEngine {
 
     fn apply(&self, batch: Batch) -> io::Result<()> {
         let changes: BTreeMap<Bytes, Option<Bytes>> = batch.ops.into_iter().collect();
-        let mut written_bytes = self.written_bytes.lock();
-        *written_bytes += self.with_tree(|tree| {
+        let mut written = self.written.lock();
+        let bytes = self.with_tree(|tree| {
             let mut staged = sled::Batch::default();
             let mut bytes = 0;
             for (key, value) in &changes {
@@ -197,7 +214,9 @@ impl Engine for SledEngine {
             tree.apply_batch(staged)?;
             Ok(bytes)
         })?;
-        self.recycle_if_due(&mut written_bytes)
+        written.since_open += bytes;
+        written.since_sync += bytes;
+        self.sync_if_due(&mut written)
     }
 
     fn flush(&self) -> io::Result<()> {
@@ -205,13 +224,13 @@ impl Engine for SledEngine {
     }
 
     fn clear(&self) -> io::Result<()> {
-        let mut written_bytes = self.written_bytes.lock();
+        let mut written = self.written.lock();
         if self.fence.is_broken() {
             // It stays broken; but who opens the directory next must not find what broke it.
             std::mem::forget(self.handles.write().take());
             return self.discard();
         }
-        self.reopen(&mut written_bytes, || self.discard())
+        self.reopen(&mut written, || self.discard())
     }
 
     fn size_bytes(&self) -> io::Result<u64> {

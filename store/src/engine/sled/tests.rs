@@ -44,9 +44,9 @@ fn recycling_goes_unnoticed() {
             });
         }
         for round in 0..50 {
-            let before = *engine.written_bytes.lock();
+            let before = engine.written.lock().since_open;
             engine.apply(batch(500 + round * 100, 100, 2)).unwrap();
-            reopened += usize::from(*engine.written_bytes.lock() < before);
+            reopened += usize::from(engine.written.lock().since_open < before);
         }
         done.store(true, Ordering::SeqCst);
     });
@@ -54,6 +54,33 @@ fn recycling_goes_unnoticed() {
     assert_eq!(count(&engine), 5500);
     drop(engine);
     assert_eq!(count(&SledEngine::open(path, CACHE_BYTES).unwrap()), 5500);
+}
+
+/// What was written reaches the disk long before the database is closed, so that no sync has much to
+/// write at once.
+#[test]
+fn much_is_not_left_for_one_sync() {
+    const VALUE_BYTES: usize = 4 << 10;
+    const KEYS: u64 = 3 * SYNC_BYTES / 2 / VALUE_BYTES as u64;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("engine");
+    let engine = SledEngine::open_recycling(path.clone(), CACHE_BYTES, u64::MAX).unwrap();
+    let mut state = 1_u64;
+    let empty = engine.size_bytes().unwrap();
+    for key in 0..KEYS {
+        let noise = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        });
+        let value: Vec<u8> = noise.take(VALUE_BYTES / 8).flatten().collect();
+        let mut batch = Batch::default();
+        batch.put(key.to_be_bytes().to_vec(), value);
+        engine.apply(batch).unwrap();
+    }
+    let written = engine.size_bytes().unwrap() - empty;
+    assert!(written >= SYNC_BYTES, "{written}");
 }
 
 /// What sled cannot read back is an error, every later call fails too, dropping the engine takes

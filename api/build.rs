@@ -26,14 +26,14 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// The Watch service once more, for the server alone: it answers with events that are already
-/// encoded and shared between watchers. Its name is what clients put into the path, so it cannot
+/// encoded and shared between watchers, as is the header. Its name is what clients put into the path, so it cannot
 /// be another one; the generated file has a name of its own.
 fn encoded_watch_service() {
     let watch = tonic_build::manual::Method::builder()
         .name("watch")
         .route_name("Watch")
         .input_type("crate::etcdserverpb::WatchRequest")
-        .output_type("crate::berthpb::EncodedWatchResponse")
+        .output_type("crate::Headed<crate::berthpb::EncodedWatchResponse>")
         .codec_path("tonic_prost::ProstCodec")
         .client_streaming()
         .server_streaming()

@@ -48,5 +48,8 @@ pub mod berthpb {
     tonic::include_proto!("berthpb");
 }
 
+mod headed;
+pub use headed::{Headed, encode_header};
+
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;

@@ -7,10 +7,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use api::Headed;
 use api::berthpb::EncodedWatchResponse;
 use api::etcdserverpb::encoded_watch_server::Watch;
 use api::etcdserverpb::watch_request::RequestUnion;
 use api::etcdserverpb::{ResponseHeader, WatchCreateRequest, WatchRequest};
+use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
@@ -77,6 +79,7 @@ impl<G: Gate> Watch for WatchService<G> {
             requests: Some(requests),
             watches: self.hub.open(),
             header: ResponseHeader::default(),
+            encoded_header: Bytes::new(),
             unasked: 0,
             ended: false,
         };
@@ -93,8 +96,10 @@ pub struct Session<G, R> {
     /// JSON gateway depends on it.
     requests: Option<R>,
     watches: WatchStream,
-    /// What every header says besides the revision, as of the last look for requests.
+    /// What the last response's said; but for the revision as of the last look for requests.
     header: ResponseHeader,
+    /// The same on the wire; empty: not encoded yet.
+    encoded_header: Bytes,
     /// Responses that may still be sent before that.
     unasked: usize,
     ended: bool,
@@ -105,7 +110,7 @@ where
     G: Gate,
     R: Stream<Item = Result<WatchRequest, Status>> + Unpin,
 {
-    type Item = Result<EncodedWatchResponse, Status>;
+    type Item = Result<Headed<EncodedWatchResponse>, Status>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let session = self.get_mut();
@@ -128,11 +133,15 @@ where
 {
     /// The next response. Requests are looked for before it, or before one of those that came just
     /// before it; and whenever there is nothing to send, for only then does their coming wake.
-    fn next(&mut self, context: &mut Context<'_>) -> Poll<Result<EncodedWatchResponse, Status>> {
+    fn next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Headed<EncodedWatchResponse>, Status>> {
         let mut has_looked = false;
         loop {
             if self.unasked == 0 {
                 self.gate.fill(&mut self.header);
+                self.encoded_header.clear();
                 self.take_requests(context)?;
                 (self.unasked, has_looked) = (RESPONSES_PER_TURN, true);
             }
@@ -195,12 +204,15 @@ where
         self.watches.refuse(reason);
     }
 
-    fn with_header(&self, mut response: EncodedWatchResponse) -> EncodedWatchResponse {
+    fn with_header(&mut self, mut message: EncodedWatchResponse) -> Headed<EncodedWatchResponse> {
         fail::fail_point!("beforeSendWatchResponse");
-        self.gate.sent(response.events.len());
-        let revision = response.header.as_ref().map_or(0, |header| header.revision);
-        response.header = Some(ResponseHeader { revision, ..self.header });
-        response
+        self.gate.sent(message.events.len());
+        let revision = message.header.take().map_or(0, |header| header.revision);
+        if revision != self.header.revision || self.encoded_header.is_empty() {
+            self.header.revision = revision;
+            self.encoded_header = api::encode_header(&self.header);
+        }
+        Headed { header: self.encoded_header.clone(), message }
     }
 }
 

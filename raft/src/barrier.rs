@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use crate::error::Error;
 use crate::read_index::ReadIndex;
+use crate::sole::Sole;
 
 /// One round, by which everyone who waited when it began is answered.
 type Round = Arc<dyn Fn() -> BoxFuture<'static, Result<(), Error>> + Send + Sync>;
@@ -19,6 +20,7 @@ type Round = Arc<dyn Fn() -> BoxFuture<'static, Result<(), Error>> + Send + Sync
 /// Clones share the rounds.
 #[derive(Clone)]
 pub(crate) struct Barrier {
+    sole: Sole,
     round: Round,
     queue: Arc<Mutex<Queue>>,
 }
@@ -34,19 +36,23 @@ struct Queue {
 impl Barrier {
     /// A barrier whose rounds are Raft's ReadIndex.
     pub(crate) fn new<R: AsyncRuntime>(read_index: ReadIndex<R>) -> Barrier {
+        let sole = read_index.sole.clone();
         let round = move || -> BoxFuture<'static, _> {
             let read_index = read_index.clone();
             Box::pin(async move { read_index.round().await })
         };
-        Barrier::over(Arc::new(round))
+        Barrier::over(sole, Arc::new(round))
     }
 
-    fn over(round: Round) -> Barrier {
-        Barrier { round, queue: Arc::default() }
+    fn over(sole: Sole, round: Round) -> Barrier {
+        Barrier { sole, round, queue: Arc::default() }
     }
 
     /// Cancel safe.
     pub(crate) async fn pass<R: AsyncRuntime>(&self) -> Result<(), Error> {
+        if self.sole.is_settled() {
+            return Ok(());
+        }
         let (tx, rx) = oneshot::channel();
         let start = {
             let mut queue = self.queue.lock();
@@ -91,12 +97,13 @@ mod tests {
         let begun = Arc::new(AtomicUsize::new(0));
         let (gate, gates) = (Arc::new(Mutex::new(Vec::new())), begun.clone());
         let gate_of_round = gate.clone();
-        let barrier = Barrier::over(Arc::new(move || {
+        let round = move || {
             gates.fetch_add(1, Ordering::SeqCst);
             let (tx, rx) = oneshot::channel::<()>();
             gate_of_round.lock().push(tx);
             rx.map(|_| Ok(())).boxed()
-        }));
+        };
+        let barrier = Barrier::over(Sole::new(1), Arc::new(round));
         let pass = || Box::pin(barrier.pass::<TokioRuntime>());
 
         let mut first = pass();

@@ -33,6 +33,7 @@ mod runtime;
 mod signal;
 mod snapshot;
 mod snapshotter;
+mod sole;
 mod state_machine;
 mod tally;
 mod types;

@@ -20,6 +20,7 @@ use smallvec::SmallVec;
 use crate::codec;
 use crate::config::Trail;
 use crate::log_cache::LogCache;
+use crate::sole::Sole;
 use crate::types::{Entry, LogId, Types, Vote};
 use crate::wal::{self, Wal, WalEntry};
 
@@ -36,6 +37,7 @@ const READ_ENTRIES_MAX: usize = 256;
 #[derive(Clone)]
 pub(crate) struct LogStore {
     wal: Wal,
+    sole: Sole,
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -50,9 +52,10 @@ struct Shared {
 
 impl LogStore {
     /// Over an opened log; `vote` is what the opening recovered.
-    pub(crate) fn new(wal: Wal, vote: Option<Vote>) -> LogStore {
+    pub(crate) fn new(wal: Wal, vote: Option<Vote>, sole: Sole) -> LogStore {
         let cache = LogCache::new(LOG_CACHE_BYTES_MAX);
-        LogStore { wal, shared: Arc::new(Mutex::new(Shared { cache, vote, committed: None })) }
+        let shared = Arc::new(Mutex::new(Shared { cache, vote, committed: None }));
+        LogStore { wal, sole, shared }
     }
 
     /// The next entries of `range`, at least one if it is not empty, about [`READ_BYTES_MAX`].
@@ -155,6 +158,7 @@ impl<R: AsyncRuntime> RaftLogStorage<Types<R>> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        self.sole.voting(vote);
         if planted::is(Mistake::ForgetVote) {
             return Ok(());
         }
@@ -180,6 +184,11 @@ impl<R: AsyncRuntime> RaftLogStorage<Types<R>> for LogStore {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<Entry> = entries.into_iter().collect();
+        for entry in &entries {
+            if let EntryPayload::Membership(membership) = &entry.payload {
+                self.sole.appending(membership);
+            }
+        }
         let encoded = entries.iter().map(encode).collect();
         let trails: SmallVec<[Arc<dyn Trail>; 1]> = entries.iter().filter_map(trail).collect();
         let done = move |result: Result<(), wal::Error>| {
@@ -196,6 +205,7 @@ impl<R: AsyncRuntime> RaftLogStorage<Types<R>> for LogStore {
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
         let index = last.map(|log_id| log_id.index);
+        self.sole.replacing();
         self.shared.lock().cache.truncate_after(index);
         let (done, truncated) = completion();
         self.wal.truncate_after(index, done);

@@ -7,7 +7,7 @@ use store::planted::{self, Mistake};
 use api::berthpb::ReadIndexQuestion;
 use api::berthpb::peer_request::Question;
 use api::berthpb::peer_response::Answer;
-use openraft::async_runtime::Select2;
+use openraft::async_runtime::{Select2, WatchReceiver};
 use openraft::{AsyncRuntime, Raft, ReadPolicy};
 
 use crate::behind::Behind;
@@ -15,6 +15,7 @@ use crate::codec;
 use crate::error::Error;
 use crate::leaders::{Leader, Leaders};
 use crate::peer::Network;
+use crate::sole::Sole;
 use crate::state_machine::StateMachine;
 use crate::types::{LogId, Types};
 
@@ -26,6 +27,7 @@ pub(crate) struct ReadIndex<R: AsyncRuntime> {
     pub(crate) leaders: Leaders<R>,
     pub(crate) network: Network<R>,
     pub(crate) behind: Arc<Behind>,
+    pub(crate) sole: Sole,
     pub(crate) timeout: Duration,
 }
 
@@ -44,26 +46,41 @@ impl<R: AsyncRuntime> ReadIndex<R> {
 
     async fn try_until_done(&self) -> Result<(), Error> {
         loop {
-            if let Some(log_id) = self.log_id().await? {
-                return self.applied(&log_id).await;
+            let before = self.sole.now();
+            match self.leaders.current() {
+                Leader::Here => {
+                    if let Some(log_id) = self.log_id_here().await? {
+                        self.applied(&log_id).await?;
+                        self.sole.settle(before, || self.is_sole_voter());
+                        return Ok(());
+                    }
+                }
+                Leader::There(leader) => {
+                    if let Some(log_id) = self.log_id_there(leader).await {
+                        return self.applied(&log_id).await;
+                    }
+                }
+                Leader::Unknown => {}
             }
             self.check_alive()?;
             self.leaders.news().await;
         }
     }
 
-    /// What must be applied; `None`: nobody could tell, and asking again is right.
-    async fn log_id(&self) -> Result<Option<LogId>, Error> {
-        match self.leaders.current() {
-            Leader::Here => self.log_id_here().await,
-            Leader::There(leader) => {
-                let changed = self.leaders.changed_from(Leader::There(leader));
-                match R::select2(Box::pin(changed), Box::pin(self.ask(leader))).await {
-                    Select2::First(()) => Ok(None),
-                    Select2::Second(log_id) => Ok(log_id),
-                }
-            }
-            Leader::Unknown => Ok(None),
+    /// As far as openraft has told; it tells late of changes, never of what it began with.
+    fn is_sole_voter(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let now = metrics.borrow_watched();
+        let mut voters = now.membership_config.membership().voter_ids();
+        voters.next() == Some(now.id) && voters.next().is_none()
+    }
+
+    /// What must be applied; `None`: it could not tell, or leads no more, and asking again is right.
+    async fn log_id_there(&self, leader: u64) -> Option<LogId> {
+        let changed = self.leaders.changed_from(Leader::There(leader));
+        match R::select2(Box::pin(changed), Box::pin(self.ask(leader))).await {
+            Select2::First(()) => None,
+            Select2::Second(log_id) => log_id,
         }
     }
 
@@ -104,7 +121,6 @@ impl<R: AsyncRuntime> ReadIndex<R> {
     }
 
     fn check_alive(&self) -> Result<(), Error> {
-        use openraft::async_runtime::WatchReceiver;
         if let Some(message) = self.behind.failure.get() {
             return Err(Error::Fatal(message.to_owned()));
         }
@@ -122,6 +138,7 @@ impl<R: AsyncRuntime> Clone for ReadIndex<R> {
             leaders: self.leaders.clone(),
             network: self.network.clone(),
             behind: self.behind.clone(),
+            sole: self.sole.clone(),
             timeout: self.timeout,
         }
     }

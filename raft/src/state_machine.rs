@@ -27,6 +27,7 @@ use crate::forward::Waiters;
 use crate::lessor::Lessor;
 use crate::peer::Roster;
 use crate::snapshot::{SnapshotDir, SnapshotFile, SnapshotHeader};
+use crate::sole::Sole;
 use crate::types::{Entry, LogId, SnapshotMeta, StoredMembership, Types};
 
 /// Log bytes applied between two looks at whether a snapshot is due, at most: less where snapshots
@@ -51,6 +52,7 @@ pub(crate) struct StateMachine<R: AsyncRuntime> {
     behind: Arc<Behind>,
     roster: Roster,
     waiters: Waiters,
+    sole: Sole,
     /// Log bytes applied since the last look at whether a snapshot is due.
     unlooked_bytes: u64,
     look_bytes: u64,
@@ -75,6 +77,7 @@ pub(crate) struct Parts<R: AsyncRuntime> {
     pub(crate) behind: Arc<Behind>,
     pub(crate) roster: Roster,
     pub(crate) waiters: Waiters,
+    pub(crate) sole: Sole,
 }
 
 impl<R: AsyncRuntime> StateMachine<R> {
@@ -93,6 +96,7 @@ impl<R: AsyncRuntime> StateMachine<R> {
             behind: parts.behind,
             roster: parts.roster,
             waiters: parts.waiters,
+            sole: parts.sole,
             unlooked_bytes: 0,
             look_bytes: SNAPSHOT_LOOK_BYTES_MAX.min(parts.snapshot_log_bytes_min / 4),
         }
@@ -297,6 +301,7 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for StateMachine<R> {
         if snapshot.meta() != meta || snapshot.header().cluster_id != self.cluster_id {
             return Err(io::Error::other("the snapshot is not the one that was announced"));
         }
+        self.sole.replacing();
         let (snapshots, behind) = (self.snapshots.clone(), self.behind.clone());
         let (engine, options) = (self.engine.clone(), self.options.clone());
         let restored = R::spawn_blocking(move || {

@@ -24,6 +24,7 @@ use crate::log_store::LogStore;
 use crate::open::{self, Opened};
 use crate::peer::Roster;
 use crate::snapshot::SnapshotDir;
+use crate::sole::Sole;
 use crate::state_machine::{Parts, StateMachine};
 use crate::types::{Entry, LogId, Types, Vote};
 use crate::vfs::{CrashFs, CrashRule, Vfs};
@@ -162,8 +163,15 @@ pub(super) fn assemble(opened: Opened) -> Assembled {
         behind: behind.clone(),
         roster: Roster::default(),
         waiters: Waiters::new(0),
+        sole: Sole::new(1),
     });
-    Assembled { log: LogStore::new(wal.clone(), vote), wal, machine, behind, snapshots }
+    Assembled {
+        log: LogStore::new(wal.clone(), vote, Sole::new(1)),
+        wal,
+        machine,
+        behind,
+        snapshots,
+    }
 }
 
 fn recover(fs: &CrashFs, engine: &Arc<CrashEngine>, ledger: &Ledger) -> Result<Found, String> {

@@ -50,8 +50,9 @@ impl StoreBuilder<Config, LogStore, Machine> for Fresh {
             snapshots: SnapshotDir::open(vfs, "snap".into(), None).unwrap(),
             roster: Roster::default(),
             waiters: Waiters::new(0),
+            sole: Sole::new(1),
         });
-        Ok(((), LogStore::new(wal, None), machine))
+        Ok(((), LogStore::new(wal, None, Sole::new(1)), machine))
     }
 }
 

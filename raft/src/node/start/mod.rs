@@ -32,6 +32,7 @@ use crate::open::{self, Opened, Surroundings};
 use crate::peer::{Heard, Network, Receiver, Roster, Service};
 use crate::read_index::ReadIndex;
 use crate::snapshotter::Snapshotter;
+use crate::sole::Sole;
 use crate::state_machine::{self, StateMachine};
 use crate::tally::Tally;
 use crate::types::{Membership, Peer};
@@ -122,6 +123,7 @@ impl<R: AsyncRuntime> Node<R> {
             config.limits(),
         );
         let (hub, publisher) = Hub::new(store.reader(), config.watch);
+        let sole = Sole::new(identity.member_id);
         let machine = StateMachine::new(state_machine::Parts {
             store,
             engine: engine.clone(),
@@ -137,8 +139,9 @@ impl<R: AsyncRuntime> Node<R> {
             behind: behind.clone(),
             roster: roster.clone(),
             waiters: waiters.clone(),
+            sole: sole.clone(),
         });
-        let log = LogStore::new(wal.clone(), vote);
+        let log = LogStore::new(wal.clone(), vote, sole.clone());
         let raft = Raft::new(identity.member_id, raft_config, network.clone(), log, machine).await;
         let raft = raft.map_err(|fatal| Error::of_fatal(&fatal))?;
         let heard = Heard::new();
@@ -148,6 +151,7 @@ impl<R: AsyncRuntime> Node<R> {
             leaders: leaders.clone(),
             network: network.clone(),
             behind: behind.clone(),
+            sole,
             timeout: config.request_timeout(),
         };
         let inner = Arc::new(Inner {

@@ -101,6 +101,43 @@ async fn one_member_becomes_three_and_two() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_alone_reads_without_a_round_until_it_is_not_alone() {
+    // Proves that a member which was alone has lost that when another may have the lead: each read
+    // shows what the other acknowledged just before; and that alone again, also after a restart, it
+    // has it back.
+    const WRITES: usize = 200;
+    let mut cluster = Cluster::start(1).await;
+    let settled = |node: &TestNode| node.inner.read_index.sole.is_settled();
+    publish(&cluster.nodes[&1]).await;
+    cluster.nodes[&1].linearizable().await.unwrap();
+    assert!(settled(&cluster.nodes[&1]));
+    cluster.grow(1, 2).await;
+    let (old, new) = (&cluster.nodes[&1], &cluster.nodes[&2]);
+    assert!(!settled(old));
+    old.transfer_leader(2).await.unwrap();
+    for write_number in 0..WRITES {
+        let value = write_number.to_string();
+        write(new, "k", &value).await;
+        old.linearizable().await.unwrap();
+        assert_eq!(get(&old.reader(), "k"), Some(value));
+        assert!(!settled(old) && !settled(new));
+    }
+    new.transfer_leader(1).await.unwrap();
+    old.change_members(remove(2)).await.unwrap();
+    old.linearizable().await.unwrap();
+    assert!(settled(old));
+    cluster.stop_member(2).await;
+    cluster.stop_member(1).await;
+    cluster.start_member(1).await;
+    let again = &cluster.nodes[&1];
+    tokio::time::timeout(SOON, again.ready()).await.unwrap().unwrap();
+    again.linearizable().await.unwrap();
+    assert!(settled(again));
+    assert_eq!(get(&again.reader(), "k"), Some((WRITES - 1).to_string()));
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_removes_itself() {
     // Proves that the call is answered, that the others go on, and that the removed one stops.
     let mut cluster = Cluster::start(3).await;

@@ -1,9 +1,12 @@
 //! A server that answers every call of KV at once and does nothing: what the generator, HTTP/2 and
 //! the kernel cost by themselves. No server that does something can be faster in its place.
+//!
+//! Who asks for a range gets as many pairs as were put by transactions, all of them made before.
 
 use std::error::Error;
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::sync::Mutex;
 
 use api::etcdserverpb::kv_server::{Kv, KvServer};
 use api::etcdserverpb::{
@@ -11,8 +14,11 @@ use api::etcdserverpb::{
     PutResponse, RangeRequest, RangeResponse, RangeStreamResponse, ResponseHeader, TxnRequest,
     TxnResponse,
 };
+use api::mvccpb::KeyValue;
 use clap::Args;
 use tonic::{Request, Response, Status};
+
+use crate::load::value;
 
 #[derive(Debug, Args)]
 pub(crate) struct Empty {
@@ -23,7 +29,7 @@ pub(crate) struct Empty {
 
 pub(crate) async fn run(empty: &Empty) -> Result<(), Box<dyn Error>> {
     let address = address(&empty.flags).ok_or("--listen-client-urls=http://ADDRESS:PORT")?;
-    let server = tonic::transport::Server::builder().add_service(KvServer::new(Answers));
+    let server = tonic::transport::Server::builder().add_service(KvServer::new(Answers::default()));
     Ok(server.serve(address).await?)
 }
 
@@ -32,7 +38,23 @@ fn address(flags: &[OsString]) -> Option<SocketAddr> {
     urls.filter_map(|url| url.strip_prefix("http://")?.parse().ok()).next()
 }
 
-struct Answers;
+#[derive(Default)]
+struct Answers {
+    pairs: Mutex<Vec<KeyValue>>,
+}
+
+const VALUE_BYTES: usize = 256;
+
+fn pair(number: u64) -> KeyValue {
+    KeyValue {
+        key: format!("key{number:010}").into(),
+        create_revision: 1 << 20,
+        mod_revision: 1 << 20,
+        version: 1,
+        value: value(number, VALUE_BYTES),
+        lease: 0,
+    }
+}
 
 fn header() -> Option<ResponseHeader> {
     Some(ResponseHeader {
@@ -58,8 +80,15 @@ impl Kv for Answers {
         Ok(Response::new(PutResponse { header: header(), ..PutResponse::default() }))
     }
 
-    async fn range(&self, _: Request<RangeRequest>) -> Result<Response<RangeResponse>, Status> {
-        Ok(Response::new(RangeResponse { header: header(), ..RangeResponse::default() }))
+    async fn range(
+        &self,
+        request: Request<RangeRequest>,
+    ) -> Result<Response<RangeResponse>, Status> {
+        let kvs = match request.get_ref().range_end.is_empty() {
+            true => Vec::new(),
+            false => self.pairs.lock().expect("nobody panics with it").clone(),
+        };
+        Ok(Response::new(RangeResponse { header: header(), kvs, ..RangeResponse::default() }))
     }
 
     async fn delete_range(
@@ -72,7 +101,10 @@ impl Kv for Answers {
         }))
     }
 
-    async fn txn(&self, _: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
+    async fn txn(&self, request: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
+        let mut pairs = self.pairs.lock().expect("nobody panics with it");
+        let begin = pairs.len() as u64;
+        pairs.extend((begin..begin + request.get_ref().success.len() as u64).map(pair));
         Ok(Response::new(TxnResponse { header: header(), ..TxnResponse::default() }))
     }
 

@@ -19,6 +19,8 @@ use crate::server::{Subject, own_berth};
 const ENTRY_BYTES: usize = 512;
 const FILE_BYTES: u64 = 64 << 20;
 const SYNCS: usize = 2000;
+const WORKLOADS: [Workload; 4] =
+    [Workload::Put1, Workload::Put1000, Workload::Range1000, Workload::RangeOf100000Keys];
 
 #[derive(Debug, Args)]
 pub(crate) struct Floor {
@@ -51,7 +53,7 @@ pub(crate) async fn run(floor: &Floor) -> Result<(), Box<dyn Error>> {
     };
     let mut report = Report::new(&super::result::COLUMNS);
     let mut alone = Vec::new();
-    for workload in [Workload::Put1, Workload::Put1000, Workload::Range1000] {
+    for workload in WORKLOADS {
         let names = subjects.iter().map(|subject| subject.name.clone());
         let mut comparison = Comparison::new(workload.told(), names);
         for (number, subject) in subjects.iter().enumerate() {

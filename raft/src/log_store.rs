@@ -186,7 +186,7 @@ impl<R: AsyncRuntime> RaftLogStorage<Types<R>> for LogStore {
         let entries: Vec<Entry> = entries.into_iter().collect();
         for entry in &entries {
             if let EntryPayload::Membership(membership) = &entry.payload {
-                self.sole.appending(membership);
+                self.sole.appending(entry.log_id.index, membership);
             }
         }
         let encoded = entries.iter().map(encode).collect();

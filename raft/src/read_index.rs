@@ -51,7 +51,7 @@ impl<R: AsyncRuntime> ReadIndex<R> {
                 Leader::Here => {
                     if let Some(log_id) = self.log_id_here().await? {
                         self.applied(&log_id).await?;
-                        self.sole.settle(before, || self.is_sole_voter());
+                        self.sole.settle(before, log_id.index, || self.is_alone_by(log_id.index));
                         return Ok(());
                     }
                 }
@@ -67,12 +67,14 @@ impl<R: AsyncRuntime> ReadIndex<R> {
         }
     }
 
-    /// As far as openraft has told; it tells late of changes, never of what it began with.
-    fn is_sole_voter(&self) -> bool {
+    /// By a membership up to `index`, as far as openraft has told; it tells late of changes, never of
+    /// what it began with.
+    fn is_alone_by(&self, index: u64) -> bool {
         let metrics = self.raft.metrics();
         let now = metrics.borrow_watched();
-        let mut voters = now.membership_config.membership().voter_ids();
-        voters.next() == Some(now.id) && voters.next().is_none()
+        let entry = now.membership_config.log_id().as_ref().map(|log_id| log_id.index);
+        entry.is_some_and(|entry| entry <= index)
+            && self.sole.is_alone_in(now.membership_config.membership())
     }
 
     /// What must be applied; `None`: it could not tell, or leads no more, and asking again is right.

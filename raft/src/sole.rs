@@ -1,10 +1,11 @@
-//! Whether this member is the only voter, and its state shows all that was acknowledged.
+//! Whether this member is the only one, and its state shows all that was acknowledged.
 //!
 //! Then nobody else can acknowledge anything, and it does so itself only when its state shows it: a
-//! read needs no round of ReadIndex. Every way in which that can end passes through here before it
-//! takes effect: another voter is an entry that this member appends before it sends it on, another
-//! leader is a vote that this member writes down before it gives it, and another state is a snapshot
-//! that it installs.
+//! read needs no round of ReadIndex. Learners count: one may have applied, and have answered, what
+//! its leader has committed and is about to apply. Every way in which that can end passes through here
+//! before it takes effect: another member is an entry that this member appends before it sends it on,
+//! another leader is a vote that this member writes down before it gives it, and another state is a
+//! snapshot that it installs.
 //!
 //! The rule: what a round has shown holds as long as nothing has happened since before that round.
 
@@ -19,6 +20,8 @@ pub(crate) struct Sole {
     member_id: u64,
     /// The count of what has happened, times four, and a [`Standing`].
     now: Arc<AtomicU64>,
+    /// Where the log has the newest membership that came since the start.
+    entry: Arc<AtomicU64>,
 }
 
 /// What is known of the newest membership.
@@ -26,7 +29,7 @@ pub(crate) struct Sole {
 enum Standing {
     /// It is from before the start.
     Unknown = 0,
-    /// There are others, or may be.
+    /// There are others, voters or learners, or may be.
     Among = 1,
     /// It names this member alone.
     Named = 2,
@@ -56,7 +59,7 @@ impl Moment {
 
 impl Sole {
     pub(crate) fn new(member_id: u64) -> Sole {
-        Sole { member_id, now: Arc::default() }
+        Sole { member_id, now: Arc::default(), entry: Arc::default() }
     }
 
     /// This member's state shows all that was acknowledged by anybody before the call.
@@ -69,11 +72,18 @@ impl Sole {
     }
 
     /// A round that began after `before` has shown, to this member as the leader, that its state has
-    /// all that was acknowledged before the round. `named_before_start`: whether the membership that it
-    /// started with names it alone; asked after the round.
-    pub(crate) fn settle(&self, before: Moment, named_before_start: impl FnOnce() -> bool) {
+    /// the log up to `index`, and with it all that was acknowledged before the round. That settles it
+    /// once the membership is part of it: before, members that it leaves out may still answer.
+    /// `named_before_start`: whether that which it started with names it alone, and lies up to `index`;
+    /// asked after the round.
+    pub(crate) fn settle(
+        &self,
+        before: Moment,
+        index: u64,
+        named_before_start: impl FnOnce() -> bool,
+    ) {
         let settles = match before.standing() {
-            Standing::Named => true,
+            Standing::Named => self.entry.load(Ordering::SeqCst) <= index,
             Standing::Unknown => named_before_start(),
             Standing::Among | Standing::Settled => false,
         };
@@ -85,11 +95,17 @@ impl Sole {
         }
     }
 
-    /// Before `membership` becomes an entry of the log.
-    pub(crate) fn appending(&self, membership: &Membership) {
-        let mut voters = membership.voter_ids();
-        let named = voters.next() == Some(self.member_id) && voters.next().is_none();
+    /// Before `membership` becomes entry `index` of the log.
+    pub(crate) fn appending(&self, index: u64, membership: &Membership) {
+        self.entry.store(index, Ordering::SeqCst);
+        let named = self.is_alone_in(membership);
         self.happened(|_| if named { Standing::Named } else { Standing::Among });
+    }
+
+    /// There is no other member in it, not even a learner.
+    pub(crate) fn is_alone_in(&self, membership: &Membership) -> bool {
+        let mut members = membership.nodes().map(|(id, _)| *id);
+        members.next() == Some(self.member_id) && members.next().is_none()
     }
 
     /// Before the log or the state may become another one's.
@@ -124,10 +140,17 @@ mod tests {
 
     const OWN: u64 = 7;
 
-    fn membership(voters: &[u64]) -> Membership {
-        let nodes: BTreeMap<u64, Peer> = voters.iter().map(|id| (*id, Peer::default())).collect();
+    const ENTRY: u64 = 5;
+
+    fn membership(voters: &[u64], learners: &[u64]) -> Membership {
+        let ids = voters.iter().chain(learners);
+        let nodes: BTreeMap<u64, Peer> = ids.map(|id| (*id, Peer::default())).collect();
         let voters = voters.iter().copied().collect::<BTreeSet<_>>();
         Membership::new(vec![voters], nodes).unwrap()
+    }
+
+    fn alone() -> Membership {
+        membership(&[OWN], &[])
     }
 
     fn vote(member_id: u64) -> Vote {
@@ -136,8 +159,8 @@ mod tests {
 
     fn settled() -> Sole {
         let sole = Sole::new(OWN);
-        sole.appending(&membership(&[OWN]));
-        sole.settle(sole.now(), || unreachable!("an entry has told"));
+        sole.appending(ENTRY, &alone());
+        sole.settle(sole.now(), ENTRY, || unreachable!("an entry has told"));
         assert!(sole.is_settled());
         sole
     }
@@ -147,22 +170,25 @@ mod tests {
         // Proves it for the start, for a membership from before it and for one that came since.
         let sole = Sole::new(OWN);
         assert!(!sole.is_settled());
-        sole.settle(sole.now(), || false);
+        sole.settle(sole.now(), ENTRY, || false);
         assert!(!sole.is_settled(), "there were others");
-        sole.settle(sole.now(), || true);
+        sole.settle(sole.now(), ENTRY, || true);
         assert!(sole.is_settled());
         let sole = Sole::new(OWN);
-        sole.appending(&membership(&[OWN]));
+        sole.appending(ENTRY, &alone());
         assert!(!sole.is_settled());
+        sole.settle(sole.now(), ENTRY - 1, || true);
+        assert!(!sole.is_settled(), "others may still answer for what is before the entry");
     }
 
     #[test]
     fn whatever_may_end_it_ends_it() {
-        // Proves it for another voter, another log or state, and a vote for another, each before and
+        // Proves it for another voter, a learner, another log or state, and a vote for another, each before and
         // during the round; a vote for itself changes nothing.
-        let events: [&dyn Fn(&Sole); 4] = [
-            &|sole| sole.appending(&membership(&[OWN, 8])),
-            &|sole| sole.appending(&membership(&[8])),
+        let events: [&dyn Fn(&Sole); 5] = [
+            &|sole| sole.appending(ENTRY, &membership(&[OWN, 8], &[])),
+            &|sole| sole.appending(ENTRY, &membership(&[8], &[])),
+            &|sole| sole.appending(ENTRY, &membership(&[OWN], &[8])),
             &|sole| sole.replacing(),
             &|sole| sole.voting(&vote(8)),
         ];
@@ -174,11 +200,11 @@ mod tests {
             for named_before_start in [true, false] {
                 let sole = Sole::new(OWN);
                 if !named_before_start {
-                    sole.appending(&membership(&[OWN]));
+                    sole.appending(ENTRY, &alone());
                 }
                 let before = sole.now();
                 event(&sole);
-                sole.settle(before, || true);
+                sole.settle(before, ENTRY, || true);
                 assert!(!sole.is_settled(), "event {number} during a round");
             }
         }
@@ -191,14 +217,14 @@ mod tests {
     fn a_member_among_others_is_settled_by_no_round_until_it_is_alone_again() {
         // Proves it, and that after a vote for another a round is enough.
         let sole = settled();
-        sole.appending(&membership(&[OWN, 8]));
-        sole.settle(sole.now(), || true);
+        sole.appending(ENTRY, &membership(&[OWN, 8], &[]));
+        sole.settle(sole.now(), ENTRY, || true);
         assert!(!sole.is_settled());
-        sole.appending(&membership(&[OWN]));
-        sole.settle(sole.now(), || false);
+        sole.appending(ENTRY, &alone());
+        sole.settle(sole.now(), ENTRY, || false);
         assert!(sole.is_settled());
         sole.voting(&vote(8));
-        sole.settle(sole.now(), || false);
+        sole.settle(sole.now(), ENTRY, || false);
         assert!(sole.is_settled());
     }
 }

@@ -29,9 +29,8 @@ use self::handles::Handles;
 use super::{Batch, Engine, Visit};
 
 /// Entries in one leaf of the tree, the unit of sled's reads and writes. With values cut at
-/// [`values::INLINE_BYTES_MAX`] it bounds a leaf at 1 MiB: one that grows is written anew each time,
-/// and whoever shares the processor with that waits for it.
-const LEAF_ENTRIES_MAX: usize = 64;
+/// [`values::INLINE_BYTES_MAX`] it bounds a leaf at 4 MiB.
+const LEAF_ENTRIES_MAX: usize = 256;
 
 /// Entries and bytes that one hold of the database hands to a scan.
 const SLICE_ENTRIES_MAX: usize = 1024;

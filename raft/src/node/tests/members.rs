@@ -111,6 +111,12 @@ async fn one_alone_reads_without_a_round_until_it_is_not_alone() {
     publish(&cluster.nodes[&1]).await;
     cluster.nodes[&1].linearizable().await.unwrap();
     assert!(settled(&cluster.nodes[&1]));
+    cluster.nodes[&1].change_members(add(9, true)).await.unwrap();
+    cluster.nodes[&1].linearizable().await.unwrap();
+    assert!(!settled(&cluster.nodes[&1]), "a learner may answer too");
+    cluster.nodes[&1].change_members(remove(9)).await.unwrap();
+    cluster.nodes[&1].linearizable().await.unwrap();
+    assert!(settled(&cluster.nodes[&1]));
     cluster.grow(1, 2).await;
     let (old, new) = (&cluster.nodes[&1], &cluster.nodes[&2]);
     assert!(!settled(old));

@@ -43,6 +43,7 @@ struct Answers {
     pairs: Mutex<Vec<KeyValue>>,
 }
 
+/// As the workloads have it.
 const VALUE_BYTES: usize = 256;
 
 fn pair(number: u64) -> KeyValue {

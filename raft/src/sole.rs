@@ -139,7 +139,6 @@ mod tests {
     use crate::types::{LeaderId, Peer};
 
     const OWN: u64 = 7;
-
     const ENTRY: u64 = 5;
 
     fn membership(voters: &[u64], learners: &[u64]) -> Membership {
@@ -183,8 +182,8 @@ mod tests {
 
     #[test]
     fn whatever_may_end_it_ends_it() {
-        // Proves it for another voter, a learner, another log or state, and a vote for another, each before and
-        // during the round; a vote for itself changes nothing.
+        // Proves it for another voter, a learner, another log or state, and a vote for another, each
+        // before and during the round; a vote for itself changes nothing.
         let events: [&dyn Fn(&Sole); 5] = [
             &|sole| sole.appending(ENTRY, &membership(&[OWN, 8], &[])),
             &|sole| sole.appending(ENTRY, &membership(&[8], &[])),
